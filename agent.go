@@ -1,0 +1,68 @@
+package agentidp
+
+import "time"
+
+// AgentSpec is what is said about an agent when it is created.
+type AgentSpec struct {
+	Name          string            `json:"name" minLength:"3" maxLength:"254" doc:"E-mail form; unique in the organization regardless of case." example:"deployer@ci.acme.example"`
+	Description   string            `json:"description,omitempty" maxLength:"1000"`
+	AgentType     AgentType         `json:"agentType,omitempty" enum:"screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom" doc:"Default custom."`
+	Version       string            `json:"version,omitempty" maxLength:"100" doc:"The agent's own software version."`
+	Capabilities  []string          `json:"capabilities,omitempty" maxItems:"100" doc:"Scopes (resource:action) that its tokens may carry." example:"[\"deploy:production\"]"`
+	Owner         string            `json:"owner,omitempty" maxLength:"254" doc:"Who answers for it."`
+	DeploymentEnv DeploymentEnv     `json:"deploymentEnv,omitempty" enum:"development,staging,production"`
+	Labels        map[string]string `json:"labels,omitempty"`
+}
+
+// Agent is a registered identity: what an access token is issued for.
+type Agent struct {
+	AgentID        string `json:"agentId"`
+	OrganizationID string `json:"-"`
+	AgentSpec
+	Status       AgentStatus  `json:"status" enum:"active,suspended,decommissioned"`
+	RegisteredBy RegisteredBy `json:"registeredBy"`
+	CreatedAt    time.Time    `json:"createdAt"`
+	UpdatedAt    time.Time    `json:"updatedAt"`
+	Revision     int64        `json:"revision" doc:"Counts changes; the ETag."`
+}
+
+// RegisteredBy says who registered an agent: the principal, and for CI the run.
+type RegisteredBy struct {
+	Subject      string `json:"subject" doc:"admin:<uuid>, policy:<id> or an agent's id."`
+	PolicyID     string `json:"policyId,omitempty" doc:"The bootstrap policy, for CI."`
+	Provider     string `json:"provider,omitempty"`
+	Repository   string `json:"repository,omitempty"`
+	RepositoryID string `json:"repositoryId,omitempty"`
+	Ref          string `json:"ref,omitempty"`
+	RunID        string `json:"runId,omitempty"`
+}
+
+// AgentStatus is the state of an agent. Only an active agent gets tokens;
+// decommissioned is final.
+type AgentStatus string
+
+// The states of an agent.
+const (
+	AgentActive         AgentStatus = "active"
+	AgentSuspended      AgentStatus = "suspended"
+	AgentDecommissioned AgentStatus = "decommissioned"
+)
+
+// AgentType classifies an agent for people; nothing is decided by it.
+type AgentType string
+
+// AgentTypes are the values that AgentType takes.
+var AgentTypes = []AgentType{"screener", "classifier", "orchestrator", "extractor", "summarizer", "router", "monitor", "custom"}
+
+// AgentTypeCustom is the default.
+const AgentTypeCustom AgentType = "custom"
+
+// DeploymentEnv says where an agent runs, for people; nothing is decided by it.
+type DeploymentEnv string
+
+// DeploymentEnvs are the values that DeploymentEnv takes.
+var DeploymentEnvs = []DeploymentEnv{"development", "staging", "production"}
+
+// FoldAgentName returns the key under which an agent's name is unique. Names
+// are ASCII, so ASCII folding is all there is.
+func FoldAgentName(name string) string { return foldASCII(name) }

@@ -1,0 +1,148 @@
+package agentidp
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind says what sort of failure an Error is. Only internal/problem and
+// internal/oauth know which HTTP status a kind becomes.
+type Kind int
+
+// The zero Kind is Internal, so an error whose kind was forgotten tells its
+// caller nothing.
+const (
+	Internal             Kind = iota // a fault of ours; its cause is logged, never shown
+	Invalid                          // the request is wrong, and says where
+	Unauthenticated                  // no acceptable credential
+	Denied                           // an acceptable credential without the right
+	NotFound                         // no such thing in this organization
+	MethodNotAllowed                 // the thing exists, the method does not
+	Conflict                         // contradicts what is stored
+	Stale                            // If-Match names a revision that has passed
+	PreconditionRequired             // If-Match is required and absent
+	TooLarge                         // over a size limit
+	UnsupportedMedia                 // a media type that is not understood
+	TooMany                          // over a rate limit
+	Unavailable                      // cannot be decided now; never means "allow"
+)
+
+// Codes of the contract. They are stable for ever; a client may switch on them.
+const (
+	CodeInternal             = "internal_error"
+	CodeInvalidRequest       = "invalid_request"
+	CodeInvalidToken         = "invalid_token"
+	CodeInsufficientScope    = "insufficient_scope"
+	CodeNotFound             = "not_found"
+	CodeMethodNotAllowed     = "method_not_allowed"
+	CodePreconditionFailed   = "precondition_failed"
+	CodePreconditionRequired = "precondition_required"
+	CodePayloadTooLarge      = "payload_too_large"
+	CodeUnsupportedMediaType = "unsupported_media_type"
+	CodeRateLimited          = "rate_limited"
+
+	CodeTrustPolicyViolation      = "trust_policy_violation"
+	CodeBranchNotPermitted        = "branch_not_permitted"
+	CodeEventNotPermitted         = "event_not_permitted"
+	CodeConditionNotMet           = "condition_not_met"
+	CodeRepositoryIdentityChanged = "repository_identity_changed"
+	CodeAgentNotActive            = "agent_not_active"
+	CodeInvalidScope              = "invalid_scope"
+	CodeInvalidTarget             = "invalid_target"
+	CodeIssuerUnreachable         = "issuer_unreachable"
+	CodeTemporarilyUnavailable    = "temporarily_unavailable"
+
+	CodePolicyExists          = "policy_exists"
+	CodePinConflict           = "pin_conflict"
+	CodeAgentLimitReached     = "agent_limit_reached"
+	CodeAgentNameNotPermitted = "agent_name_not_permitted"
+	CodeAgentNameTaken        = "agent_name_taken"
+	CodeAgentDecommissioned   = "agent_decommissioned"
+)
+
+// Reasons refine CodeInvalidToken, and only after the subject token's signature
+// is proven: before that, every refusal looks the same.
+const (
+	ReasonAudienceMismatch = "audience_mismatch"
+	ReasonTokenExpired     = "token_expired"
+	ReasonTokenNotYetValid = "token_not_yet_valid"
+	ReasonTokenTooOld      = "token_too_old"
+	ReasonTokenReplayed    = "token_replayed"
+	ReasonClaimInvalid     = "claim_invalid"
+)
+
+// FieldError names one field of a request, what is wrong with it and what to do.
+// Field is a JSON path such as "repository" or "events[1]".
+type FieldError struct {
+	Field  string `json:"field"`
+	Reason string `json:"reason"`
+}
+
+// Error is a failure as its caller may see it, with a private cause. Message and
+// Details are public: they hold no secret, no token and nothing of another
+// tenant. The cause is for the log alone.
+type Error struct {
+	Kind    Kind
+	Code    string
+	Message string // a sentence, with the remedy where there is one
+	Details []FieldError
+
+	Reason     string            // refines invalid_token, see the Reason constants
+	Claims     map[string]string // the caller's own claims that the failed check read
+	DecisionID string            // the durable record of a refused exchange
+	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
+	Scope      string            // the scope that was missing, for insufficient_scope
+	Allow      []string          // the methods that exist, for method_not_allowed
+
+	cause error
+}
+
+// NewError returns an Error without a cause.
+func NewError(kind Kind, code, message string) *Error {
+	return &Error{Kind: kind, Code: code, Message: message}
+}
+
+// WithCause returns a copy of e with a private cause, for the log and errors.Is.
+func (e *Error) WithCause(cause error) *Error {
+	c := *e
+	c.cause = cause
+	return &c
+}
+
+// Error gives the public message and then the private cause: for logs, not for
+// callers.
+func (e *Error) Error() string {
+	s := e.Code
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	for _, d := range e.Details {
+		s += "; " + d.Field + ": " + d.Reason
+	}
+	if e.cause != nil {
+		s += ": " + e.cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the private cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// AsError returns the Error within err, or an Internal one around it. It is how
+// the edges turn any failure into something that may be shown.
+func AsError(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return NewError(Internal, CodeInternal,
+		"The server failed in a way that it did not expect. Try again; if it persists, give the request id to the operator.").WithCause(err)
+}
+
+// InvalidFields returns the Invalid error for one or more bad fields.
+func InvalidFields(details ...FieldError) *Error {
+	msg := "The request is not valid."
+	if len(details) == 1 {
+		msg = details[0].Field + ": " + details[0].Reason
+	}
+	return &Error{Kind: Invalid, Code: CodeInvalidRequest, Message: msg, Details: details}
+}

@@ -1,0 +1,43 @@
+package agentidp
+
+import "time"
+
+// DefaultOrganization is the slug of the organization whose issuer is the public
+// URL itself. No other organization may take it.
+const DefaultOrganization = "default"
+
+// Organization is a tenant: an issuer URL, signing keys, providers, policies and
+// agents of its own. Nothing is shared between two.
+type Organization struct {
+	ID        string             `json:"id"`
+	Slug      string             `json:"slug"`
+	Name      string             `json:"name"`
+	Status    OrganizationStatus `json:"status"`
+	Revision  int64              `json:"revision"`
+	CreatedAt time.Time          `json:"createdAt"`
+
+	// Issuer is the issuer URL, derived from the server's public URL when the
+	// organization is loaded; it is not stored.
+	Issuer string `json:"issuer"`
+}
+
+// OrganizationStatus is active or closed. A closed organization issues nothing.
+type OrganizationStatus string
+
+// The states of an organization.
+const (
+	OrganizationActive OrganizationStatus = "active"
+	OrganizationClosed OrganizationStatus = "closed"
+)
+
+// IssuerURL returns the issuer of the organization with this slug under a
+// public URL that has no trailing slash.
+func IssuerURL(publicURL, slug string) string {
+	if slug == DefaultOrganization {
+		return publicURL
+	}
+	return publicURL + "/o/" + slug
+}
+
+// ManagementAudience is the only audience that the management API accepts.
+func (o *Organization) ManagementAudience() string { return o.Issuer + "/api/v1" }

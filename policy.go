@@ -1,0 +1,69 @@
+package agentidp
+
+import "time"
+
+// TrustPolicySpec is what an administrator says in a trust policy. The fields
+// "provider", "repository" and "agentId" cannot change after creation.
+type TrustPolicySpec struct {
+	Provider          string     `json:"provider" minLength:"1" doc:"Name of a registered provider; github is built in." example:"github"`
+	Repository        string     `json:"repository" minLength:"1" doc:"owner/name, compared without regard to ASCII case. No wildcards." example:"acme/deploy"`
+	Branch            string     `json:"branch,omitempty" minLength:"1" doc:"Exact branch name, without refs/heads/. Absent: any branch; never a tag, a pull request or a merge queue." example:"main"`
+	Tag               string     `json:"tag,omitempty" minLength:"1" doc:"Glob over tag names, instead of branch; * does not cross a slash." example:"v*"`
+	AgentID           string     `json:"agentId,omitempty" minLength:"1" doc:"The agent that tokens are for. Absent: a bootstrap policy, good only to register agents."`
+	RepositoryID      string     `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
+	RepositoryOwnerID string     `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
+	Events            []string   `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
+	Scopes            []string   `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
+	Audiences         []string   `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
+	TokenTTLSeconds   int        `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
+	MaxAgents         int        `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
+	AgentNamePattern  string     `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
+	Mode              PolicyMode `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
+	ExpiresAt         *time.Time `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
+	Description       string     `json:"description,omitempty" maxLength:"1000" doc:"For people."`
+}
+
+// PolicyMode says whether a policy takes part in decisions.
+type PolicyMode string
+
+// The modes of a policy.
+const (
+	ModeEnforce  PolicyMode = "enforce"
+	ModeDisabled PolicyMode = "disabled"
+)
+
+// TrustPolicy is a stored trust policy: what was said, and what the server
+// knows about it. Two policies of one repository are alternatives; their
+// conditions never mix and their order never matters.
+type TrustPolicy struct {
+	ID             string `json:"id"`
+	OrganizationID string `json:"-"`
+	TrustPolicySpec
+	Pinned        *Pin       `json:"pinned,omitempty" doc:"The identity that the repository had at its first accepted exchange."`
+	Warnings      []Warning  `json:"warnings" doc:"What is weak about this policy."`
+	MatchCount    int64      `json:"matchCount" doc:"Exchanges granted; updated at most once a minute."`
+	LastMatchedAt *time.Time `json:"lastMatchedAt,omitempty" doc:"Updated at most once a minute."`
+	CreatedBy     string     `json:"createdBy" doc:"Subject of the principal that created it."`
+	CreatedAt     time.Time  `json:"createdAt"`
+	UpdatedAt     time.Time  `json:"updatedAt"`
+	Revision      int64      `json:"revision" doc:"Counts administrators' changes; the ETag."`
+}
+
+// Bootstrap reports whether the policy grants bootstrap tokens rather than
+// tokens of one agent. There is no policy that does both.
+func (s *TrustPolicySpec) Bootstrap() bool { return s.AgentID == "" }
+
+// Pin is the numeric identity that a repository name had when a policy for it
+// first granted an exchange. It belongs to (organization, provider,
+// repository) and is shared by all policies of that repository.
+type Pin struct {
+	RepositoryID      string    `json:"repositoryId"`
+	RepositoryOwnerID string    `json:"repositoryOwnerId"`
+	PinnedAt          time.Time `json:"pinnedAt"`
+}
+
+// Warning is a weakness of a policy that does not stop it from being saved.
+type Warning struct {
+	Code    string `json:"code" doc:"Stable, snake_case." example:"audience_shared"`
+	Message string `json:"message" doc:"What is weak and how to mend it."`
+}
