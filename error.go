@@ -29,17 +29,20 @@ const (
 
 // Codes of the contract. They are stable for ever; a client may switch on them.
 const (
-	CodeInternal             = "internal_error"
-	CodeInvalidRequest       = "invalid_request"
-	CodeInvalidToken         = "invalid_token"
-	CodeInsufficientScope    = "insufficient_scope"
-	CodeNotFound             = "not_found"
-	CodeMethodNotAllowed     = "method_not_allowed"
-	CodePreconditionFailed   = "precondition_failed"
-	CodePreconditionRequired = "precondition_required"
-	CodePayloadTooLarge      = "payload_too_large"
-	CodeUnsupportedMediaType = "unsupported_media_type"
-	CodeRateLimited          = "rate_limited"
+	CodeInternal       = "internal_error"
+	CodeInvalidRequest = "invalid_request"
+	CodeInvalidToken   = "invalid_token"
+
+	// CodeAuthenticationRequired is a 401 to a request that presented nothing.
+	CodeAuthenticationRequired = "authentication_required"
+	CodeInsufficientScope      = "insufficient_scope"
+	CodeNotFound               = "not_found"
+	CodeMethodNotAllowed       = "method_not_allowed"
+	CodePreconditionFailed     = "precondition_failed"
+	CodePreconditionRequired   = "precondition_required"
+	CodePayloadTooLarge        = "payload_too_large"
+	CodeUnsupportedMediaType   = "unsupported_media_type"
+	CodeRateLimited            = "rate_limited"
 
 	CodeTrustPolicyViolation      = "trust_policy_violation"
 	CodeBranchNotPermitted        = "branch_not_permitted"

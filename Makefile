@@ -1,0 +1,75 @@
+# One line of help for each target that people call: make help.
+
+GO        ?= go
+TOOLS     := $(CURDIR)/.tools
+GOLANGCI  := $(TOOLS)/golangci-lint-2.15.0
+BENCHTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check fuzz bench tools clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: ## Run the main job, live
+	$(GO) run ./cmd/agentidp demo
+
+build: ## Build one static binary: bin/agentidp
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/agentidp ./cmd/agentidp
+
+test: ## Run the tests that need Go alone
+	$(GO) test ./...
+
+check: vet lint test openapi-check ## Run what a change should pass before it is shown
+
+ci: tools vet lint openapi-check race toolkit fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+
+vet:
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+
+lint: $(GOLANGCI) ## Run the linters at their pinned version
+	$(GOLANGCI) run ./...
+
+# The race detector needs cgo. PostgreSQL is required here: the store suite and
+# the server's suite run on it too, and fail where it is missing.
+race: ## Run all tests with the race detector, on SQLite and PostgreSQL
+	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+postgres: ## Run the store suite on a throw-away PostgreSQL
+	AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test ./internal/store/...
+
+toolkit: build ## Let the real Actions toolkit talk to the emulator
+	cd test/actionscore && npm ci --no-audit --no-fund
+	./test/actionscore/run.sh
+
+openapi: ## Write api/openapi.json from the code
+	$(GO) test ./internal/api -run TestTheCommittedOpenAPIDocumentIsTheCode -update
+
+openapi-check:
+	$(GO) test ./internal/api -run TestTheCommittedOpenAPIDocumentIsTheCode -count=1
+
+fuzz: ## Fuzz each target for ten seconds
+	./scripts/fuzz.sh 10s
+
+bench: build ## Measure one exchange beside its floor F, in one run
+	$(GO) run ./bench -duration $(BENCHTIME)
+
+.PHONY: bench-smoke build-size
+bench-smoke: build
+	$(GO) run ./bench -duration 1s -clients 8
+
+# The goal is 35 MB.
+build-size: build
+	@size=$$(wc -c < bin/agentidp); echo "bin/agentidp: $$size bytes"; test $$size -le 35000000
+
+tools: $(GOLANGCI) ## Install what CI needs: PostgreSQL, a C compiler, Node, the linters
+	./scripts/install.sh
+
+$(GOLANGCI):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(TOOLS)/golangci-lint $@
+
+clean: ## Remove what was built
+	rm -rf bin .tools

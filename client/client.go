@@ -1,0 +1,180 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+const (
+	// DefaultTimeout is the limit for one call where Client.HTTP is nil.
+	DefaultTimeout = 30 * time.Second
+
+	maxResponse = 8 << 20 // bytes; 200 policies are some 2 MiB at most
+)
+
+// Client calls one organization of one AgentIdP server. Its methods may be
+// called concurrently as long as its fields stay as they are.
+type Client struct {
+	// BaseURL is the organization's issuer URL: https://idp.example.com, or
+	// https://idp.example.com/o/acme. A trailing slash makes no difference.
+	BaseURL string
+	// Token is the access token for the management calls. Exchange sends none.
+	Token string
+	// HTTP carries the requests; nil is a client with DefaultTimeout. Its
+	// CheckRedirect is not used: no redirect is ever followed, because the token
+	// would go along.
+	HTTP *http.Client
+	// InsecureAllowHTTP allows plain http to hosts other than loopback, where
+	// anybody on the way can read the tokens.
+	InsecureAllowHTTP bool
+}
+
+// call is one request to the API and what is expected in answer.
+type call struct {
+	verb    string // for error messages: "create the trust policy"
+	method  string
+	path    string // below /api/v1, escaped
+	query   url.Values
+	body    any    // nil: none
+	media   string // of body; empty: application/json
+	ifMatch string
+	out     any    // where the answer goes; nil: there is none
+	subject string // the subject token in body, which takes the place of Token
+}
+
+func (c *Client) do(ctx context.Context, k *call) error {
+	if err := c.roundTrip(ctx, k); err != nil {
+		return fmt.Errorf("%s: %w", k.verb, err)
+	}
+	return nil
+}
+
+func (c *Client) roundTrip(ctx context.Context, k *call) error {
+	req, err := c.request(ctx, k)
+	if err != nil {
+		return err
+	}
+	status, header, body, err := c.send(req)
+	if err != nil {
+		return err
+	}
+	if status < 200 || status > 299 {
+		return newError(status, header, body, c.Token, k.subject)
+	}
+	if k.out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, k.out); err != nil {
+		// Not the cause: it can quote the body, and the body can hold a token.
+		return fmt.Errorf("the server answered %d with a body that is not the JSON expected; check that %s is an AgentIdP server",
+			status, req.URL.Host)
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, k *call) (*http.Request, error) {
+	base, err := c.parseURL("BaseURL", strings.TrimSuffix(c.BaseURL, "/"))
+	if err != nil {
+		return nil, err
+	}
+	if base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
+		return nil, errors.New("BaseURL: it has a query or fragment; give scheme, host and path alone")
+	}
+	var body io.Reader
+	if k.body != nil {
+		data, err := json.Marshal(k.body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	target := base.String() + "/api/v1" + k.path
+	if len(k.query) > 0 {
+		target += "?" + k.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, k.method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json, application/problem+json")
+	req.Header.Set("User-Agent", "agentidp-client")
+	if body != nil {
+		media := k.media
+		if media == "" {
+			media = "application/json"
+		}
+		req.Header.Set("Content-Type", media)
+	}
+	if k.ifMatch != "" {
+		req.Header.Set("If-Match", k.ifMatch)
+	}
+	if k.subject == "" {
+		if c.Token == "" {
+			return nil, errors.New("Client.Token: it is empty; `agentidp admin token` makes an access token")
+		}
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	return req, nil
+}
+
+// send performs a request and reads the whole answer, within maxResponse.
+func (c *Client) send(req *http.Request) (status int, header http.Header, body []byte, err error) {
+	hc := http.Client{Timeout: DefaultTimeout}
+	if c.HTTP != nil {
+		hc = *c.HTTP
+	}
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := hc.Do(req) //nolint:gosec // G704: the address is the caller's own
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	body, err = io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if len(body) > maxResponse {
+		return 0, nil, nil, fmt.Errorf("the answer is larger than %d MiB", maxResponse>>20)
+	}
+	return res.StatusCode, res.Header, body, nil
+}
+
+// parseURL refuses what would send a token in the clear. Errors name the setting
+// and never repeat a URL, which may hold a password.
+func (c *Client) parseURL(setting, s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%s: it is not an absolute https URL, such as https://idp.example.com", setting)
+	case u.User != nil:
+		return nil, fmt.Errorf("%s: it has a user name or password in it; leave them out", setting)
+	case u.Scheme == "http" && !c.InsecureAllowHTTP && !isLoopback(u.Hostname()):
+		return nil, fmt.Errorf("%s: plain http to %s would send tokens in the clear; use https (http is for loopback)", setting, u.Hostname())
+	}
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkID keeps everything but an id out of paths, where "" or ".." would name
+// something else.
+func checkID(noun, id string) error {
+	if !agentidp.IsID(id) {
+		return fmt.Errorf("%s id: %q is not a UUID in lower case", noun, id)
+	}
+	return nil
+}

@@ -1,0 +1,442 @@
+package client
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+const (
+	agentID  = "0193a5b0-0000-7000-8000-00000000000a"
+	policyID = "0193a5b0-0000-7000-8000-00000000000b"
+)
+
+// conversation is what the client must send and what the server answers, both as
+// they are on the wire but for line ends and the headers that do not matter.
+type conversation struct {
+	name   string
+	call   func(t *testing.T, c *Client) (any, error)
+	send   string
+	answer string
+	want   any // checked by fmt.Sprintf("%+v")
+}
+
+func (v conversation) run(t *testing.T) {
+	t.Helper()
+	var sent string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = transcript(t, r)
+		reply(t, w, r, v.answer)
+	}))
+	defer server.Close()
+	got, err := v.call(t, &Client{BaseURL: server.URL, Token: "the-admin-token"})
+	if err != nil {
+		t.Fatalf("call: %v", err)
+	}
+	if want := text(v.send); sent != want {
+		t.Errorf("sent:\n%s\nwant:\n%s", sent, want)
+	}
+	if got, want := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", v.want); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// text takes the indentation of the test's source out of a conversation.
+func text(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimLeft(lines[i], "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func transcript(t *testing.T, r *http.Request) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Errorf("read the request: %v", err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", r.Method, r.RequestURI)
+	for _, name := range []string{"Authorization", "Content-Type", "If-Match"} {
+		for _, value := range r.Header.Values(name) {
+			fmt.Fprintf(&b, "%s: %s\n", name, value)
+		}
+	}
+	if len(body) > 0 {
+		fmt.Fprintf(&b, "\n%s", body)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func reply(t *testing.T, w http.ResponseWriter, r *http.Request, answer string) {
+	t.Helper()
+	head, body, _ := strings.Cut(text(answer), "\n\n")
+	raw := "HTTP/1.1 " + strings.ReplaceAll(head, "\n", "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), r)
+	if err != nil {
+		t.Errorf("the test's answer: %v", err)
+		return
+	}
+	defer func() { _ = res.Body.Close() }()
+	for name, values := range res.Header {
+		if name != "Content-Length" {
+			w.Header()[name] = slices.Clone(values)
+		}
+	}
+	w.WriteHeader(res.StatusCode)
+	if _, err := io.Copy(w, res.Body); err != nil && res.StatusCode != http.StatusNoContent {
+		t.Errorf("answer: %v", err)
+	}
+}
+
+func TestConversations(t *testing.T) {
+	t.Parallel()
+	expires := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	spec := agentidp.TrustPolicySpec{Provider: "github", Repository: "acme/deploy", Branch: "main"}
+	bounded := spec
+	bounded.ExpiresAt = &expires
+	for _, v := range []conversation{
+		{
+			name: "an exchange sends the subject token in the body and no other",
+			call: func(t *testing.T, c *Client) (any, error) {
+				r, err := c.Exchange(t.Context(), ExchangeRequest{Token: "ci", AgentID: agentID, Scope: "deploy:production", Audience: "https://deploy.example.com"})
+				if err != nil {
+					return nil, err
+				}
+				return *r, nil
+			},
+			send: `
+				POST /api/v1/oidc/token
+				Content-Type: application/json
+
+				{"token":"ci","agentId":"0193a5b0-0000-7000-8000-00000000000a","scope":"deploy:production","audience":"https://deploy.example.com"}`,
+			answer: `
+				200 OK
+				Content-Type: application/json
+				Cache-Control: no-store
+
+				{"access_token":"at","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","expires_in":900,"expires_at":"2026-11-21T12:15:00Z","scope":"deploy:production","agent_id":"0193a5b0-0000-7000-8000-00000000000a","decision_id":"d1"}`,
+			want: ExchangeResponse{
+				AccessToken: "at", TokenType: "Bearer", IssuedTokenType: "urn:ietf:params:oauth:token-type:access_token", ExpiresIn: 900,
+				ExpiresAt: time.Date(2026, 11, 21, 12, 15, 0, 0, time.UTC), Scope: "deploy:production", AgentID: agentID, DecisionID: "d1",
+			},
+		},
+		{
+			name: "a bootstrap exchange names no agent",
+			call: func(t *testing.T, c *Client) (any, error) {
+				r, err := c.Exchange(t.Context(), ExchangeRequest{Token: "ci"})
+				if err != nil {
+					return nil, err
+				}
+				return r.Scope, nil
+			},
+			send: `
+				POST /api/v1/oidc/token
+				Content-Type: application/json
+
+				{"token":"ci"}`,
+			answer: `
+				200 OK
+
+				{"access_token":"at","token_type":"Bearer","expires_in":600,"expires_at":"2026-11-21T12:10:00Z","scope":"agents:write"}`,
+			want: "agents:write",
+		},
+		{
+			name: "a policy is created from what was said and nothing else",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.CreateTrustPolicy(t.Context(), spec)
+				if err != nil {
+					return nil, err
+				}
+				return []any{p.ID, p.Branch, p.Revision}, nil
+			},
+			send: `
+				POST /api/v1/oidc/trust-policies
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"provider":"github","repository":"acme/deploy","branch":"main"}`,
+			answer: `
+				201 Created
+				Location: /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b
+				ETag: "1"
+
+				{"id":"0193a5b0-0000-7000-8000-00000000000b","provider":"github","repository":"acme/deploy","branch":"main","revision":1}`,
+			want: []any{policyID, "main", 1},
+		},
+		{
+			name: "a policy is read by its id",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.GetTrustPolicy(t.Context(), policyID)
+				if err != nil {
+					return nil, err
+				}
+				return *p.Pinned, nil
+			},
+			send: `
+				GET /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"id":"0193a5b0-0000-7000-8000-00000000000b","pinned":{"repositoryId":"74","repositoryOwnerId":"65","pinnedAt":"2026-12-01T00:00:00Z"}}`,
+			want: agentidp.Pin{RepositoryID: "74", RepositoryOwnerID: "65", PinnedAt: expires},
+		},
+		{
+			name: "a list goes on where the cursor says",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListTrustPolicies(t.Context(), ListOptions{Limit: 2, Cursor: "a+b/c=="})
+				if err != nil {
+					return nil, err
+				}
+				return []any{len(p.Items), p.Items[1].Repository, p.NextCursor}, nil
+			},
+			send: `
+				GET /api/v1/oidc/trust-policies?cursor=a%2Bb%2Fc%3D%3D&limit=2
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[{"repository":"acme/a"},{"repository":"acme/b"}],"nextCursor":"next"}`,
+			want: []any{2, "acme/b", "next"},
+		},
+		{
+			name: "a replacement names the revision that it replaces",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ReplaceTrustPolicy(t.Context(), policyID, 3, bounded)
+				if err != nil {
+					return nil, err
+				}
+				return p.Revision, nil
+			},
+			send: `
+				PUT /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+				If-Match: "3"
+
+				{"provider":"github","repository":"acme/deploy","branch":"main","expiresAt":"2026-12-01T00:00:00Z"}`,
+			answer: `
+				200 OK
+				ETag: "4"
+
+				{"revision":4}`,
+			want: 4,
+		},
+		{
+			name:   "a policy is deleted",
+			call:   func(t *testing.T, c *Client) (any, error) { return nil, c.DeleteTrustPolicy(t.Context(), policyID) },
+			send:   "DELETE /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b\nAuthorization: Bearer the-admin-token",
+			answer: "204 No Content",
+		},
+		{
+			name: "an agent is registered with the members that are set",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return agentState(c.RegisterAgent(t.Context(), agentidp.AgentSpec{Name: "deployer@ci.acme.example", Version: "1.2.0"}))
+			},
+			send: `
+				POST /api/v1/agents
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"name":"deployer@ci.acme.example","version":"1.2.0"}`,
+			answer: `
+				201 Created
+				Location: /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","name":"deployer@ci.acme.example","status":"active"}`,
+			want: []any{agentID, "deployer@ci.acme.example", agentidp.AgentActive},
+		},
+		{
+			name: "an agent is read by its id",
+			call: func(t *testing.T, c *Client) (any, error) { return agentState(c.GetAgent(t.Context(), agentID)) },
+			send: `
+				GET /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","name":"a@b.example","status":"active"}`,
+			want: []any{agentID, "a@b.example", agentidp.AgentActive},
+		},
+		{
+			name: "the first page of agents has no query",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListAgents(t.Context(), ListOptions{})
+				if err != nil {
+					return nil, err
+				}
+				return []any{len(p.Items), p.NextCursor}, nil
+			},
+			send: `
+				GET /api/v1/agents
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[{"agentId":"0193a5b0-0000-7000-8000-00000000000a"}]}`,
+			want: []any{1, ""},
+		},
+		{
+			name: "an update is a merge patch in which null removes",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return agentState(c.UpdateAgent(t.Context(), agentID, map[string]any{"description": nil, "version": "2"}))
+			},
+			send: `
+				PATCH /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a
+				Authorization: Bearer the-admin-token
+				Content-Type: application/merge-patch+json
+
+				{"description":null,"version":"2"}`,
+			answer: `
+				200 OK
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","name":"a@b.example","status":"active"}`,
+			want: []any{agentID, "a@b.example", agentidp.AgentActive},
+		},
+		{
+			name: "an agent is suspended",
+			call: func(t *testing.T, c *Client) (any, error) { return agentState(c.SuspendAgent(t.Context(), agentID)) },
+			send: `
+				POST /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/suspend
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","name":"a@b.example","status":"suspended"}`,
+			want: []any{agentID, "a@b.example", agentidp.AgentSuspended},
+		},
+		{
+			name: "an agent is reactivated",
+			call: func(t *testing.T, c *Client) (any, error) { return agentState(c.ReactivateAgent(t.Context(), agentID)) },
+			send: `
+				POST /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/reactivate
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","name":"a@b.example","status":"active"}`,
+			want: []any{agentID, "a@b.example", agentidp.AgentActive},
+		},
+		{
+			name:   "an agent is decommissioned",
+			call:   func(t *testing.T, c *Client) (any, error) { return nil, c.DecommissionAgent(t.Context(), agentID) },
+			send:   "DELETE /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a\nAuthorization: Bearer the-admin-token",
+			answer: "204 No Content",
+		},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			v.run(t)
+		})
+	}
+}
+
+func agentState(a *agentidp.Agent, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []any{a.AgentID, a.Name, a.Status}, nil
+}
+
+func TestOtherOrganizationsAreBelowTheirOwnPrefix(t *testing.T) {
+	t.Parallel()
+	var uri string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uri = r.RequestURI
+		_, _ = io.WriteString(w, `{"items":[]}`)
+	}))
+	defer server.Close()
+	c := &Client{BaseURL: server.URL + "/o/acme/", Token: "t"}
+	if _, err := c.ListAgents(t.Context(), ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "/o/acme/api/v1/agents"; uri != want {
+		t.Errorf("requested %s, want %s", uri, want)
+	}
+}
+
+func TestNothingIsSentWhen(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		client Client
+		call   func(c *Client) error
+		want   string
+	}{
+		{name: "the base URL is empty", client: Client{Token: "t"}, want: "not an absolute https URL"},
+		{name: "the base URL has no host", client: Client{BaseURL: "https:///x", Token: "t"}, want: "not an absolute https URL"},
+		{name: "the base URL is of another scheme", client: Client{BaseURL: "ftp://idp.example.com", Token: "t"}, want: "not an absolute https URL"},
+		{name: "the base URL holds a password", client: Client{BaseURL: "https://u:hunter2@idp.example.com", Token: "t"}, want: "user name or password"},
+		{name: "the base URL has a query", client: Client{BaseURL: "https://idp.example.com?x=1", Token: "t"}, want: "query or fragment"},
+		{name: "plain http would cross a network", client: Client{BaseURL: "http://idp.example.com", Token: "t"}, want: "in the clear"},
+		{name: "a host only looks like loopback", client: Client{BaseURL: "http://localhost.example.com", Token: "t"}, want: "in the clear"},
+		{name: "there is no access token", client: Client{BaseURL: "https://idp.example.com"}, want: "Client.Token: it is empty"},
+		{
+			name: "an id would change the path", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
+			call: func(c *Client) error { return c.DecommissionAgent(t.Context(), "../oidc/trust-policies/x") },
+			want: "is not a UUID",
+		},
+		{
+			name: "an id is empty", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
+			call: func(c *Client) error { return c.DeleteTrustPolicy(t.Context(), "") },
+			want: "is not a UUID",
+		},
+		{
+			name: "there is no subject token", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
+			call: func(c *Client) error { _, err := c.Exchange(t.Context(), ExchangeRequest{}); return err },
+			want: "ExchangeRequest.Token is empty",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.client.HTTP = &http.Client{Transport: unreachable{t}}
+			call := test.call
+			if call == nil {
+				call = func(c *Client) error { _, err := c.ListAgents(t.Context(), ListOptions{}); return err }
+			}
+			err := call(&test.client)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want an error with %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error repeats the password: %v", err)
+			}
+		})
+	}
+}
+
+// unreachable is a network that must not be used.
+type unreachable struct{ t *testing.T }
+
+func (u unreachable) RoundTrip(r *http.Request) (*http.Response, error) {
+	u.t.Errorf("a request was sent to %s", r.URL)
+	return nil, http.ErrUseLastResponse
+}
+
+func TestPlainHTTPIsForLoopbackOrTheInsistent(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		base     string
+		insecure bool
+	}{
+		{base: "http://localhost:8080"},
+		{base: "http://127.0.0.1:8080"},
+		{base: "http://[::1]:8080"},
+		{base: "http://idp.internal", insecure: true},
+	} {
+		c := Client{InsecureAllowHTTP: test.insecure}
+		if _, err := c.parseURL("BaseURL", test.base); err != nil {
+			t.Errorf("%s: %v", test.base, err)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// Error is the server's refusal. Its texts come from the server, with control
+// characters and the tokens of the call taken out.
+type Error struct {
+	Status     int    // HTTP status
+	Code       string // one of agentidp's Code constants, stable; empty where the answer was no problem document
+	Message    string // a sentence for people, with the remedy where there is one
+	Reason     string // refines Code, see agentidp's Reason constants
+	Details    []agentidp.FieldError
+	Claims     map[string]string // the caller's own claims that the failed check read
+	RequestID  string            // names the request in the server's log
+	DecisionID string            // names the record of a refused exchange
+}
+
+// Error gives the message, then every bad field and claim, then in parentheses
+// what an administrator needs to find the case.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Message)
+	for _, d := range e.Details {
+		fmt.Fprintf(&b, "; %s: %s", d.Field, d.Reason)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
+		fmt.Fprintf(&b, "; %s = %q", name, e.Claims[name])
+	}
+	fmt.Fprintf(&b, " (%d", e.Status)
+	for _, part := range []struct{ label, value string }{
+		{" ", e.Code}, {", ", e.Reason}, {", request ", e.RequestID}, {", decision ", e.DecisionID},
+	} {
+		if part.value != "" {
+			b.WriteString(part.label + part.value)
+		}
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// newError makes an Error of any answer that is not 2xx. A problem document (RFC
+// 9457) speaks for itself; of any other body, which may come from a proxy and
+// hold anything, nothing is repeated.
+func newError(status int, header http.Header, body []byte, secrets ...string) *Error {
+	clean := cleaner(secrets)
+	var doc struct {
+		Code       string                `json:"code"`
+		Detail     string                `json:"detail"`
+		Message    string                `json:"message"`
+		Reason     string                `json:"reason"`
+		Details    []agentidp.FieldError `json:"details"`
+		Claims     map[string]string     `json:"claims"`
+		RequestID  string                `json:"request_id"`
+		DecisionID string                `json:"decision_id"`
+	}
+	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if media != "application/problem+json" || json.Unmarshal(body, &doc) != nil || doc.Message == "" && doc.Detail == "" {
+		return &Error{Status: status, Message: clean(sentence(status, header))}
+	}
+	if doc.Message == "" {
+		doc.Message = doc.Detail
+	}
+	for i, d := range doc.Details {
+		doc.Details[i] = agentidp.FieldError{Field: clean(d.Field), Reason: clean(d.Reason)}
+	}
+	var claims map[string]string
+	if len(doc.Claims) > 0 {
+		claims = make(map[string]string, len(doc.Claims))
+		for name, value := range doc.Claims {
+			claims[clean(name)] = clean(value)
+		}
+	}
+	return &Error{
+		Status: status, Code: clean(doc.Code), Message: clean(doc.Message), Reason: clean(doc.Reason),
+		Details: doc.Details, Claims: claims, RequestID: clean(doc.RequestID), DecisionID: clean(doc.DecisionID),
+	}
+}
+
+func sentence(status int, header http.Header) string {
+	if status >= 300 && status < 400 {
+		to := "another address"
+		if u, err := url.Parse(header.Get("Location")); err == nil && u.Host != "" {
+			to = u.Host
+		}
+		return "The server redirects to " + to + ", and a redirect is not followed because the token would go along; use the server's own URL."
+	}
+	return fmt.Sprintf("The server answered %s without a problem document; is there a proxy in front of it, or is it not an AgentIdP server?",
+		strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status))))
+}
+
+// cleaner returns a function that takes the secrets out of a text, and the
+// control characters by which it could command a terminal or a CI log.
+func cleaner(secrets []string) func(string) string {
+	return func(s string) string {
+		for _, secret := range secrets {
+			if secret != "" {
+				s = strings.ReplaceAll(s, secret, "[token]")
+			}
+		}
+		return strings.Map(func(c rune) rune {
+			if unicode.IsControl(c) {
+				return ' '
+			}
+			return c
+		}, s)
+	}
+}

@@ -1,0 +1,29 @@
+package client
+
+import (
+	"net/url"
+	"strconv"
+)
+
+// ListOptions select a page of a list.
+type ListOptions struct {
+	Limit  int    // at most this many, up to 200; 0: the server's default, 50
+	Cursor string // NextCursor of the page before; empty: the first page
+}
+
+func (o ListOptions) query() url.Values {
+	q := url.Values{}
+	if o.Limit != 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	if o.Cursor != "" {
+		q.Set("cursor", o.Cursor)
+	}
+	return q
+}
+
+// Page is one page of a list.
+type Page[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"nextCursor,omitempty"` // empty on the last page
+}

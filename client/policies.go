@@ -1,0 +1,72 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/sentryagent/agentidp"
+)
+
+const policiesPath = "/oidc/trust-policies"
+
+// CreateTrustPolicy creates a trust policy. The same effective policy twice is
+// agentidp.CodePolicyExists.
+func (c *Client) CreateTrustPolicy(ctx context.Context, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
+	var out agentidp.TrustPolicy
+	err := c.do(ctx, &call{verb: "create the trust policy", method: http.MethodPost, path: policiesPath, body: spec, out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// GetTrustPolicy returns one trust policy, or agentidp.CodeNotFound.
+func (c *Client) GetTrustPolicy(ctx context.Context, id string) (*agentidp.TrustPolicy, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	var out agentidp.TrustPolicy
+	err := c.do(ctx, &call{verb: "get the trust policy", method: http.MethodGet, path: policiesPath + "/" + id, out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ListTrustPolicies returns one page of the organization's trust policies.
+func (c *Client) ListTrustPolicies(ctx context.Context, opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+	var out Page[agentidp.TrustPolicy]
+	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: opts.query(), out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ReplaceTrustPolicy replaces a policy as a whole: what spec leaves out goes back
+// to its default. revision is that of the policy as the caller knows it; if
+// someone changed it since, the answer is agentidp.CodePreconditionFailed.
+func (c *Client) ReplaceTrustPolicy(ctx context.Context, id string, revision int64, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	var out agentidp.TrustPolicy
+	err := c.do(ctx, &call{
+		verb: "replace the trust policy", method: http.MethodPut, path: policiesPath + "/" + id,
+		ifMatch: `"` + strconv.FormatInt(revision, 10) + `"`, body: spec, out: &out,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteTrustPolicy deletes a policy. Once it returns, no exchange is granted by
+// it; tokens that were issued live to their end.
+func (c *Client) DeleteTrustPolicy(ctx context.Context, id string) error {
+	if err := checkID("trust policy", id); err != nil {
+		return err
+	}
+	return c.do(ctx, &call{verb: "delete the trust policy", method: http.MethodDelete, path: policiesPath + "/" + id})
+}

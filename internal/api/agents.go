@@ -1,0 +1,183 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/strictjson"
+)
+
+const agentsPath = "/api/v1/agents"
+
+type agentBody struct {
+	Body    agentidp.AgentSpec
+	RawBody []byte
+}
+
+// AgentPath names an agent; exported because huma looks only into exported
+// embedded fields.
+type AgentPath struct {
+	AgentID string `path:"agentId" maxLength:"64" doc:"The agent's id."`
+}
+
+type agentPatch struct {
+	AgentPath
+	IfMatch string `header:"If-Match" doc:"Change only this revision."`
+	RawBody []byte `contentType:"application/merge-patch+json"`
+}
+
+type agentDeletion struct {
+	AgentPath
+	IfMatch string `header:"If-Match" doc:"Decommission only this revision."`
+}
+
+type agentAnswer struct {
+	Status   int
+	ETag     string `header:"ETag" doc:"The revision."`
+	Location string `header:"Location" doc:"The agent's URL, on registration."`
+	Body     *agentidp.Agent
+}
+
+type agentList struct {
+	Body struct {
+		Items      []agentidp.Agent `json:"items" nullable:"false"`
+		NextCursor string           `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
+	}
+}
+
+// bootstrapMembers are all that a bootstrap token may say about an agent.
+var bootstrapMembers = []string{"name", "description", "agentType", "version"}
+
+func (a *API) registerAgents() {
+	const tag = "Agents"
+	register(a, operation{
+		id: "registerAgent", method: http.MethodPost, path: agentsPath, tag: tag, scope: agentidp.ScopeAgentsWrite,
+		principals:  []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent, agentidp.PrincipalBootstrap},
+		summary:     "Register an agent",
+		description: "With a bootstrap token: name, description, agentType and version alone; the same name from the same repository again answers 200 with the existing agent.",
+		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
+	}, a.createAgent)
+	register(a, operation{
+		id: "listAgents", method: http.MethodGet, path: agentsPath, tag: tag, scope: agentidp.ScopeAgentsRead,
+		summary: "List agents", description: "In the order of their registration.", failures: []int{400},
+	}, a.listAgents)
+	register(a, operation{
+		id: "getAgent", method: http.MethodGet, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsRead,
+		summary: "Read an agent", failures: []int{404},
+	}, a.getAgent)
+	register(a, operation{
+		id: "updateAgent", method: http.MethodPatch, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsWrite,
+		summary:     "Change an agent",
+		description: "A JSON merge patch (RFC 7396) of description, agentType, version, capabilities, owner, deploymentEnv and labels; null removes. application/json is accepted too.",
+		media:       []string{mediaMergePatch, mediaJSON}, failures: []int{400, 404, 409, 412, 413, 415},
+	}, a.updateAgent)
+	register(a, operation{
+		id: "suspendAgent", method: http.MethodPost, path: agentsPath + "/{agentId}/suspend", tag: tag, scope: agentidp.ScopeAgentsWrite,
+		summary: "Suspend an agent", description: "No exchange that begins after the answer gets a token for it.", failures: []int{404, 409},
+	}, a.suspendAgent)
+	register(a, operation{
+		id: "reactivateAgent", method: http.MethodPost, path: agentsPath + "/{agentId}/reactivate", tag: tag, scope: agentidp.ScopeAgentsWrite,
+		summary: "Reactivate a suspended agent", failures: []int{404, 409},
+	}, a.reactivateAgent)
+	register(a, operation{
+		id: "decommissionAgent", method: http.MethodDelete, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsWrite,
+		summary: "Decommission an agent", description: "Final: the record and its name stay. No exchange that begins after the answer gets a token for it.",
+		status: http.StatusNoContent, failures: []int{400, 404, 412},
+	}, a.decommissionAgent)
+}
+
+func (a *API) createAgent(ctx context.Context, c *registry.Caller, in *agentBody) (*agentAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	if c.Kind != agentidp.PrincipalBootstrap {
+		agent, err := a.Registry.CreateAgent(ctx, org, c, in.Body)
+		return answerAgent(org, agent, true, err)
+	}
+	if err := onlyBootstrapMembers(in.RawBody); err != nil {
+		return nil, err
+	}
+	agent, created, err := a.Registry.RegisterAgent(ctx, org, c, in.Body)
+	return answerAgent(org, agent, created, err)
+}
+
+// onlyBootstrapMembers refuses what a workflow may not say about the agent that
+// it registers, whatever the value: capabilities, owner and the like are an
+// administrator's to give.
+func onlyBootstrapMembers(body []byte) error {
+	var bad []agentidp.FieldError
+	err := strictjson.Members(body, maxDepth, func(name string, _ []byte) error {
+		if !slices.Contains(bootstrapMembers, name) {
+			bad = append(bad, agentidp.FieldError{Field: name, Reason: "cannot be set with a bootstrap token; an administrator sets it afterwards"})
+		}
+		return nil
+	})
+	if err != nil {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+	}
+	if len(bad) > 0 {
+		return agentidp.InvalidFields(bad...)
+	}
+	return nil
+}
+
+func answerAgent(org *agentidp.Organization, agent *agentidp.Agent, created bool, err error) (*agentAnswer, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &agentAnswer{Status: http.StatusOK, ETag: etag(agent.Revision), Body: agent}
+	if created {
+		out.Status, out.Location = http.StatusCreated, org.Issuer+agentsPath+"/"+agent.AgentID
+	}
+	return out, nil
+}
+
+func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *page) (*agentList, error) {
+	items, next, err := a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := &agentList{}
+	out.Body.Items, out.Body.NextCursor = list(items), next
+	return out, nil
+}
+
+func (a *API) getAgent(ctx context.Context, _ *registry.Caller, in *AgentPath) (*agentAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	agent, err := a.Registry.Agent(ctx, org, in.AgentID)
+	return answerAgent(org, agent, false, err)
+}
+
+func (a *API) updateAgent(ctx context.Context, c *registry.Caller, in *agentPatch) (*agentAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	revision, err := parseETag(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	if err := strictjson.Valid(in.RawBody, maxDepth); err != nil {
+		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+	}
+	agent, err := a.Registry.UpdateAgent(ctx, org, c, in.AgentID, revision, in.RawBody)
+	return answerAgent(org, agent, false, err)
+}
+
+func (a *API) suspendAgent(ctx context.Context, c *registry.Caller, in *AgentPath) (*agentAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	agent, err := a.Registry.SuspendAgent(ctx, org, c, in.AgentID)
+	return answerAgent(org, agent, false, err)
+}
+
+func (a *API) reactivateAgent(ctx context.Context, c *registry.Caller, in *AgentPath) (*agentAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	agent, err := a.Registry.ReactivateAgent(ctx, org, c, in.AgentID)
+	return answerAgent(org, agent, false, err)
+}
+
+func (a *API) decommissionAgent(ctx context.Context, c *registry.Caller, in *agentDeletion) (*nothing, error) {
+	revision, err := parseETag(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Registry.DecommissionAgent(ctx, registry.OrganizationFrom(ctx), c, in.AgentID, revision)
+}

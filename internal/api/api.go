@@ -1,0 +1,177 @@
+// Package api is the management API and the exchange under /api/v1: routes,
+// request and response shapes, and the OpenAPI 3.1 document, which is generated
+// from the same declarations that serve the requests.
+//
+// It does not own what the operations do (internal/registry,
+// internal/exchange), what a bearer token means (internal/token) or which status
+// an error has (internal/problem).
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/problem"
+	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/strictjson"
+	"github.com/sentryagent/agentidp/internal/token"
+)
+
+// Config is what the API serves with.
+type Config struct {
+	Registry  *registry.Registry
+	Exchanger *exchange.Exchanger
+	Tokens    *token.Tokens
+	Version   string // of the program, for the OpenAPI document
+}
+
+// API serves /api/v1.
+type API struct {
+	Config
+	huma huma.API
+}
+
+// maxBody bounds every request body, in bytes (contract: the exchange's 64 KiB).
+const maxBody = 64 << 10
+
+// maxDepth bounds the nesting of a request body; the deepest documented one has
+// three levels.
+const maxDepth = 8
+
+// New registers every operation on mux, with paths from the root of an
+// organization. Each request's context must carry its organization
+// (registry.WithOrganization).
+func New(mux *http.ServeMux, cfg Config) *API {
+	a := &API{Config: cfg}
+	a.huma = humago.New(mux, humaConfig(cfg.Version))
+	a.registerExchange(mux)
+	a.registerPolicies()
+	a.registerAgents()
+	a.registerDocument(mux)
+	return a
+}
+
+func humaConfig(version string) huma.Config {
+	strict := huma.Format{
+		Marshal: func(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) },
+		Unmarshal: func(data []byte, v any) error {
+			if err := strictjson.Valid(data, maxDepth); err != nil {
+				return err
+			}
+			return json.Unmarshal(data, v)
+		},
+	}
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "AgentIdP", Version: version,
+				Description: "Identity provider for AI agents and CI workflows. Every path exists for the default organization at the server's root, and for any other under /o/{slug}.",
+				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Servers: []*huma.Server{{URL: "/", Description: "The default organization."}},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1."},
+				},
+			},
+		},
+		Formats:                      map[string]huma.Format{"application/json": strict, "json": strict},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	}
+}
+
+// operation declares one operation: who may call it and how it may fail.
+type operation struct {
+	id, method, path string
+	summary          string
+	description      string
+	tag              string
+	scope            string                   // the caller must hold it
+	principals       []agentidp.PrincipalKind // nil: admin and agent
+	media            []string                 // accepted media types of the body; nil: application/json
+	status           int                      // of success; 0: 200
+	failures         []int                    // beside 401, 403, 500 and 503, which all have
+}
+
+// register adds an operation whose caller is authenticated and authorized before
+// the body is read.
+func register[I, O any](a *API, op operation, handle func(context.Context, *registry.Caller, *I) (*O, error)) {
+	if op.principals == nil {
+		op.principals = []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent}
+	}
+	h := huma.Operation{
+		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
+		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: maxBody,
+		Security:    []map[string][]string{{"bearer": {op.scope}}},
+		Middlewares: huma.Middlewares{a.authorize(op), checkBody(op)},
+		Responses:   a.failures(append(op.failures, 401, 403, 500, 503)),
+		Extensions:  map[string]any{"x-agentidp-principals": op.principals},
+	}
+	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
+		return handle(ctx, callerFrom(ctx), in)
+	})
+}
+
+// failures documents the statuses that an operation may fail with.
+func (a *API) failures(statuses []int) map[string]*huma.Response {
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(documentType, true, "Problem")
+	responses := map[string]*huma.Response{}
+	for _, status := range statuses {
+		responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: schema}},
+		}
+	}
+	return responses
+}
+
+type callerKey struct{}
+
+func callerFrom(ctx context.Context) *registry.Caller {
+	c, _ := ctx.Value(callerKey{}).(*registry.Caller)
+	return c
+}
+
+// authorize is the one place that decides who may call an operation: a valid
+// access token, of a kind of principal that the operation takes, with its scope.
+func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(hc)
+		principal, err := a.authenticate(r)
+		if err == nil && (!slices.Contains(op.principals, principal.Kind) || !principal.Has(op.scope)) {
+			e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope,
+				"This operation needs the scope "+op.scope+", in a token of an "+kinds(op.principals)+"; the token presented is of kind "+string(principal.Kind)+" and has not both.")
+			e.Scope = op.scope
+			err = e
+		}
+		if err != nil {
+			problem.Write(w, r, err)
+			return
+		}
+		caller := &registry.Caller{Principal: principal, RequestID: problem.RequestID(r.Context())}
+		next(huma.WithValue(hc, callerKey{}, caller))
+	}
+}
+
+func kinds(ks []agentidp.PrincipalKind) string {
+	s := ""
+	for i, k := range ks {
+		if i > 0 {
+			s += " or "
+		}
+		s += string(k)
+	}
+	return s
+}

@@ -1,0 +1,133 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/problem"
+	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/strictjson"
+)
+
+const exchangePath = "/api/v1/oidc/token"
+
+// exchangeBody documents the body of an exchange. The hot path does not decode
+// into it: decodeExchange reads the same members without reflection.
+type exchangeBody struct {
+	Token    string `json:"token" minLength:"1" doc:"The OIDC ID token of the workflow run, requested for the audience <issuer>."`
+	AgentID  string `json:"agentId,omitempty" minLength:"1" format:"uuid" doc:"Absent: a bootstrap token, good only to register agents."`
+	Scope    string `json:"scope,omitempty" minLength:"1" doc:"Space-separated. Absent: all that the policy allows."`
+	Audience string `json:"audience,omitempty" minLength:"1" format:"uri" doc:"The service that the token is for. Absent: the policy's first."`
+}
+
+// registerExchange serves the exchange on plain net/http, beside huma: it is the
+// hot path, and its caller is authenticated by the body itself.
+func (a *API) registerExchange(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+exchangePath, a.exchange)
+
+	schemas := a.huma.OpenAPI().Components.Schemas
+	responses := a.failures([]int{400, 401, 403, 413, 415, 429, 500, 503})
+	responses["200"] = &huma.Response{
+		Description: "The access token.",
+		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchange.Response](), true, "ExchangeResponse")}},
+	}
+	a.huma.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "exchangeToken", Method: http.MethodPost, Path: exchangePath, Tags: []string{"Exchange"},
+		Summary:     "Exchange a subject token for an access token",
+		Description: "The subject token is the authentication. It is good for one exchange; get a fresh one for every attempt.",
+		Security:    []map[string][]string{},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchangeBody](), true, "ExchangeRequest")},
+		}},
+		Responses: responses,
+	})
+}
+
+func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
+	req := &exchange.Request{RequestID: problem.RequestID(r.Context())}
+	err := acceptable(r, []string{mediaJSON})
+	if err == nil {
+		err = readExchange(w, r, req)
+	}
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	resp, err := a.Exchanger.Exchange(r.Context(), registry.OrganizationFrom(r.Context()), req)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache") // RFC 6749 §5.1
+	h.Set("Content-Type", mediaJSON)
+	_ = json.NewEncoder(w).Encode(resp) // the client left; the record stands
+}
+
+func readExchange(w http.ResponseWriter, r *http.Request, req *exchange.Request) error {
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge()
+	}
+	if err != nil {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
+	}
+	return decodeExchange(body, req)
+}
+
+// decodeExchange reads the members of an exchange's body. null is absence; an
+// empty string is not, and is left for the exchange to refuse.
+func decodeExchange(body []byte, req *exchange.Request) error {
+	targets := map[string]*string{"token": &req.Token, "agentId": &req.AgentID, "scope": &req.Scope, "audience": &req.Audience}
+	var bad []agentidp.FieldError
+	err := strictjson.Members(body, maxDepth, func(name string, value []byte) error {
+		target, known := targets[name]
+		switch {
+		case !known:
+			bad = append(bad, agentidp.FieldError{Field: printable(name), Reason: "is not a member of this request"})
+		case string(value) == "null":
+		case value[0] != '"':
+			bad = append(bad, agentidp.FieldError{Field: name, Reason: "must be a string"})
+		default:
+			s, err := strictjson.String(value)
+			if err != nil {
+				return err
+			}
+			if s == "" {
+				req.Empty = append(req.Empty, name)
+			}
+			*target = s
+		}
+		return nil
+	})
+	if err != nil {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+	}
+	if len(bad) > 0 {
+		return agentidp.InvalidFields(bad...)
+	}
+	return nil
+}
+
+// printable shortens an unknown member's name to what may be repeated in an
+// answer.
+func printable(name string) string {
+	const limit = 40
+	for i, r := range name {
+		if i >= limit || r < ' ' || r > '~' {
+			return "(a member that this request does not have)"
+		}
+	}
+	return name
+}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/registry"
+)
+
+const policiesPath = "/api/v1/oidc/trust-policies"
+
+type policyBody struct {
+	Body agentidp.TrustPolicySpec
+}
+
+// PolicyPath names a trust policy; exported because huma looks only into exported
+// embedded fields.
+type PolicyPath struct {
+	ID string `path:"id" maxLength:"64" doc:"The trust policy's id."`
+}
+
+type policyReplacement struct {
+	PolicyPath
+	IfMatch string `header:"If-Match" doc:"The ETag that was read. Required."`
+	Body    agentidp.TrustPolicySpec
+}
+
+type policyDeletion struct {
+	PolicyPath
+	IfMatch string `header:"If-Match" doc:"Delete only this revision."`
+}
+
+type policyAnswer struct {
+	ETag     string `header:"ETag" doc:"The revision."`
+	Location string `header:"Location" doc:"The trust policy's URL, on creation."`
+	Body     *agentidp.TrustPolicy
+}
+
+type policyList struct {
+	Body struct {
+		Items      []agentidp.TrustPolicy `json:"items" nullable:"false"`
+		NextCursor string                 `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
+	}
+}
+
+// page holds the query parameters of every list.
+type page struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Items a page."`
+	Cursor string `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
+}
+
+type nothing struct{}
+
+func (a *API) registerPolicies() {
+	const tag = "Trust policies"
+	register(a, operation{
+		id: "createTrustPolicy", method: http.MethodPost, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesWrite,
+		summary:     "Create a trust policy",
+		description: "provider, repository, branch and agentId suffice; everything else has a safe default. A weak policy is saved with warnings.",
+		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
+	}, a.createPolicy)
+	register(a, operation{
+		id: "listTrustPolicies", method: http.MethodGet, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesRead,
+		summary: "List trust policies", description: "In the order of their creation.", failures: []int{400},
+	}, a.listPolicies)
+	register(a, operation{
+		id: "getTrustPolicy", method: http.MethodGet, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesRead,
+		summary: "Read a trust policy", failures: []int{404},
+	}, a.getPolicy)
+	register(a, operation{
+		id: "replaceTrustPolicy", method: http.MethodPut, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
+		summary:     "Replace a trust policy",
+		description: "A full replacement: what is left out returns to its default. provider, repository and agentId cannot change. No exchange that begins after the answer is granted by what the policy said before.",
+		failures:    []int{400, 404, 409, 412, 413, 415, 428},
+	}, a.replacePolicy)
+	register(a, operation{
+		id: "deleteTrustPolicy", method: http.MethodDelete, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
+		summary:     "Delete a trust policy",
+		description: "No exchange that begins after the answer is granted by it. Tokens that it granted before live on until they expire.",
+		status:      http.StatusNoContent, failures: []int{400, 404, 412},
+	}, a.deletePolicy)
+}
+
+func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBody) (*policyAnswer, error) {
+	org := registry.OrganizationFrom(ctx)
+	p, err := a.Registry.CreatePolicy(ctx, org, c, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &policyAnswer{ETag: etag(p.Revision), Location: org.Issuer + policiesPath + "/" + p.ID, Body: p}, nil
+}
+
+func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *page) (*policyList, error) {
+	items, next, err := a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := &policyList{}
+	out.Body.Items, out.Body.NextCursor = list(items), next
+	return out, nil
+}
+
+func (a *API) getPolicy(ctx context.Context, _ *registry.Caller, in *PolicyPath) (*policyAnswer, error) {
+	p, err := a.Registry.Policy(ctx, registry.OrganizationFrom(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &policyAnswer{ETag: etag(p.Revision), Body: p}, nil
+}
+
+func (a *API) replacePolicy(ctx context.Context, c *registry.Caller, in *policyReplacement) (*policyAnswer, error) {
+	revision, err := requireETag(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.Registry.ReplacePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &policyAnswer{ETag: etag(p.Revision), Body: p}, nil
+}
+
+func (a *API) deletePolicy(ctx context.Context, c *registry.Caller, in *policyDeletion) (*nothing, error) {
+	revision, err := parseETag(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision)
+}
+
+// list makes an empty list of a missing one: clients loop over it.
+func list[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}

@@ -1,0 +1,283 @@
+// Package app wires the server together: storage, keys, verification, the
+// stories, the HTTP server around them, and an orderly end. It is the only
+// package that knows all others.
+//
+// It does not own any rule of the product.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/api"
+	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/oauth"
+	"github.com/sentryagent/agentidp/internal/providers"
+	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/token"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+// Options is what a server is made of. Config must be complete (see
+// config.Config.Complete).
+type Options struct {
+	Config  config.Config
+	Version string
+	Logger  *slog.Logger
+	// Listener, when set, is used instead of listening on Config.Listen.
+	Listener net.Listener
+	// Clock, when set, replaces the system's.
+	Clock func() time.Time
+}
+
+// App is one server.
+type App struct {
+	cfg      config.Config
+	logger   *slog.Logger
+	clock    func() time.Time
+	lock     *dataLock
+	db       *store.DB
+	ring     *keys.Ring
+	tokens   *token.Tokens
+	registry *registry.Registry
+	verifier *verify.Verifier
+	exchange *exchange.Exchanger
+	api      *api.API
+	listener net.Listener
+	http     *http.Server
+}
+
+// New opens storage, proves the master key, and listens. When it returns, the
+// server answers as soon as Run is called; on error nothing stays open.
+func New(ctx context.Context, opt Options) (_ *App, err error) {
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if err := os.MkdirAll(a.cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
+	}
+	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err := a.open(ctx, true); err != nil {
+		return nil, err
+	}
+	if err := a.wire(opt.Version); err != nil {
+		return nil, err
+	}
+	if a.listener == nil {
+		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
+			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
+		}
+	}
+	return a, nil
+}
+
+// stored returns a clock with the precision of the database, so that what was
+// just made and what is read back are equal. A nil clock is the system's.
+func stored(clock func() time.Time) func() time.Time {
+	if clock == nil {
+		clock = time.Now
+	}
+	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
+}
+
+// open brings up what every command that touches the database needs. migrate
+// says whether an older schema may be brought up to date.
+func (a *App) open(ctx context.Context, migrate bool) error {
+	var err error
+	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
+		return err
+	}
+	if migrate {
+		err = a.db.Migrate(ctx)
+	} else {
+		err = a.checkSchema(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	kinds, err := providers.Kinds()
+	if err != nil {
+		return err
+	}
+	github := providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)
+	a.registry = registry.New(registry.Config{
+		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{github}, PublicURL: a.cfg.PublicURL, Clock: a.clock,
+	})
+	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
+		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: a.cfg.SQLite(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
+		return fmt.Errorf("create the default organization: %w", err)
+	}
+	org, err := a.registry.Organization(ctx, agentidp.DefaultOrganization)
+	if err != nil {
+		return err
+	}
+	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
+	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
+		return err
+	}
+	a.tokens = token.New(a.db, a.ring, a.clock)
+	return nil
+}
+
+func (a *App) checkSchema(ctx context.Context) error {
+	have, want, err := a.db.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if have != want {
+		return fmt.Errorf("the database has schema version %d and this program needs %d; run: agentidp migrate", have, want)
+	}
+	return nil
+}
+
+// wire connects the stories with HTTP.
+func (a *App) wire(version string) error {
+	a.verifier = verify.New(verify.Config{
+		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, AllowInsecureLoopback: a.cfg.Dev,
+		Load: a.loadKeySet, Save: a.saveKeySet,
+	})
+	a.exchange = exchange.New(exchange.Config{
+		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
+		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, Clock: a.clock, Logger: a.logger,
+	})
+	mux := http.NewServeMux()
+	a.api = api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Tokens: a.tokens, Version: version})
+	oauth.New(mux, a.ring, a.cfg.SigningAlg)
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	a.http = &http.Server{
+		Handler:           a.handler(mux),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
+	}
+	return nil
+}
+
+func (a *App) loadKeySet(ctx context.Context, source string) (*verify.KeySet, error) {
+	jwks, fetched, err := a.db.KeySet(ctx, source)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &verify.KeySet{Source: source, JWKS: jwks, FetchedAt: fetched}, nil
+}
+
+func (a *App) saveKeySet(ctx context.Context, set *verify.KeySet) error {
+	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, set.Source, set.JWKS, set.FetchedAt) })
+}
+
+// URL returns the public URL, which is the default organization's issuer.
+func (a *App) URL() string { return a.cfg.PublicURL }
+
+// Address returns the address that the server listens on.
+func (a *App) Address() string { return a.listener.Addr().String() }
+
+// OpenAPI returns the OpenAPI 3.1 document.
+func (a *App) OpenAPI() ([]byte, error) { return a.api.Document() }
+
+// grace is how long requests under way may take to finish after the end was
+// asked for.
+const grace = 10 * time.Second
+
+// Run serves until ctx is done, then refuses new connections, lets requests
+// under way finish for at most ten seconds, and closes storage. It returns nil
+// after an orderly end.
+func (a *App) Run(ctx context.Context) error {
+	janitorCtx, stopJanitor := context.WithCancel(ctx)
+	janitor := make(chan struct{})
+	go func() {
+		defer close(janitor)
+		a.sweep(janitorCtx)
+	}()
+
+	served := make(chan error, 1)
+	go func() { served <- a.http.Serve(a.listener) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		err = a.http.Shutdown(timeout)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	stopJanitor()
+	<-janitor
+	return errors.Join(err, a.close())
+}
+
+// close ends what New opened, in the reverse order.
+func (a *App) close() error {
+	var errs []error
+	if a.listener != nil {
+		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.verifier != nil {
+		a.verifier.Close()
+	}
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.release())
+	}
+	return errors.Join(errs...)
+}
+
+// sweepInterval is how often used tokens that no longer matter are removed.
+const sweepInterval = time.Minute
+
+const sweepBatch = 1000
+
+// sweep removes used subject tokens that the verifier refuses for their age
+// anyway.
+func (a *App) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for {
+			n, err := a.db.PurgeUsedTokens(ctx, a.clock(), sweepBatch)
+			if err != nil && ctx.Err() == nil {
+				a.logger.Warn("used tokens were not purged; trying again in a minute", "error", err)
+			}
+			if err != nil || n < sweepBatch {
+				break
+			}
+		}
+	}
+}

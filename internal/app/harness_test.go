@@ -1,0 +1,348 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/emulator"
+)
+
+// world is a running server, the CI issuer that it trusts, and their clock.
+type world struct {
+	t       *testing.T
+	app     *App
+	url     string
+	ci      *emulator.Emulator
+	issuer  string
+	clock   *testClock
+	fetches *atomic.Int64 // requests that the issuer got
+	logs    *syncBuffer
+	stop    func()
+}
+
+const (
+	repository = "acme/deploy"
+	agentName  = "deployer@ci.acme.example"
+)
+
+// option changes the server's configuration before it starts.
+type option func(*config.Config)
+
+// newWorld starts a server on SQLite in a temporary folder, over real HTTP on
+// loopback. Everything ends with the test.
+func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	w := &world{t: t, clock: &testClock{}, fetches: &atomic.Int64{}, logs: &syncBuffer{}}
+	issuer := httptest.NewUnstartedServer(nil)
+	w.issuer = "http://" + issuer.Listener.Addr().String()
+	var err error
+	w.ci, err = emulator.New(emulator.Config{Issuer: w.issuer, Run: emulator.Run{Repository: repository}, Clock: w.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.fetches.Add(1)
+		w.ci.Handler().ServeHTTP(rw, r)
+	})
+	issuer.Start()
+	t.Cleanup(issuer.Close)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url = "http://" + listener.Addr().String()
+	cfg := config.Config{
+		Storage: config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
+		Issuing: config.Issuing{PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true},
+		Listen:  listener.Addr().String(),
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	w.start(cfg, listener)
+	return w
+}
+
+func (w *world) start(cfg config.Config, listener net.Listener) {
+	w.t.Helper()
+	if err := cfg.Complete(); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now,
+		Logger: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if err != nil {
+		cancel()
+		w.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- w.app.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the server ended with: %v", err)
+		}
+		if token := jwtPattern.FindString(w.logs.String()); token != "" {
+			w.t.Errorf("the log holds a token: %.20s…", token)
+		}
+	})
+	w.t.Cleanup(w.stop)
+}
+
+// restart ends the server and starts it again on the same data and address.
+func (w *world) restart() {
+	w.t.Helper()
+	cfg := w.app.cfg
+	w.stop()
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.start(cfg, listener)
+}
+
+var jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
+
+// org returns the default organization.
+func (w *world) org() *agentidp.Organization {
+	w.t.Helper()
+	org, err := w.app.registry.ReadOrganization(w.t.Context(), agentidp.DefaultOrganization)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return org
+}
+
+// admin returns an admin token with these scopes (none: admin).
+func (w *world) admin(scopes ...string) string {
+	w.t.Helper()
+	token, _, err := w.app.AdminToken(w.t.Context(), agentidp.DefaultOrganization, strings.Join(scopes, " "), 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+// claims change what a minted token says.
+type claims map[string]any
+
+// mint returns a subject token for this server, of the usual run unless changed.
+func (w *world) mint(changes ...claims) string {
+	w.t.Helper()
+	all := map[string]any{}
+	for _, c := range changes {
+		for name, value := range c {
+			all[name] = value
+		}
+	}
+	run := emulator.Run{Repository: repository, Ref: "refs/heads/main", Event: "push", Claims: all}
+	if name, ok := all["repository"].(string); ok && strings.Count(name, "/") == 1 {
+		run.Repository = name
+		if _, set := all["repository_id"]; !set {
+			delete(all, "repository")
+		}
+	}
+	if ref, ok := all["ref"].(string); ok && strings.HasPrefix(ref, "refs/") {
+		run.Ref = ref
+	}
+	token, err := w.ci.Mint(emulator.Options{Audience: w.url, Run: &run, Claims: all})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+// answer is what the server said.
+type answer struct {
+	Status int
+	Header http.Header
+	Raw    []byte
+	Body   map[string]any
+}
+
+// str returns a member of the body that is a string, or "".
+func (a *answer) str(name string) string {
+	s, _ := a.Body[name].(string)
+	return s
+}
+
+// do sends a request with a JSON body (nil: none; string: as it is).
+func (w *world) do(method, path, token string, body any, headers ...string) *answer {
+	w.t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		raw, err := json.Marshal(b)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		reader = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if reader != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	a := &answer{Status: resp.StatusCode, Header: resp.Header}
+	if a.Raw, err = io.ReadAll(resp.Body); err != nil {
+		w.t.Fatal(err)
+	}
+	_ = json.Unmarshal(a.Raw, &a.Body) // a body that is no JSON object is asserted on as Raw
+	return a
+}
+
+// exchange sends an exchange. It asserts what holds for every answer: never
+// cached, never a token repeated, a documented shape.
+func (w *world) exchange(body map[string]any) *answer {
+	w.t.Helper()
+	a := w.do(http.MethodPost, "/api/v1/oidc/token", "", body)
+	if got := a.Header.Get("Cache-Control"); got != "no-store" {
+		w.t.Errorf("Cache-Control is %q, want no-store", got)
+	}
+	if token, _ := body["token"].(string); len(token) > 20 && bytes.Contains(a.Raw, []byte(token)) {
+		w.t.Error("the answer repeats the subject token")
+	}
+	if a.Status != http.StatusOK {
+		w.isProblem(a)
+	}
+	return a
+}
+
+// isProblem asserts that an answer is a problem document with all its members.
+func (w *world) isProblem(a *answer) {
+	w.t.Helper()
+	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {
+		w.t.Errorf("status %d: Content-Type is %q", a.Status, got)
+	}
+	for _, member := range []string{"type", "title", "detail", "code", "message", "request_id"} {
+		if a.str(member) == "" {
+			w.t.Errorf("status %d: the problem has no %s: %s", a.Status, member, a.Raw)
+		}
+	}
+	if a.str("type") != "urn:agentidp:error:"+a.str("code") || a.str("message") != a.str("detail") {
+		w.t.Errorf("the problem's members disagree: %s", a.Raw)
+	}
+	if a.Status == http.StatusUnauthorized && a.Header.Get("WWW-Authenticate") == "" {
+		w.t.Error("a 401 without WWW-Authenticate")
+	}
+}
+
+// want asserts a status and, for a refusal, its code and reason.
+func (w *world) want(a *answer, status int, codeAndReason ...string) *answer {
+	w.t.Helper()
+	code, reason := "", ""
+	if len(codeAndReason) > 0 {
+		code = codeAndReason[0]
+	}
+	if len(codeAndReason) > 1 {
+		reason = codeAndReason[1]
+	}
+	if a.Status != status || a.str("code") != code || a.str("reason") != reason {
+		w.t.Fatalf("got %d %s %s, want %d %s %s\n%s", a.Status, a.str("code"), a.str("reason"), status, code, reason, a.Raw)
+	}
+	return a
+}
+
+// policy creates a trust policy for the usual repository and returns it.
+func (w *world) policy(admin string, fields map[string]any) *answer {
+	w.t.Helper()
+	body := map[string]any{"provider": "github", "repository": repository}
+	for name, value := range fields {
+		body[name] = value
+	}
+	return w.want(w.do(http.MethodPost, "/api/v1/oidc/trust-policies", admin, body), http.StatusCreated)
+}
+
+// register creates an agent as an administrator and returns its id.
+func (w *world) register(admin, name string, capabilities ...string) string {
+	w.t.Helper()
+	a := w.want(w.do(http.MethodPost, "/api/v1/agents", admin, map[string]any{"name": name, "capabilities": capabilities}), http.StatusCreated)
+	return a.str("agentId")
+}
+
+// agentWithPolicy returns an agent that the usual run on main gets tokens for.
+func (w *world) agentWithPolicy(admin string) string {
+	w.t.Helper()
+	id := w.register(admin, agentName, "deploy:staging", "deploy:production")
+	w.policy(admin, map[string]any{"branch": "main", "agentId": id})
+	return id
+}
+
+// decision returns a recorded decision.
+func (w *world) decision(id string) *agentidp.Decision {
+	w.t.Helper()
+	d, err := w.app.db.Decision(w.t.Context(), w.org().ID, id)
+	if err != nil {
+		w.t.Fatalf("decision %s: %v", id, err)
+	}
+	return d
+}
+
+// testClock is the time that the server and its issuer believe in.
+type testClock struct {
+	mu  sync.Mutex
+	off time.Duration
+}
+
+// Now returns the real time plus what the clock was advanced by.
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.off)
+}
+
+func (c *testClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off += d
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,33 @@
+//go:build unix
+
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// dataLock keeps a second server off a data directory. The kernel lets go of it
+// when the process ends, however it ends.
+type dataLock struct{ file *os.File }
+
+func lockData(dir string) (*dataLock, error) {
+	path := filepath.Join(dir, "agentidp.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): another agentidp serve uses %s; stop it, or give this one a folder of its own", dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &dataLock{f}, nil
+}
+
+func (l *dataLock) release() error { return l.file.Close() }

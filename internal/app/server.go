@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/problem"
+	"github.com/sentryagent/agentidp/internal/registry"
+)
+
+// requestTimeout bounds the work on one request, below the server's write
+// timeout so that the answer still gets out.
+const requestTimeout = 10 * time.Second
+
+// Headers of every answer. Handlers of public documents override Cache-Control.
+var (
+	noStore = []string{"no-store"}
+	noSniff = []string{"nosniff"}
+	csp     = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noRefer = []string{"no-referrer"}
+	hsts    = []string{"max-age=31536000"}
+)
+
+// handler is what every request passes: a trace, safe headers, the log, the
+// organization, and then the routes.
+func (a *App) handler(mux *http.ServeMux) http.Handler {
+	secure := strings.HasPrefix(a.cfg.PublicURL, "https://")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		trace := &problem.Trace{RequestID: agentidp.NewID(a.clock())}
+		ctx, cancel := context.WithTimeout(problem.WithTrace(r.Context(), trace), requestTimeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+		rw := &response{ResponseWriter: w}
+
+		h := w.Header()
+		h["X-Request-Id"] = []string{trace.RequestID}
+		h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
+		h["Content-Security-Policy"], h["Referrer-Policy"] = csp, noRefer
+		if secure {
+			h["Strict-Transport-Security"] = hsts
+		}
+		defer a.finish(rw, r, trace, start)
+		a.route(rw, r, mux)
+	})
+}
+
+// route finds the organization under whose prefix a request came, and its
+// handler. A path that is not in its one canonical form leads nowhere, so that
+// nothing is reached under two names.
+func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
+	slug, rest := agentidp.DefaultOrganization, r.URL.Path
+	if after, ok := strings.CutPrefix(rest, "/o/"); ok {
+		slug, rest, _ = strings.Cut(after, "/")
+		rest = "/" + rest
+		if slug == agentidp.DefaultOrganization {
+			slug = "" // it has one issuer, and that is the root
+		}
+	}
+	if path.Clean(rest) != rest || r.URL.RawPath != "" {
+		problem.Write(w, r, noSuchPath())
+		return
+	}
+	org, err := a.registry.Organization(r.Context(), slug)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	r2 := r.WithContext(registry.WithOrganization(r.Context(), org))
+	r2.URL = &url.URL{Path: rest, RawQuery: r.URL.RawQuery}
+	w.unrouted = func() bool { return r2.Pattern == "" }
+	mux.ServeHTTP(w, r2)
+	if w.intercepted == 0 {
+		return
+	}
+	w.unrouted = nil
+	if w.intercepted == http.StatusMethodNotAllowed {
+		e := agentidp.NewError(agentidp.MethodNotAllowed, agentidp.CodeMethodNotAllowed, "This path does not take "+safeMethod(r.Method)+"; see the Allow header.")
+		problem.Write(w, r, e)
+		return
+	}
+	problem.Write(w, r, noSuchPath())
+}
+
+func noSuchPath() error {
+	return agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is nothing at this path; /api/v1/openapi.json lists what there is.")
+}
+
+// safeMethod names a method in an answer only when it is a usual one.
+func safeMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "that method"
+}
+
+// finish ends a request: a panic becomes a 500, and the one log line is written.
+func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start time.Time) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		a.logger.Error("a handler panicked", "request_id", trace.RequestID, "panic", p, "stack", string(debug.Stack()))
+		if w.status == 0 {
+			w.unrouted = nil
+			problem.Write(w, r, agentidp.AsError(nil))
+		}
+	}
+	level := slog.LevelInfo
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs,
+		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.Int("status", w.status), slog.Duration("duration", time.Since(start)), slog.String("remote", r.RemoteAddr))
+	if trace.Err != nil {
+		e := agentidp.AsError(trace.Err)
+		attrs = append(attrs, slog.String("code", e.Code))
+		if w.status >= http.StatusInternalServerError {
+			level = slog.LevelError
+			attrs = append(attrs, slog.String("error", trace.Err.Error()))
+		}
+	}
+	a.logger.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// response remembers the status, and holds back the plain-text 404 and 405 of
+// http.ServeMux so that they can be told as problem documents.
+type response struct {
+	http.ResponseWriter
+	status      int
+	unrouted    func() bool // no route matched
+	intercepted int
+}
+
+// WriteHeader sends the status unless it is the mux's own refusal.
+func (w *response) WriteHeader(status int) {
+	if w.unrouted != nil && w.unrouted() {
+		w.intercepted = status
+		return
+	}
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a part of the body.
+func (w *response) Write(b []byte) (int, error) {
+	if w.intercepted != 0 && w.unrouted != nil {
+		return len(b), nil
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap gives http.ResponseController the connection, for deadlines.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"status":"ok"}` + "\n")) // the client left: nobody to tell
+}
+
+// readyz answers 200 when an exchange could be decided, signed and recorded: the
+// database answers and the default organization's key is at hand.
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	err := a.db.Ping(r.Context())
+	if err == nil {
+		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()).ID)
+	}
+	if err != nil {
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server cannot reach its storage or its keys; its log says why.")
+		problem.Write(w, r, e.WithCause(err))
+		return
+	}
+	a.healthz(w, r)
+}

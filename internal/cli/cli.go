@@ -1,0 +1,106 @@
+// Package cli is the command line: one file a command. It owns flags, output and
+// exit codes, and hands the work to internal/app, internal/emulator and client.
+//
+// Exit codes: 0 done; 1 the command failed; 2 the command line or the
+// configuration is wrong; 3 the server refused.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/client"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3
+)
+
+// IO is what a command reads and writes.
+type IO struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+}
+
+// Std returns the process's own.
+func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr, os.Getenv} }
+
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Demo    demoCmd    `cmd:"" help:"Run the main job on this machine, live: CI token in, agent token out."`
+	Admin   adminCmd   `cmd:"" help:"Make admin access tokens, with direct access to the database."`
+	Token   tokenCmd   `cmd:"" help:"Exchange a CI token, or look into an access token."`
+	Emulate emulateCmd `cmd:"" help:"Run a local CI issuer."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// usageError is wrong input: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// Main runs one command line (without the program's name) and returns the exit
+// code.
+func Main(ctx context.Context, args []string, std *IO) int {
+	var cmds commands
+	exit := -1
+	parser, err := kong.New(&cmds,
+		kong.Name("agentidp"),
+		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(std.Out, std.Err),
+		kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
+	if err != nil {
+		fmt.Fprintln(std.Err, "agentidp:", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exit >= 0 { // --help
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(std.Err, "agentidp: %v\nRun \"agentidp --help\", or \"agentidp COMMAND --help\".\n", err)
+		return exitUsage
+	}
+	if err := kctx.Run(); err != nil {
+		return report(std, err)
+	}
+	return exitOK
+}
+
+// report prints an error once, whole, and chooses the exit code.
+func report(std *IO, err error) int {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(std.Err, "agentidp:", strings.TrimRight(line, "\n"))
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*client.Error](err); ok {
+		return exitRefused
+	}
+	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Invalid {
+		return exitUsage
+	}
+	return exitFailed
+}

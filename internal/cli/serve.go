@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/sentryagent/agentidp/internal/app"
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+type serveCmd struct {
+	config.Config `embed:""`
+}
+
+// Help is shown by serve --help.
+func (*serveCmd) Help() string {
+	return `The first start creates the SQLite database, a master key file (0600) and a
+signing key under the data directory.
+
+Example:
+  agentidp serve --public-url https://idp.example.com --data-dir /var/lib/agentidp`
+}
+
+// Run serves until the process is told to end.
+func (c *serveCmd) Run(ctx context.Context, std *IO) error {
+	c.MasterKey = std.Getenv("AGENTIDP_MASTER_KEY")
+	if err := c.Complete(); err != nil {
+		return usageError{err}
+	}
+	logger := newLogger(std.Err, c.LogFormat)
+	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger})
+	if err != nil {
+		return err
+	}
+	logger.Info("AgentIdP is ready", "version", version(), "issuer", a.URL(), "address", a.Address(), "database", c.Kind(), "github_issuer", c.GitHubIssuer)
+	logger.Info("the first admin token is made on this machine, with the same settings", "command", "agentidp admin token --data-dir "+c.DataDir+" --public-url "+a.URL())
+	err = a.Run(ctx)
+	logger.Info("AgentIdP has stopped")
+	return err
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp/client"
+	"github.com/sentryagent/agentidp/internal/jose"
+)
+
+type tokenCmd struct {
+	Exchange tokenExchangeCmd `cmd:"" help:"Exchange a CI's ID token for an access token."`
+	Inspect  tokenInspectCmd  `cmd:"" help:"Print what is in a token, and whether a server signed it."`
+}
+
+type tokenExchangeCmd struct {
+	Server    string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
+	AgentID   string `placeholder:"UUID" help:"The agent (default: a bootstrap token, good only to register agents)."`
+	Scope     string `help:"Space-separated scopes (default: all that the policy allows)."`
+	Audience  string `placeholder:"URI" help:"The service that the token is for (default: the policy's first)."`
+	TokenFile string `placeholder:"FILE" help:"Read the ID token from FILE, - for standard input (default: ask GitHub Actions for one)."`
+	Output    string `short:"o" enum:"token,json" default:"token" help:"token prints the access token alone, json the whole answer."`
+}
+
+// Help is shown by token exchange --help.
+func (*tokenExchangeCmd) Help() string {
+	return `In a GitHub Actions job with "permissions: id-token: write", a fresh ID token is
+requested for the server's URL as its only audience.
+
+Example:
+  agentidp token exchange --server https://idp.example.com --agent-id 01890000-0000-7000-8000-000000000000`
+}
+
+// Run exchanges.
+func (c *tokenExchangeCmd) Run(ctx context.Context, std *IO) error {
+	cl := &client.Client{BaseURL: strings.TrimSuffix(c.Server, "/")}
+	subject, err := c.subjectToken(ctx, std, cl)
+	if err != nil {
+		return err
+	}
+	resp, err := cl.Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: c.AgentID, Scope: c.Scope, Audience: c.Audience})
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		enc := json.NewEncoder(std.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(resp)
+	}
+	fmt.Fprintln(std.Out, resp.AccessToken)
+	return nil
+}
+
+func (c *tokenExchangeCmd) subjectToken(ctx context.Context, std *IO, cl *client.Client) (string, error) {
+	if c.TokenFile == "" {
+		return cl.GitHubIDToken(ctx, cl.BaseURL)
+	}
+	return readToken(std, c.TokenFile)
+}
+
+// maxTokenFile bounds what is read where a token is expected.
+const maxTokenFile = 64 << 10
+
+func readToken(std *IO, file string) (string, error) {
+	in := std.In
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", usageError{fmt.Errorf("read the token: %w", err)}
+		}
+		defer f.Close()
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, maxTokenFile+1))
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	token := strings.TrimSpace(string(raw))
+	if token == "" || len(raw) > maxTokenFile {
+		return "", usageError{errors.New("read the token: it is empty or larger than 64 KiB")}
+	}
+	return token, nil
+}
+
+type tokenInspectCmd struct {
+	TokenFile string `default:"-" placeholder:"FILE" help:"Read the token from FILE, - for standard input."`
+	Server    string `env:"AGENTIDP_SERVER" placeholder:"URL" help:"Verify the signature with the keys of this server."`
+}
+
+// Help is shown by token inspect --help.
+func (*tokenInspectCmd) Help() string {
+	return `A token is a secret: give it by a file or standard input, never as an argument.
+
+Example:
+  agentidp token exchange --server https://idp.example.com | agentidp token inspect --server https://idp.example.com`
+}
+
+// Run inspects. The exit code is 0 only when everything that was checked is right.
+func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
+	raw, err := readToken(std, c.TokenFile)
+	if err != nil {
+		return err
+	}
+	parsed, err := jose.Parse(raw)
+	if err != nil {
+		return usageError{fmt.Errorf("this is not a compact JWS (RFC 7515): %w", err)}
+	}
+	header, err := json.Marshal(map[string]string{"alg": parsed.Header.Alg, "kid": parsed.Header.Kid, "typ": parsed.Header.Typ})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "header: %s\nclaims: %s\n", header, indent(parsed.Payload))
+	fmt.Fprintln(std.Out, "life:   "+life(parsed.Payload, time.Now()))
+	if c.Server == "" {
+		fmt.Fprintln(std.Out, "signature: not checked (give --server)")
+		return nil
+	}
+	if err := verifyWithServer(ctx, strings.TrimSuffix(c.Server, "/"), parsed); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "signature: good, by key %s of %s\n", parsed.Header.Kid, c.Server)
+	return nil
+}
+
+func indent(doc []byte) string {
+	var out bytes.Buffer
+	if err := json.Indent(&out, bytes.TrimSpace(doc), "", "  "); err != nil {
+		return fmt.Sprintf("(not JSON, %d bytes)", len(doc))
+	}
+	return out.String()
+}
+
+// life says in words how the token stands with the clock of this machine.
+func life(payload []byte, now time.Time) string {
+	var c struct {
+		IssuedAt  int64 `json:"iat"`
+		ExpiresAt int64 `json:"exp"`
+	}
+	if err := json.Unmarshal(payload, &c); err != nil || c.ExpiresAt == 0 {
+		return "it says no time of expiry"
+	}
+	left := time.Unix(c.ExpiresAt, 0).Sub(now).Round(time.Second)
+	if left <= 0 {
+		return fmt.Sprintf("expired %s ago", -left)
+	}
+	return fmt.Sprintf("%s left of %s", left, time.Duration(c.ExpiresAt-c.IssuedAt)*time.Second)
+}

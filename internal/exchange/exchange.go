@@ -1,0 +1,253 @@
+// Package exchange is the story of an exchange: a CI's subject token comes in,
+// and an access token goes out, or a refusal that says why. It owns the order of
+// the steps, the record of every decision, and the promise that no token leaves
+// without its durable record.
+//
+// It does not own what makes a subject token authentic (internal/verify), what a
+// trust policy means (internal/policy), the token's format (internal/token) or
+// the commit (internal/store). It knows nothing of HTTP.
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/token"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+// BootstrapTTL is the life of a bootstrap token where its policy says nothing.
+const BootstrapTTL = 10 * time.Minute
+
+// maxRounds bounds how often an exchange starts again because a policy or agent
+// changed under it.
+const maxRounds = 3
+
+// Config is what an Exchanger works with.
+type Config struct {
+	DB       *store.DB
+	Verifier *verify.Verifier
+	Tokens   *token.Tokens
+	// Organization reads an organization as it is now.
+	Organization func(ctx context.Context, slug string) (*agentidp.Organization, error)
+	// Providers are those of the configuration; every organization has them.
+	Providers []*agentidp.Provider
+	TokenTTL  time.Duration // life of an agent's token where its policy says nothing
+	Clock     func() time.Time
+	Logger    *slog.Logger
+}
+
+// Exchanger exchanges subject tokens for access tokens. It is safe for
+// concurrent use.
+type Exchanger struct {
+	Config
+	cache    *cache
+	refusals *Refusals
+}
+
+// New returns an Exchanger.
+func New(cfg Config) *Exchanger {
+	return &Exchanger{Config: cfg, cache: newCache(), refusals: newRefusals(cfg.Logger, cfg.Clock)}
+}
+
+// Refusals gives the counters of subject tokens refused before their signature
+// was proven.
+func (x *Exchanger) Refusals() *Refusals { return x.refusals }
+
+// Exchange runs one exchange for an organization. The response may be sent as
+// soon as it is returned: everything about it is durable by then. The error is
+// an *agentidp.Error.
+func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
+	// 1. The request: its own fields, before anything is spent on it.
+	want, err := req.check()
+	if err != nil {
+		return nil, err
+	}
+
+	// 2. Format and issuer of the subject token. Unproven, so it may choose among
+	// this organization's providers and nothing else: no network, no policy.
+	unverified, err := verify.Peek(req.Token)
+	if err != nil {
+		return nil, x.refusals.note(req.RequestID, "", err)
+	}
+	provider, err := x.provider(ctx, org, unverified.Issuer)
+	if err != nil {
+		return nil, x.refusals.note(req.RequestID, "", err)
+	}
+
+	// 3. Signature, audience, times. From proven claims on, every outcome is
+	// recorded.
+	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
+	if claims == nil {
+		return nil, x.refusals.note(req.RequestID, provider.Name, err)
+	}
+	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, want: want}
+	a.decision = a.newDecision()
+	if err != nil {
+		return nil, a.deny(ctx, nil, err)
+	}
+
+	// 4–7. Match and issue; again from the start of matching when something
+	// changed in between.
+	return a.run(ctx)
+}
+
+// attempt is one exchange whose subject token is authentic.
+type attempt struct {
+	*Exchanger
+	org      *agentidp.Organization
+	provider *agentidp.Provider
+	claims   *agentidp.Claims
+	request  *Request
+	want     *wanted
+	decision *agentidp.Decision
+}
+
+func (a *attempt) run(ctx context.Context) (*Response, error) {
+	mustRead := false
+	for round := 0; round < maxRounds; {
+		// 4. Candidates: policies pinned to this repository, or unpinned and of its name.
+		input, candidates, fresh, err := a.candidates(ctx, mustRead)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+
+		// 5. The decision. Cached rows may grant, because the commit checks them;
+		// they never deny.
+		outcome := policy.Match(candidates, input)
+		switch {
+		case !outcome.Granted && fresh:
+			return nil, a.deny(ctx, &outcome, outcome.Err)
+		case !outcome.Granted:
+			mustRead = true
+			continue
+		}
+
+		// 6. Sign. The token stays here until its record is durable.
+		grant := a.grant(&outcome, input.Agent)
+		signed, err := a.sign(ctx, grant)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+
+		// 7. One commit: everything still as seen, single use, records.
+		err = a.DB.Issue(ctx, grant)
+		switch {
+		case err == nil:
+			return newResponse(signed, grant), nil // 8. only after the commit
+		case errors.Is(err, store.ErrStale):
+			if a.org, err = a.Organization(ctx, a.org.Slug); err != nil {
+				return nil, err // closed, while this exchange was under way
+			}
+			mustRead = true
+			round++
+		case errors.Is(err, store.ErrReplayed):
+			return nil, a.deny(ctx, &outcome, replayed(a.claims))
+		default:
+			return nil, unavailable(err)
+		}
+	}
+	return nil, unavailable(errors.New("policies or agents changed faster than the exchange could follow"))
+}
+
+// provider finds the provider that an organization trusts for an issuer. The
+// configuration's providers come first and cannot be shadowed.
+func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string) (*agentidp.Provider, error) {
+	for _, p := range x.Providers {
+		if p.Issuer == issuer {
+			return p, nil
+		}
+	}
+	registered, err := x.DB.Providers(ctx, org.ID)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i := range registered {
+		if registered[i].Issuer == issuer {
+			return &registered[i], nil
+		}
+	}
+	return nil, verify.UnknownIssuer()
+}
+
+func (a *attempt) key() cacheKey {
+	return cacheKey{org: a.org.ID, provider: a.provider.Name,
+		repository: agentidp.FoldRepository(a.claims.Repository), repositoryID: a.claims.RepositoryID}
+}
+
+// candidates gathers what the decision reads, and says whether all of it was
+// just read from the database. The agent is looked up only when some candidate
+// names it, so that an unknown agent and an unknown repository cost the same.
+func (a *attempt) candidates(ctx context.Context, mustRead bool) (*policy.Input, []*policy.Compiled, bool, error) {
+	candidates, fresh, err := a.cache.policies(ctx, a.DB, a.key(), mustRead)
+	if err != nil {
+		return nil, nil, false, fmt.Errorf("read candidate policies: %w", err)
+	}
+	input := &policy.Input{
+		Claims: a.claims, AgentID: a.request.AgentID, Scopes: a.want.scopes, Audience: a.request.Audience,
+		Organization: a.org, Now: a.Clock(), AgentTTL: a.TokenTTL, BootstrapTTL: BootstrapTTL,
+	}
+	named := func(c *policy.Compiled) bool { return c.Policy.AgentID == a.request.AgentID }
+	if a.request.AgentID != "" && slices.ContainsFunc(candidates, named) {
+		agent, read, err := a.cache.agent(ctx, a.DB, a.org.ID, a.request.AgentID, mustRead)
+		if err != nil {
+			return nil, nil, false, fmt.Errorf("read agent: %w", err)
+		}
+		input.Agent, fresh = agent, fresh && read
+	}
+	return input, candidates, fresh, nil
+}
+
+// grant describes what the issuing commit checks and writes.
+func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant {
+	now := a.Clock()
+	issued := now.Truncate(time.Second)
+	rec := agentidp.AccessToken{
+		ID: agentidp.NewID(now), OrganizationID: a.org.ID, Kind: agentidp.PrincipalBootstrap,
+		Subject: "policy:" + out.Policy.ID, PolicyID: out.Policy.ID, DecisionID: a.decision.ID,
+		Provider: a.provider.Name, RepositoryID: a.claims.RepositoryID,
+		Scope: strings.Join(out.Scopes, " "), Audience: out.Audience,
+		IssuedAt: issued, ExpiresAt: issued.Add(out.TTL),
+	}
+	if agent != nil {
+		rec.Kind, rec.Subject, rec.AgentID = agentidp.PrincipalAgent, agent.AgentID, agent.AgentID
+	}
+	decision := *a.decision
+	decision.Outcome, decision.PolicyID, decision.TokenID, decision.Checks = agentidp.OutcomeAllowed, out.Policy.ID, rec.ID, out.Checks
+
+	g := &store.Grant{
+		Organization: a.org, Provider: a.provider, Policy: out.Policy, Agent: agent,
+		Pin:   agentidp.Pin{RepositoryID: a.claims.RepositoryID, RepositoryOwnerID: a.claims.RepositoryOwnerID, PinnedAt: now},
+		Token: rec, Decision: decision,
+		Events: []agentidp.Event{a.event(agentidp.EventTokenIssued, now, rec.ID, out.Policy.ID, nil)},
+	}
+	if a.provider.Replay != agentidp.ReplayAllow {
+		g.ReplayKey = a.claims.ReplayKey
+		// Kept until the verifier would refuse the token for its age alone, with a
+		// second to spare for rounding.
+		g.ReplayUntil = a.claims.ExpiresAt.Add(verify.Skew + time.Second)
+	}
+	if out.Policy.Pinned == nil {
+		e := a.event(agentidp.EventRepositoryPinned, now, "", out.Policy.ID, map[string]string{
+			"repository": out.Policy.Repository, "repository_id": a.claims.RepositoryID, "repository_owner_id": a.claims.RepositoryOwnerID,
+		})
+		g.PinEvent = &e
+	}
+	return g
+}
+
+func (a *attempt) sign(ctx context.Context, g *store.Grant) (string, error) {
+	name := ""
+	if g.Agent != nil {
+		name = g.Agent.Name
+	}
+	return a.Tokens.Mint(ctx, a.org, &g.Token, name, a.claims.Workload())
+}

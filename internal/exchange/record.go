@@ -1,0 +1,88 @@
+package exchange
+
+import (
+	"context"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+)
+
+// newDecision starts the record of an authentic attempt: denied until an issuing
+// commit says otherwise.
+func (a *attempt) newDecision() *agentidp.Decision {
+	now := a.Clock()
+	c := a.claims
+	return &agentidp.Decision{
+		ID: agentidp.NewID(now), OrganizationID: a.org.ID, RequestID: a.request.RequestID, At: now,
+		Outcome: agentidp.OutcomeDenied, Provider: a.provider.Name,
+		Repository: c.Repository, RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID,
+		Ref: c.Ref, Event: c.Event, RunID: c.RunID, AgentID: a.request.AgentID,
+	}
+}
+
+// deny records a refusal and returns the error that the caller sees, with the
+// record's id. A refusal that cannot be recorded is answered as unavailable:
+// nothing is decided without a record.
+func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) error {
+	e := agentidp.AsError(err)
+	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
+		return e
+	}
+	d := a.decision
+	d.Code, d.Reason = e.Code, e.Reason
+	policyID := ""
+	if out != nil {
+		d.Checks = out.Checks
+		if out.Policy != nil {
+			policyID = out.Policy.ID
+			d.PolicyID = policyID
+		}
+	}
+	event := a.event(denialEvent(e), d.At, "", policyID, map[string]string{"code": e.Code})
+	if e.Reason != "" {
+		event.Data["reason"] = e.Reason
+	}
+	// The caller may leave; its refusal is recorded all the same.
+	if err := a.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
+		return unavailable(err)
+	}
+	denied := *e
+	denied.DecisionID = d.ID
+	return &denied
+}
+
+func denialEvent(e *agentidp.Error) agentidp.EventType {
+	switch {
+	case e.Reason == agentidp.ReasonTokenReplayed:
+		return agentidp.EventTokenReplayed
+	case e.Code == agentidp.CodeRepositoryIdentityChanged:
+		return agentidp.EventRepositoryIdentityChanged
+	}
+	return agentidp.EventExchangeDenied
+}
+
+func (a *attempt) event(typ agentidp.EventType, at time.Time, tokenID, policyID string, data map[string]string) agentidp.Event {
+	return agentidp.Event{
+		ID: agentidp.NewID(at), OrganizationID: a.org.ID, At: at, Type: typ,
+		Actor:   a.provider.Name + ":" + a.claims.Repository,
+		AgentID: a.request.AgentID, PolicyID: policyID, TokenID: tokenID, DecisionID: a.decision.ID,
+		RequestID: a.request.RequestID, Data: data,
+	}
+}
+
+// replayed is the refusal of a subject token that was already exchanged.
+func replayed(c *agentidp.Claims) error {
+	return &agentidp.Error{
+		Kind: agentidp.Unauthenticated, Code: agentidp.CodeInvalidToken, Reason: agentidp.ReasonTokenReplayed,
+		Message: "This subject token was already exchanged; each one is good for one exchange. Request a fresh ID token for every attempt, also for a retry.",
+		Claims:  map[string]string{"jti": c.TokenID},
+	}
+}
+
+func unavailable(err error) error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"The exchange could not be decided and recorded now; nothing was issued. Try again with a fresh ID token.")
+	e.RetryAfter = time.Second
+	return e.WithCause(err)
+}

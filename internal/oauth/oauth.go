@@ -1,0 +1,106 @@
+// Package oauth serves the OAuth 2.0 and OpenID protocol documents that relying
+// parties read: server metadata (RFC 8414, OpenID Connect Discovery) and the key
+// set (RFC 7517).
+//
+// It does not own keys (internal/keys) nor what is issued. It advertises only
+// endpoints that exist.
+package oauth
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/problem"
+	"github.com/sentryagent/agentidp/internal/registry"
+)
+
+// Server serves the protocol documents.
+type Server struct {
+	ring *keys.Ring
+	alg  string
+}
+
+// New registers the documents on mux, with paths from the root of an
+// organization.
+func New(mux *http.ServeMux, ring *keys.Ring, signingAlg string) {
+	s := &Server{ring: ring, alg: signingAlg}
+	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
+	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+}
+
+// cacheControl lets relying parties keep a document for five minutes; that is
+// how long a new key must be published before it signs.
+const cacheControl = "public, max-age=300"
+
+// metadata is the server's description. The members that OpenID Connect
+// Discovery §3 requires are present; the lists of what this server does not do
+// are empty.
+type metadata struct {
+	Issuer                string   `json:"issuer"`
+	JWKSURI               string   `json:"jwks_uri"`
+	ScopesSupported       []string `json:"scopes_supported"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	SubjectTypes          []string `json:"subject_types_supported"`
+	IDTokenSigningAlgs    []string `json:"id_token_signing_alg_values_supported"`
+	ServiceDocumentation  string   `json:"service_documentation"`
+	TokenExchangeEndpoint string   `json:"agentidp_exchange_endpoint"`
+}
+
+func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
+	org := registry.OrganizationFrom(r.Context())
+	body, err := json.Marshal(metadata{
+		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
+		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
+		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
+		ServiceDocumentation:  org.Issuer + "/api/v1/openapi.json",
+		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",
+	})
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	serve(w, body, "application/json")
+}
+
+func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
+	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()).ID)
+	if err != nil {
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The keys cannot be read now. Try again.")
+		problem.Write(w, r, e.WithCause(err))
+		return
+	}
+	w.Header().Set("ETag", etag)
+	if matches(r.Header.Values("If-None-Match"), etag) {
+		w.Header().Set("Cache-Control", cacheControl)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	serve(w, body, "application/jwk-set+json")
+}
+
+// serve answers with a public document that pages of any origin may read.
+func serve(w http.ResponseWriter, body []byte, contentType string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", cacheControl)
+	h.Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write(body) // the client left: nobody to tell
+}
+
+// matches compares entity tags weakly, as If-None-Match wants (RFC 9110 §13.1.2).
+func matches(values []string, etag string) bool {
+	for _, value := range values {
+		for tag := range strings.SplitSeq(value, ",") {
+			tag = strings.TrimSpace(tag)
+			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,150 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// A condition is one comparison between a policy and an exchange. The decision
+// and the trace for administrators both come from it, so they cannot differ.
+type condition struct {
+	name  string         // Check.Check
+	claim agentidp.Claim // the claim that is read; "" where it is none
+	code  string         // the answer where this is the first that does not hold
+	holds func(c *Compiled, r *request) bool
+
+	// show returns what the policy expects and what came. No expectation means
+	// that the policy has no such condition; then it holds.
+	show func(c *Compiled, r *request) (expected, got string)
+}
+
+// conditions in the order of the contract: a policy that fails a later one got
+// further. A new condition on claims belongs between ref and scope, with the
+// code condition_not_met.
+var conditions = []condition{
+	// A policy that fails one of the first is no policy for this exchange.
+	{"mode", "", agentidp.CodeTrustPolicyViolation,
+		func(c *Compiled, _ *request) bool { return c.Policy.Mode == agentidp.ModeEnforce },
+		func(c *Compiled, _ *request) (string, string) {
+			return string(agentidp.ModeEnforce), string(c.Policy.Mode)
+		}},
+	{"expires_at", "", agentidp.CodeTrustPolicyViolation,
+		func(c *Compiled, r *request) bool { return !c.expired(r.Now) },
+		func(c *Compiled, r *request) (string, string) {
+			if c.Policy.ExpiresAt == nil {
+				return "", ""
+			}
+			return "before " + c.Policy.ExpiresAt.UTC().Format(time.RFC3339), r.Now.UTC().Format(time.RFC3339)
+		}},
+	{"provider", "", agentidp.CodeTrustPolicyViolation,
+		func(c *Compiled, r *request) bool { return c.Policy.Provider == r.Claims.Provider },
+		func(c *Compiled, r *request) (string, string) { return c.Policy.Provider, r.Claims.Provider }},
+	// Exactly the agent asked for; none with none. A policy with an agent never
+	// grants bootstrap, and one without never grants an agent.
+	{"agent", "", agentidp.CodeTrustPolicyViolation,
+		func(c *Compiled, r *request) bool { return c.Policy.AgentID == r.AgentID },
+		func(c *Compiled, r *request) (string, string) {
+			return agentOrBootstrap(c.Policy.AgentID), agentOrBootstrap(r.AgentID)
+		}},
+	{"repository", agentidp.ClaimRepository, agentidp.CodeTrustPolicyViolation,
+		(*Compiled).names,
+		func(c *Compiled, r *request) (string, string) { return c.Policy.Repository, r.Claims.Repository }},
+
+	// Names can be taken over, numbers cannot. A grant pins the
+	// ids, so a token without them passes nothing, pinned or not.
+	{"pinned_repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
+		func(c *Compiled, r *request) bool {
+			got := r.Claims.RepositoryID
+			return got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryID == got)
+		},
+		func(c *Compiled, r *request) (string, string) {
+			if c.Policy.Pinned == nil {
+				return "any (not pinned yet)", r.Claims.RepositoryID
+			}
+			return c.Policy.Pinned.RepositoryID, r.Claims.RepositoryID
+		}},
+	{"pinned_repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
+		func(c *Compiled, r *request) bool {
+			got := r.Claims.RepositoryOwnerID
+			return got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryOwnerID == got)
+		},
+		func(c *Compiled, r *request) (string, string) {
+			if c.Policy.Pinned == nil {
+				return "any (not pinned yet)", r.Claims.RepositoryOwnerID
+			}
+			return c.Policy.Pinned.RepositoryOwnerID, r.Claims.RepositoryOwnerID
+		}},
+	{"repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
+		func(c *Compiled, r *request) bool {
+			return c.Policy.RepositoryID == "" || c.Policy.RepositoryID == r.Claims.RepositoryID
+		},
+		func(c *Compiled, r *request) (string, string) { return c.Policy.RepositoryID, r.Claims.RepositoryID }},
+	{"repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
+		func(c *Compiled, r *request) bool {
+			return c.Policy.RepositoryOwnerID == "" || c.Policy.RepositoryOwnerID == r.Claims.RepositoryOwnerID
+		},
+		func(c *Compiled, r *request) (string, string) {
+			return c.Policy.RepositoryOwnerID, r.Claims.RepositoryOwnerID
+		}},
+
+	{"agent_status", "", agentidp.CodeAgentNotActive,
+		func(c *Compiled, r *request) bool {
+			return c.Policy.Bootstrap() || agentStatus(c, r) == string(agentidp.AgentActive)
+		},
+		func(c *Compiled, r *request) (string, string) {
+			if c.Policy.Bootstrap() {
+				return "", ""
+			}
+			return string(agentidp.AgentActive), agentStatus(c, r)
+		}},
+	// An allow-list: an event that is new or absent is not on it.
+	{"event", agentidp.ClaimEvent, agentidp.CodeEventNotPermitted,
+		func(c *Compiled, r *request) bool {
+			return r.Claims.Event != "" && slices.Contains(c.Policy.Events, r.Claims.Event)
+		},
+		func(c *Compiled, r *request) (string, string) { return orNone(c.events), r.Claims.Event }},
+	{"ref_type", agentidp.ClaimRefType, agentidp.CodeBranchNotPermitted,
+		func(c *Compiled, r *request) bool { return c.refType == r.Claims.RefType },
+		func(c *Compiled, r *request) (string, string) { return c.refType, r.Claims.RefType }},
+	{"ref", agentidp.ClaimRef, agentidp.CodeBranchNotPermitted,
+		func(c *Compiled, r *request) bool { return c.permitsRef(r.Claims.Ref) },
+		func(c *Compiled, r *request) (string, string) { return c.showRef(), r.Claims.Ref }},
+
+	{"scope", "", agentidp.CodeInvalidScope,
+		func(c *Compiled, r *request) bool { return len(c.excess(r)) == 0 },
+		func(c *Compiled, r *request) (string, string) {
+			return orNone(strings.Join(c.scopes(r.Agent), " ")), strings.Join(r.Scopes, " ")
+		}},
+	{"audience", "", agentidp.CodeInvalidTarget,
+		func(c *Compiled, r *request) bool {
+			return r.Audience == "" || c.permitsAudience(r.Organization, r.Audience)
+		},
+		func(c *Compiled, r *request) (string, string) { return c.showAudiences(r.Organization), r.Audience }},
+}
+
+// agentStatus is the status of the policy's agent, or "absent" where what came
+// with the exchange is not that agent.
+func agentStatus(c *Compiled, r *request) string {
+	a := r.Agent
+	if a == nil || a.AgentID != c.Policy.AgentID || a.OrganizationID != c.Policy.OrganizationID {
+		return "absent"
+	}
+	return string(a.Status)
+}
+
+func agentOrBootstrap(agentID string) string {
+	if agentID == "" {
+		return "none (bootstrap)"
+	}
+	return agentID
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

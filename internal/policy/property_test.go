@@ -1,0 +1,247 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"flag"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+)
+
+// TestMain sets other defaults for the flags of rapid: more draws, for one takes
+// some microseconds, and no files of failed ones, for the seed is printed.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	for name, value := range map[string]string{"rapid.checks": "5000", "rapid.nofailfile": "true"} {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := f.Value.Set(value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	m.Run()
+}
+
+// reference decides one policy a second time, straight from the contract. Its
+// only aim is to be short enough to be checked by reading.
+func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
+	c, has := in.Claims, func(list []string, s string) bool { return slices.Contains(list, s) }
+	ids := agentidp.Pin{RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID, PinnedAt: now}
+	refs := map[bool]string{true: `^tag refs/tags/` + strings.ReplaceAll(regexp.QuoteMeta(p.Tag), `\*`, `[^/]*`) + `$`,
+		false: `^branch refs/heads/` + regexp.QuoteMeta(p.Branch) + `$`}[p.Tag != ""]
+	mine, audiences := in.Scopes, []string{"", "https://idp.example.com/api/v1"}
+	if p.AgentID != "" {
+		mine = slices.DeleteFunc(slices.Clone(in.Scopes), func(s string) bool {
+			return in.Agent == nil || !has(in.Agent.Capabilities, s) || p.Scopes != nil && !has(p.Scopes, s)
+		})
+		audiences = append([]string{""}, p.Audiences...)
+		if p.Audiences == nil {
+			audiences = []string{"", "https://idp.example.com"}
+		}
+	} else if !slices.Equal(in.Scopes, []string{"agents:write"}) {
+		mine = nil
+	}
+	switch {
+	case p.OrganizationID != orgID, p.Provider != c.Provider, p.Mode != "enforce", p.AgentID != in.AgentID,
+		p.ExpiresAt != nil && p.ExpiresAt.Before(in.Now.Add(time.Second)),
+		!strings.EqualFold(p.Repository, c.Repository) && (p.Pinned == nil || c.RepositoryID == "" || p.Pinned.RepositoryID != c.RepositoryID):
+		return violation
+	case p.Pinned != nil && *p.Pinned != ids, c.RepositoryID == "", c.RepositoryOwnerID == "",
+		p.RepositoryID != "" && p.RepositoryID != c.RepositoryID, p.RepositoryOwnerID != "" && p.RepositoryOwnerID != c.RepositoryOwnerID:
+		return identity
+	case p.AgentID != "" && (in.Agent == nil || in.Agent.Status != "active" || in.Agent.AgentID != p.AgentID || in.Agent.OrganizationID != orgID):
+		return inactive
+	case !has(p.Events, c.Event):
+		return badEvent
+	case p.Branch != "" && p.Tag != "", p.Branch+p.Tag != "" && !regexp.MustCompile(refs).MatchString(c.RefType+" "+c.Ref),
+		p.Branch+p.Tag == "" && !regexp.MustCompile(`^branch refs/heads/.`).MatchString(c.RefType+" "+c.Ref),
+		p.Branch+p.Tag == "" && strings.HasPrefix(c.Ref, "refs/heads/gh-readonly-queue/"):
+		return badRef
+	case len(mine) != len(in.Scopes):
+		return badScope
+	case !has(audiences, in.Audience):
+		return badTarget
+	}
+	return granted
+}
+
+// stages orders the answers by how far a policy got.
+var stages = []string{violation, identity, inactive, badEvent, badRef, badScope, badTarget, granted}
+
+// Draws are the fitting policy and run with a few changes each: so every stage is
+// reached often, and so is a grant.
+var policyChanges = []policyOption{
+	of("ACME/Deploy"), of("acme/old"), branch(""), branch("dev"), branch("refs/heads/main"), tag("v*"), tag("*/*"), tag("main"),
+	forAgent(""), forAgent(""), forAgent(agentY), needsIDs("74", ""), needsIDs("99", "65"), needsIDs("", "66"),
+	unpinned, unpinned, pinnedTo("99", "65"), pinnedTo("74", "66"), pinnedTo("", ""), disabled, otherTenant, fromGitLab,
+	expires(-time.Hour), expires(0), expires(999 * time.Millisecond), expires(time.Second), expires(90 * time.Second), ttl(60), ttl(3600),
+	onEvents("schedule"), onEvents("pull_request", "push"), withScopes("deploy:staging"), withScopes("deploy:production", "x:y"),
+	withAudiences("https://a.example"), withAudiences("https://b.example", "https://idp.example.com"),
+}
+
+var inputChanges = []inputOption{
+	repository("ACME/deploy"), repository("acme/old"), repository("evil/repo"), repository(""),
+	ids("99", "65"), ids("74", "66"), ids("99", "66"), ids("", "65"), ids("74", ""), ids("", ""),
+	onBranch("dev"), onBranch(""), onBranch("refs/heads/main"), onBranch("gh-readonly-queue/main/1"), onTag("v1"), onTag("v1/x"), onTag("main"),
+	ref("refs/heads/main", "tag"), ref("refs/tags/main", "branch"), ref("refs/pull/7/merge", "branch"), ref("", ""),
+	event("schedule"), event("pull_request"), event("fork"), event(""), status(agentidp.AgentSuspended), agentUnknown, agentOfOtherTenant,
+	noAgent, noAgent, capabilities(), capabilities("x:y", "deploy:staging"), viaGitLab,
+	asking("deploy:staging"), asking("deploy:staging", "deploy:production"), asking("agents:write"), asking("x:y"),
+	audience("https://idp.example.com"), audience("https://idp.example.com/api/v1"), audience("https://a.example"), audience("https://evil.example"),
+}
+
+func drawPolicy(t *rapid.T) *agentidp.TrustPolicy {
+	p := pol(rapid.SliceOfN(rapid.SampledFrom(policyChanges), 0, 4).Draw(t, "changes")...)
+	p.ID = rapid.StringMatching(`p[0-9]{1,3}`).Draw(t, "id")
+	if p.Pinned != nil {
+		p.Pinned.PinnedAt = now
+	}
+	return p
+}
+
+func drawPolicies(t *rapid.T) []*agentidp.TrustPolicy {
+	return rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 5, func(p *agentidp.TrustPolicy) string { return p.ID }).Draw(t, "policies")
+}
+
+func drawInput(t *rapid.T) *policy.Input {
+	return run(rapid.SliceOfN(rapid.SampledFrom(inputChanges), 0, 4).Draw(t, "run")...)
+}
+
+func TestTheEngineEqualsTheReference(t *testing.T) {
+	t.Parallel()
+	reached := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		policies, in := drawPolicies(t), drawInput(t)
+		furthest := violation
+		for _, p := range policies {
+			if c := reference(p, in); slices.Index(stages, c) > slices.Index(stages, furthest) {
+				furthest = c
+			}
+		}
+		out := policy.Match(compiled(policies...), in)
+		if code(out) != furthest {
+			t.Fatalf("the engine answers %q, the reference %q; claims %+v; checks:\n%s", code(out), furthest, in.Claims, spell(out.Checks))
+		}
+		wellFormed(t, &out)
+		if out.Granted {
+			if c := reference(out.Policy, in); c != granted {
+				t.Fatalf("granted by %s, which alone answers %q", out.Policy.ID, c)
+			}
+			again := *in // What is granted by default could also have been asked for.
+			again.Scopes, again.Audience = out.Scopes, out.Audience
+			if c := reference(out.Policy, &again); c != granted {
+				t.Fatalf("granted %q for %s, which asked for answers %q", out.Scopes, out.Audience, c)
+			}
+			if end := out.Policy.ExpiresAt; end != nil && in.Now.Add(out.TTL).After(*end) {
+				t.Fatalf("a token of %s outlives its policy", out.TTL)
+			}
+		}
+		reached[code(out)]++
+	})
+	for _, stage := range stages {
+		if reached[stage] == 0 {
+			t.Errorf("no draw answers %q: the generator is too narrow", stage)
+		}
+	}
+}
+
+func TestOrderNeverMatters(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		policies, in := drawPolicies(t), drawInput(t)
+		want := policy.Match(compiled(policies...), in)
+		got := policy.Match(compiled(rapid.Permutation(policies).Draw(t, "order")...), in)
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("another order gives %+v instead of %+v", got, want)
+		}
+	})
+}
+
+func TestAddingAPolicyNeverDeniesAndDeletingNeverAllows(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		policies, in := drawPolicies(t), drawInput(t)
+		fewer := policy.Match(compiled(policies...), in)
+		another := with(drawPolicy(t), id("p"+rapid.SampledFrom([]string{"", "z"}).Draw(t, "before or behind")))
+		more := policy.Match(compiled(append(policies, another)...), in)
+		if fewer.Granted && !more.Granted {
+			t.Fatalf("one more policy turns a grant into %s", more.Err.Code)
+		}
+		if slices.Index(stages, code(more)) < slices.Index(stages, code(fewer)) {
+			t.Fatalf("one more policy takes the answer from %q back to %q", code(fewer), code(more))
+		}
+	})
+}
+
+func TestAddingAConditionNeverAllowsMore(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		wide, in := drawPolicy(t), drawInput(t)
+		narrow := *wide
+		switch rapid.SampledFrom([]string{"branch", "ids", "event", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
+		case "branch":
+			if narrow.Branch+narrow.Tag == "" {
+				narrow.Branch = "main"
+			}
+		case "ids":
+			if narrow.RepositoryID == "" {
+				narrow.RepositoryID = "74"
+			}
+		case "event":
+			narrow.Events = narrow.Events[1:]
+		case "scopes":
+			if narrow.Scopes == nil {
+				narrow.Scopes = []string{"deploy:staging"}
+			}
+		case "expiry":
+			if narrow.ExpiresAt == nil {
+				expires(2 * time.Second)(&narrow)
+			}
+		case "pin":
+			if narrow.Pinned == nil && strings.EqualFold(narrow.Repository, in.Claims.Repository) {
+				pinnedTo("74", "65")(&narrow)
+			}
+		case "mode":
+			narrow.Mode = agentidp.ModeDisabled
+		}
+		before, after := policy.Match(compiled(wide), in), policy.Match(compiled(&narrow), in)
+		if after.Granted && !before.Granted {
+			t.Fatalf("a condition more turns %s into a grant", before.Err.Code)
+		}
+		if after.Granted && (after.TTL > before.TTL || slices.ContainsFunc(after.Scopes, func(s string) bool { return !slices.Contains(before.Scopes, s) })) {
+			t.Fatalf("a condition more gives more: %+v after %+v", after, before)
+		}
+	})
+}
+
+// What a refused caller reads must depend on nothing but the code and what it
+// sent itself: two sets of policies that answer alike are told apart by nobody.
+func TestARefusalTellsNothingOfThePolicies(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		a, b := policy.Match(compiled(drawPolicies(t)...), in), policy.Match(compiled(drawPolicies(t)...), in)
+		if code(a) != code(b) || a.Granted || code(a) == badScope { // Which scopes are too much is the policy's to say.
+			return
+		}
+		if x, y := body(t, a.Err), body(t, b.Err); x != y {
+			t.Fatalf("two bodies for %s:\n%s\n%s", code(a), x, y)
+		}
+	})
+}
+
+func body(t interface{ Fatal(...any) }, e *agentidp.Error) string {
+	data, err := json.Marshal(e) // all exported fields
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -1,0 +1,273 @@
+package policy_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+)
+
+func spec(change func(*agentidp.TrustPolicySpec)) *agentidp.TrustPolicySpec {
+	s := &agentidp.TrustPolicySpec{Provider: "github", Repository: "acme/deploy", Branch: "main", AgentID: agentX}
+	change(s)
+	return s
+}
+
+type specChange = func(*agentidp.TrustPolicySpec)
+
+func inRepository(name string) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.Repository = name }
+}
+func inBranch(name string) specChange { return func(s *agentidp.TrustPolicySpec) { s.Branch = name } }
+func forTag(name string) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.Branch, s.Tag = "", name }
+}
+func asBootstrap(change specChange) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.AgentID = ""; change(s) }
+}
+func expiring(t time.Time) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.ExpiresAt = &t }
+}
+
+func TestPoliciesThatAreAccepted(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]specChange{
+		"the four fields of the seeds":            func(*agentidp.TrustPolicySpec) {},
+		"without branch":                          inBranch(""),
+		"without agent":                           asBootstrap(func(*agentidp.TrustPolicySpec) {}),
+		"the shortest repository":                 inRepository("a/b"),
+		"all characters of a repository":          inRepository("A-b-9/Z_z.9-"),
+		"an enterprise-managed user's repository": inRepository("octo-cat_acme/x"),
+		"the longest names":                       inRepository(strings.Repeat("o", 39) + "/" + strings.Repeat("n", 100)),
+		"a repository called .github":             inRepository("acme/.github"),
+		"a repository called git":                 inRepository("acme/git"),
+		"a branch with slashes":                   inBranch("release/1.0"),
+		"a branch with an emoji":                  inBranch("feature/\U0001f680"),
+		"a branch called heads/main":              inBranch("heads/main"),
+		"a branch with a no-break space inside":   inBranch("a\u00a0b"),
+		"a branch called references/x":            inBranch("references/x"),
+		"the longest branch":                      inBranch(strings.Repeat("b", 255)),
+		"a tag pattern":                           forTag("v*"),
+		"any tag":                                 forTag("*"),
+		"a tag pattern with segments":             forTag("release/*/v*.*"),
+		"ids":                                     func(s *agentidp.TrustPolicySpec) { s.RepositoryID, s.RepositoryOwnerID = "74", "18446744073709551615" },
+		"events":                                  func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "pull_request_target"} },
+		"scopes":                                  func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:production", "admin", "a:b:c"} },
+		"audiences": func(s *agentidp.TrustPolicySpec) {
+			s.Audiences = []string{"https://a.example/x?y=z", "urn:example:service", "api://AzureADTokenExchange", "spiffe://acme/x", "http://localhost:8080"}
+		},
+		"the shortest life":      func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 60 },
+		"the longest life":       func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 3600 },
+		"the life of bootstrap":  asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 600 }),
+		"a bound on agents":      asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1 }),
+		"a pattern of names":     asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@ci.acme.example" }),
+		"disabled":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeDisabled },
+		"enforced":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeEnforce },
+		"an end":                 expiring(now.Add(time.Hour)),
+		"a description in words": func(s *agentidp.TrustPolicySpec) { s.Description = strings.Repeat("é", 1000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := spec(change)
+			if got := policy.Validate(s, github, now); got != nil {
+				t.Errorf("refused: %v", got)
+			}
+			n := policy.Normalize(*s, github)
+			if got := policy.Validate(&n, github, now); got != nil {
+				t.Errorf("refused when normalized: %v", got)
+			}
+		})
+	}
+}
+
+func TestPoliciesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	const (
+		slashName = "Write owner/name, for example acme/deploy."
+		wildcard  = "wildcards and regular expressions are not supported: a policy is for exactly one repository. "
+	)
+	for _, test := range []struct {
+		name   string
+		change specChange
+		field  string
+		reason string // a part of it
+	}{
+		{"no provider", func(s *agentidp.TrustPolicySpec) { s.Provider = "" }, "provider", "is required. Name a registered provider"},
+		{"no repository", inRepository(""), "repository", "is required. " + slashName},
+		{"no owner", inRepository("deploy"), "repository", `"deploy" is not of the form owner/name. ` + slashName},
+		{"an empty owner", inRepository("/deploy"), "repository", "the owner is not a name that GitHub gives"},
+		{"an empty name", inRepository("acme/"), "repository", "the name is not one that GitHub gives"},
+		{"three parts", inRepository("acme/deploy/x"), "repository", "is not of the form owner/name"},
+		{"an address", inRepository("https://github.com/acme/deploy"), "repository", "is the repository's name, not its address. " + slashName},
+		{"A-104: white space in front", inRepository(" acme/deploy"), "repository", "the owner is not a name"},
+		{"A-104: white space behind", inRepository("acme/deploy "), "repository", "the name is not one"},
+		{"A-104: .git", inRepository("acme/deploy.git"), "repository", `Write "acme/deploy".`},
+		{"A-104: .GIT", inRepository("acme/deploy.GIT"), "repository", `Write "acme/deploy".`},
+		{"A-105: a Cyrillic letter", inRepository("\u0430cme/deploy"), "repository", "ASCII letters"},
+		{"A-105: the KELVIN SIGN", inRepository("acme/\u212Ait"), "repository", "ASCII letters"},
+		{"A-105: the long s", inRepository("acme/\u017Fite"), "repository", "ASCII letters"},
+		{"a hyphen at the owner's end", inRepository("acme-/x"), "repository", "no hyphen at either end"},
+		{"a hyphen in front", inRepository("-acme/x"), "repository", "no hyphen at either end"},
+		{"two hyphens", inRepository("ac--me/x"), "repository", "single hyphens"},
+		{"an owner that is too long", inRepository(strings.Repeat("o", 40) + "/x"), "repository", "at most 39"},
+		{"a name that is too long", inRepository("acme/" + strings.Repeat("n", 101)), "repository", "at most 100"},
+		{"a name of one dot", inRepository("acme/."), "repository", "the name is not one"},
+		{"a name of two dots", inRepository("acme/.."), "repository", "the name is not one"},
+		{"a control character", inRepository("acme/de\x00ploy"), "repository", "the name is not one"},
+		{"A-135: an owner's wildcard", inRepository("acme/*"), "repository", wildcard + slashName},
+		{"A-136: a star", inRepository("*"), "repository", wildcard},
+		{"A-136: two stars", inRepository("*/*"), "repository", wildcard},
+		{"A-136: a prefix of owners", inRepository("acme*"), "repository", wildcard},
+		{"A-136: a prefix of names", inRepository("acme/de*"), "repository", wildcard},
+		{"A-136: a question mark", inRepository("acme/deplo?"), "repository", wildcard},
+		{"A-136: an expression", inRepository(".*"), "repository", wildcard},
+		{"A-136: an alternative", inRepository("acme/deploy|.*"), "repository", wildcard},
+		{"A-136: an anchor", inRepository("^acme/deploy$"), "repository", wildcard},
+
+		{"A-118: a whole ref", inBranch("refs/heads/main"), "branch", "Write main, not refs/heads/main."},
+		{"A-118: a tag's ref", inBranch("refs/tags/v1"), "branch", "Write main, not refs/heads/main."},
+		{"A-118: a ref whose name cannot be shown", inBranch("refs/heads/\x1b[2J"), "branch", "Write main, not refs/heads/main."},
+		{"a star", inBranch("release/*"), "branch", "a branch is compared exactly"},
+		{"a question mark", inBranch("v?"), "branch", "a branch is compared exactly"},
+		{"A-119: white space in front", inBranch(" main"), "branch", "begins or ends with white space"},
+		{"A-119: a no-break space behind", inBranch("main\u00a0"), "branch", "begins or ends with white space"},
+		{"A-119: a zero-width space behind", inBranch("main\u200b"), "branch", "or an invisible character"},
+		{"a line break behind", inBranch("main\n"), "branch", "begins or ends with white space"},
+		{"a control character inside", inBranch("ma\x00in"), "branch", "contains control characters"},
+		{"text that runs backwards", inBranch("ma\u202ein"), "branch", "contains control characters"},
+		{"invalid UTF-8", inBranch("ma\xffin"), "branch", "is not valid UTF-8"},
+		{"a space inside", inBranch("my branch"), "branch", "is not a name that git allows"},
+		{"two dots", inBranch("a..b"), "branch", "is not a name that git allows"},
+		{"a colon", inBranch("a:b"), "branch", "is not a name that git allows"},
+		{"an empty part", inBranch("a//b"), "branch", "a part between slashes is empty"},
+		{"a slash behind", inBranch("main/"), "branch", "a part between slashes is empty"},
+		{"a part with a dot in front", inBranch("a/.b"), "branch", "begins with a dot"},
+		{"a part that ends in .lock", inBranch("a.lock/b"), "branch", "ends in .lock"},
+		{"a dash in front", inBranch("-main"), "branch", "is not a name that git allows"},
+		{"a branch that is too long", inBranch(strings.Repeat("b", 256)), "branch", "is longer than 255 bytes"},
+
+		{"branch and tag", func(s *agentidp.TrustPolicySpec) { s.Tag = "v*" }, "tag", "cannot be combined with branch"},
+		{"a tag's whole ref", forTag("refs/tags/v*"), "tag", "Write v*, not refs/tags/v*."},
+		{"a tag with a question mark", forTag("v?"), "tag", "only * is special"},
+		{"a tag with two stars", forTag("**"), "tag", "** is not supported"},
+		{"a tag that nothing matches", forTag("v*..*"), "tag", "no tag can match this pattern"},
+		{"a tag with white space", forTag("v1\t"), "tag", "begins or ends with white space"},
+
+		{"A-149: an agent in capitals", func(s *agentidp.TrustPolicySpec) { s.AgentID = strings.ToUpper(agentX) }, "agentId", "Give the UUID in lower case with hyphens"},
+		{"A-149: an agent's name", func(s *agentidp.TrustPolicySpec) { s.AgentID = "deployer@ci.acme.example" }, "agentId", "is not an agent's id"},
+		{"an id with a sign", func(s *agentidp.TrustPolicySpec) { s.RepositoryID = "+74" }, "repositoryId", `"+74" is not a numeric id`},
+		{"an id with a zero in front", func(s *agentidp.TrustPolicySpec) { s.RepositoryID = "074" }, "repositoryId", "is not a numeric id"},
+		{"an owner's name as id", func(s *agentidp.TrustPolicySpec) { s.RepositoryOwnerID = "acme" }, "repositoryOwnerId", "is not a numeric id"},
+		{"an id that is too long", func(s *agentidp.TrustPolicySpec) { s.RepositoryOwnerID = strings.Repeat("9", 21) }, "repositoryOwnerId", "is not a numeric id"},
+
+		{"every event", func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "*"} }, "events[1]", "wildcards are not supported"},
+		{"an event in capitals", func(s *agentidp.TrustPolicySpec) { s.Events = []string{"Push"} }, "events[0]", `"Push" is not an event`},
+		{"an empty event", func(s *agentidp.TrustPolicySpec) { s.Events = []string{""} }, "events[0]", "is not an event"},
+		{"an event twice", func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "fork", "push"} }, "events[2]", "repeats push"},
+		{"A-172: no events", func(s *agentidp.TrustPolicySpec) { s.Events = []string{} }, "events", "is empty"},
+		{"too many events", func(s *agentidp.TrustPolicySpec) { s.Events = letters(51) }, "events", "has 51 elements; at most 50"},
+
+		{"A-172: no scopes", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{} }, "scopes", "is empty"},
+		{"a scope without action", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy"} }, "scopes[0]", `"deploy" is not a scope`},
+		{"a scope with an empty action", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:"} }, "scopes[0]", "is not a scope"},
+		{"a scope with a space", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"a:b c:d"} }, "scopes[0]", "is not a scope"},
+		{"every scope", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:*"} }, "scopes[0]", "wildcards are not supported"},
+		{"a scope twice", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"a:b", "a:b"} }, "scopes[1]", "repeats a:b"},
+		{"scopes of bootstrap", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"agents:write"} }), "scopes", "is for policies with an agentId"},
+
+		{"A-172: no audiences", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{} }, "audiences", "is empty"},
+		{"a relative audience", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"deploy.example.com"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience with a fragment", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"https://a.example/#x"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience with a space", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"https://a.example/ x"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience without a host", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"https:///x"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience in Unicode", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"https://\u0430.example"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience of a scheme alone", func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"urn:"} }, "audiences[0]", "is not an absolute URI"},
+		{"an audience twice", func(s *agentidp.TrustPolicySpec) {
+			s.Audiences = []string{"https://a.example", "https://a.example"}
+		}, "audiences[1]", "repeats"},
+		{"audiences of bootstrap", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.Audiences = []string{"https://a.example"} }), "audiences", "is for policies with an agentId"},
+
+		{"A-230: a short life", func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 59 }, "tokenTtlSeconds", "Give 60 to 3600 seconds"},
+		{"A-230: a long life", func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 3601 }, "tokenTtlSeconds", "Give 60 to 3600 seconds"},
+		{"A-230: a negative life", func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = -1 }, "tokenTtlSeconds", "Give 60 to 3600 seconds"},
+		{"a negative number of agents", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = -1 }), "maxAgents", "Give 1 to 1000000"},
+		{"too many agents", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1_000_001 }), "maxAgents", "Give 1 to 1000000"},
+		{"a number of agents beside an agent", func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1 }, "maxAgents", "is for policies without an agentId"},
+		{"a pattern beside an agent", func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*" }, "agentNamePattern", "is for policies without an agentId"},
+		{"a pattern with a space", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "a b" }), "agentNamePattern", "only * is special"},
+		{"a pattern in Unicode", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@\u0430cme" }), "agentNamePattern", "printable ASCII"},
+		{"a pattern as an expression", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "^.*$" }), "agentNamePattern", "only * is special"},
+		{"a pattern that is too long", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = strings.Repeat("a", 255) }), "agentNamePattern", "is longer than 254 bytes"},
+		{"another mode", func(s *agentidp.TrustPolicySpec) { s.Mode = "shadow" }, "mode", `"shadow" is not a mode. Use enforce`},
+		{"an end in the past", expiring(now), "expiresAt", "must be in the future; it is now 2026-11-21T12:00:00Z"},
+		{"an end that rounds to the past", expiring(now.Add(time.Nanosecond)), "expiresAt", "must be in the future"},
+		{"an end beyond all years", expiring(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)), "expiresAt", "is beyond the year 9999"},
+		{"a long description", func(s *agentidp.TrustPolicySpec) { s.Description = strings.Repeat("é", 1001) }, "description", "is longer than 1000 characters"},
+		{"a description with a line break", func(s *agentidp.TrustPolicySpec) { s.Description = "a\nb" }, "description", "Write it on one line"},
+		{"a description in no encoding", func(s *agentidp.TrustPolicySpec) { s.Description = "\xff" }, "description", "is not valid UTF-8"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got := policy.Validate(spec(test.change), github, now)
+			if len(got) != 1 || got[0].Field != test.field || !strings.Contains(got[0].Reason, test.reason) {
+				t.Errorf("%v, want %s: … %s …", got, test.field, test.reason)
+			}
+		})
+	}
+}
+
+func letters(n int) []string {
+	list := make([]string, n)
+	for i := range n {
+		list[i] = strings.Repeat("a", i+1)
+	}
+	return list
+}
+
+func TestAProviderMustBeRegistered(t *testing.T) {
+	t.Parallel()
+	got := policy.Validate(spec(func(s *agentidp.TrustPolicySpec) { s.Provider = "gitlba" }), nil, now)
+	want := []agentidp.FieldError{{Field: "provider", Reason: `"gitlba" is not a registered provider. Register it first, or use github.`}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestEveryBadFieldIsNamed(t *testing.T) {
+	t.Parallel()
+	past := now.Add(-time.Hour)
+	got := policy.Validate(&agentidp.TrustPolicySpec{
+		Repository: "x", Branch: "*", Tag: "?", AgentID: "x", RepositoryID: "x", RepositoryOwnerID: "x", Events: []string{"X", "*"},
+		Scopes: []string{"x"}, Audiences: []string{"x"}, TokenTTLSeconds: 1, MaxAgents: 1, AgentNamePattern: "x", Mode: "x",
+		ExpiresAt: &past, Description: "\x00",
+	}, github, now)
+	var fields []string
+	for _, e := range got {
+		fields = append(fields, e.Field)
+	}
+	want := "provider repository branch tag tag agentId repositoryId repositoryOwnerId events[0] events[1] scopes[0] audiences[0] " +
+		"tokenTtlSeconds maxAgents agentNamePattern mode expiresAt description"
+	if strings.Join(fields, " ") != want {
+		t.Errorf("%s\nwant %s", strings.Join(fields, " "), want)
+	}
+}
+
+// A-220: an answer does not repeat what could harm whoever displays it.
+func TestReasonsRepeatOnlyWhatIsShortAndPrintable(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"\x1b[2J", "a\u202eb", "\xff", strings.Repeat("x", 300), "a\u2028b"} {
+		got := policy.Validate(&agentidp.TrustPolicySpec{
+			Provider: value, Repository: value, Branch: value, Tag: value, AgentID: value, RepositoryID: value, RepositoryOwnerID: value,
+			Events: []string{value, value}, Scopes: []string{value, value}, Audiences: []string{value, value},
+			AgentNamePattern: value, Mode: agentidp.PolicyMode(value), Description: value,
+		}, nil, now)
+		for _, e := range got {
+			if strings.Contains(e.Reason, value) || strings.ContainsFunc(e.Reason, func(c rune) bool { return c < ' ' || c > '~' }) || e.Reason == "" {
+				t.Errorf("%.20q: %s: %s", value, e.Field, e.Reason)
+			}
+		}
+	}
+}

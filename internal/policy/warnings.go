@@ -1,0 +1,82 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// Codes of warnings; stable, like the codes of errors.
+const (
+	warnAnyBranch        = "any_branch"
+	warnAnyTag           = "any_tag"
+	warnAudienceShared   = "audience_shared"
+	warnEventCannotMatch = "event_cannot_match"
+	warnManagementScope  = "management_scope"
+	warnNotPinned        = "not_pinned"
+	warnOutsiderEvent    = "outsider_event"
+)
+
+// pinPatience is how long a policy may go unused before its unpinned name is a
+// weakness: a name that its owner gives up is free to take.
+const pinPatience = 30 * 24 * time.Hour
+
+// Warnings returns what is weak about a stored policy, each with how to mend it;
+// never nil, so that it is a list in JSON. None of it keeps a policy from being
+// saved or from granting.
+func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) []agentidp.Warning {
+	warnings := []agentidp.Warning{}
+	warn := func(code, format string, args ...any) {
+		warnings = append(warnings, agentidp.Warning{Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+
+	switch {
+	case p.Branch == "" && p.Tag == "":
+		warn(warnAnyBranch, "Runs on any branch get tokens, so whoever can push a branch to %s can have one. Set branch or tag.", p.Repository)
+	case p.Tag != "" && strings.Trim(p.Tag, "*/") == "":
+		warn(warnAnyTag, "Runs for any tag get tokens, so whoever can push a tag to %s can have one. Set a narrower pattern, for example v*, and protect such tags.", p.Repository)
+	}
+	if !p.Bootstrap() && len(p.Audiences) == 0 {
+		warn(warnAudienceShared, "Tokens are for the shared default audience, so a service that gets one can present it to every other that trusts the same audience. Set audiences to the service's own URL.")
+	}
+	for _, event := range p.Events {
+		if kind != nil && kind.OutsiderEvent[event] != "" {
+			warn(warnOutsiderEvent, "The event %s is permitted, and people from outside can cause it: %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event], "."))
+		}
+	}
+	if kind != nil && !slices.Equal(p.Events, set(kind.DefaultEvents)) { // The defaults are meant to fit one rule or another.
+		for _, event := range p.Events {
+			if why := cannotMatch(p, event); why != "" {
+				warn(warnEventCannotMatch, "The event %s is permitted to no effect: %s", event, why)
+			}
+		}
+	}
+	if reserved := slices.DeleteFunc(slices.Clone(p.Scopes), func(s string) bool { return !agentidp.IsManagementScope(s) }); len(reserved) > 0 {
+		warn(warnManagementScope, "Tokens may carry scopes of the management API: %s. Remove them unless this agent administers AgentIdP.", strings.Join(reserved, ", "))
+	}
+	if p.Pinned == nil && now.Sub(p.CreatedAt) >= pinPatience {
+		warn(warnNotPinned, "No exchange has been granted in 30 days, so %s is still known by its name alone, and whoever holds that name at the first exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
+	}
+	return warnings
+}
+
+// cannotMatch says why a run that this event starts never satisfies the policy's
+// branch or tag, or returns "" where it may.
+func cannotMatch(p *agentidp.TrustPolicy, event string) string {
+	switch event {
+	case "pull_request", "pull_request_review", "pull_request_review_comment":
+		return "such runs are for refs/pull/…, which no branch or tag permits, except that of a pull request closed by its merge. Use push, which follows every merge."
+	case "merge_group":
+		if p.Tag != "" || !strings.HasPrefix(p.Branch, mergeQueueBranch) {
+			return "such runs are for refs/heads/" + mergeQueueBranch + "…, which this policy does not permit. Use push, which follows every merge."
+		}
+	case "release":
+		if p.Tag == "" {
+			return "such runs are for a tag, which this policy does not permit. Set tag instead of branch."
+		}
+	}
+	return ""
+}

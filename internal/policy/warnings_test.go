@@ -1,0 +1,79 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+)
+
+func created(ago time.Duration) policyOption {
+	return func(p *agentidp.TrustPolicy) { p.CreatedAt = now.Add(-ago) }
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	own := withAudiences("https://deploy.example.com")
+	for _, test := range []struct {
+		name    string
+		policy  *agentidp.TrustPolicy
+		codes   string
+		message string // a part of the first
+	}{
+		{"a branch, an audience and a pin are strong", pol(own), "", ""},
+		{"an agent policy without audiences shares one", pol(), "audience_shared", "Set audiences to the service's own URL."},
+		{"bootstrap has one audience anyway", pol(bootstrap), "", ""},
+		{"no branch is any branch", pol(own, branch("")), "any_branch", "whoever can push a branch to acme/deploy can have one. Set branch or tag."},
+		{"bootstrap for any branch", pol(bootstrap, branch("")), "any_branch", "Set branch or tag."},
+		{"a tag pattern of only a star is any tag", pol(own, tag("*")), "any_tag", "Set a narrower pattern"},
+		{"so is one of stars and slashes", pol(own, tag("*/*")), "any_tag", "protect such tags"},
+		{"a tag pattern with a prefix is not", pol(own, tag("v*")), "", ""},
+		{"an outsider's event says why", pol(own, onEvents("push", "pull_request_target")), "outsider_event",
+			"The event pull_request_target is permitted, and people from outside can cause it: it runs with the rights of the target branch for anyone's pull request. Remove it"},
+		{"pull_request never meets a branch but after a merge", pol(own, onEvents("pull_request", "push")), "event_cannot_match", "The event pull_request is permitted to no effect: such runs are for refs/pull/"},
+		{"its reviews neither", pol(own, branch(""), onEvents("pull_request_review")), "any_branch event_cannot_match", ""},
+		{"merge_group does not meet a branch", pol(own, onEvents("merge_group")), "event_cannot_match", "refs/heads/gh-readonly-queue/"},
+		{"nor any branch", pol(own, branch(""), onEvents("merge_group")), "any_branch event_cannot_match", ""},
+		{"it meets a branch of the queue", pol(own, branch("gh-readonly-queue/main/pr-1"), onEvents("merge_group")), "", ""},
+		{"release does not meet a branch", pol(own, onEvents("release")), "event_cannot_match", "Set tag instead of branch."},
+		{"it meets a tag", pol(own, tag("v*"), onEvents("release")), "", ""},
+		{"among the defaults it is nobody's mistake", pol(own, onEvents(github.DefaultEvents...)), "", ""},
+		{"management scopes are named", pol(own, withScopes("admin", "deploy:staging", "policies:write")), "management_scope", "admin, policies:write."},
+		{"an unpinned policy of 29 days may wait", pol(own, unpinned, created(29*day)), "", ""},
+		{"one of 30 days is not pinned", pol(own, unpinned, created(30*day)), "not_pinned", "acme/deploy is still known by its name alone"},
+		{"a pinned one may be old", pol(own, created(300*day)), "", ""},
+		{"all at once", pol(unpinned, branch(""), created(300*day), onEvents("pull_request_target", "merge_group"), withScopes("admin")),
+			"any_branch audience_shared outsider_event event_cannot_match management_scope not_pinned", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got := policy.Warnings(test.policy, github, now)
+			var codes []string
+			for _, w := range got {
+				codes = append(codes, w.Code)
+				if !strings.HasSuffix(w.Message, ".") || strings.Contains(w.Message, "..") {
+					t.Errorf("%s is no sentence: %s", w.Code, w.Message)
+				}
+			}
+			if strings.Join(codes, " ") != test.codes {
+				t.Fatalf("%v, want %s", codes, test.codes)
+			}
+			if got == nil {
+				t.Error("nil is not a list in JSON")
+			}
+			if len(got) > 0 && !strings.Contains(got[0].Message, test.message) {
+				t.Errorf("%s\nwant … %s …", got[0].Message, test.message)
+			}
+		})
+	}
+}
+
+func TestWarningsOfAnUnknownKind(t *testing.T) {
+	t.Parallel()
+	if got := policy.Warnings(pol(onEvents("pull_request_target")), nil, now); len(got) != 1 || got[0].Code != "audience_shared" {
+		t.Errorf("%v", got)
+	}
+}

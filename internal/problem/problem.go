@@ -1,0 +1,160 @@
+// Package problem turns an agentidp.Error into what HTTP says: the status, the
+// application/problem+json document (RFC 9457) and the headers that belong to
+// it. It owns the only table of statuses.
+//
+// It does not own the OAuth error bodies of RFC 6749 (internal/oauth), and it
+// logs nothing: it leaves the error with the request, and the access log, which
+// runs once per request, reports it.
+package problem
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// statuses is the one place where a kind of error meets a number.
+var statuses = map[agentidp.Kind]int{
+	agentidp.Internal:             http.StatusInternalServerError,
+	agentidp.Invalid:              http.StatusBadRequest,
+	agentidp.Unauthenticated:      http.StatusUnauthorized,
+	agentidp.Denied:               http.StatusForbidden,
+	agentidp.NotFound:             http.StatusNotFound,
+	agentidp.MethodNotAllowed:     http.StatusMethodNotAllowed,
+	agentidp.Conflict:             http.StatusConflict,
+	agentidp.Stale:                http.StatusPreconditionFailed,
+	agentidp.PreconditionRequired: http.StatusPreconditionRequired,
+	agentidp.TooLarge:             http.StatusRequestEntityTooLarge,
+	agentidp.UnsupportedMedia:     http.StatusUnsupportedMediaType,
+	agentidp.TooMany:              http.StatusTooManyRequests,
+	agentidp.Unavailable:          http.StatusServiceUnavailable,
+}
+
+// Status returns the HTTP status of a kind.
+func Status(kind agentidp.Kind) int { return statuses[kind] }
+
+// ContentType is the media type of a Document.
+const ContentType = "application/problem+json"
+
+// Document is the body of every error outside OAuth (RFC 9457 §3). Message
+// repeats Detail for clients that look for that name.
+type Document struct {
+	Type       string                `json:"type" example:"urn:agentidp:error:branch_not_permitted"`
+	Title      string                `json:"title" example:"Branch not permitted"`
+	Status     int                   `json:"status" example:"403"`
+	Detail     string                `json:"detail" doc:"What was wrong and what to do about it."`
+	Code       string                `json:"code" doc:"Stable, snake_case: switch on this." example:"branch_not_permitted"`
+	Message    string                `json:"message" doc:"The same text as detail."`
+	Details    []agentidp.FieldError `json:"details,omitempty" doc:"Every bad field of the request."`
+	Reason     string                `json:"reason,omitempty" doc:"Refines invalid_token once the subject token's signature is proven."`
+	Claims     map[string]string     `json:"claims,omitempty" doc:"The caller's own claims that the failed check read."`
+	RequestID  string                `json:"request_id,omitempty" doc:"Names this request in the server's log."`
+	DecisionID string                `json:"decision_id,omitempty" doc:"Names the durable record of a refused exchange."`
+}
+
+// New returns the document of an error.
+func New(err *agentidp.Error, requestID string) *Document {
+	return &Document{
+		Type: "urn:agentidp:error:" + err.Code, Title: title(err.Code), Status: Status(err.Kind),
+		Detail: err.Message, Code: err.Code, Message: err.Message, Details: err.Details,
+		Reason: err.Reason, Claims: err.Claims, RequestID: requestID, DecisionID: err.DecisionID,
+	}
+}
+
+// title makes "Branch not permitted" of "branch_not_permitted": RFC 9457 wants a
+// title that is the same for every occurrence of a type.
+func title(code string) string {
+	s := strings.ReplaceAll(code, "_", " ")
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// Error makes a Document an error, as huma wants of a response body.
+func (d *Document) Error() string { return d.Code + ": " + d.Detail }
+
+// GetStatus gives huma the status.
+func (d *Document) GetStatus() int { return d.Status }
+
+// ContentType gives huma the media type.
+func (d *Document) ContentType(string) string { return ContentType }
+
+// Write answers a request with an error. Whatever err is, only what an
+// agentidp.Error declares public reaches the caller.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	e := Note(r.Context(), err)
+	SetHeaders(w.Header(), e)
+	w.Header().Set("Content-Type", ContentType)
+	w.WriteHeader(Status(e.Kind))
+	if r.Method != http.MethodHead {
+		_ = json.NewEncoder(w).Encode(New(e, RequestID(r.Context()))) // the client left: nobody to tell
+	}
+}
+
+// SetHeaders sets the headers that an error of this kind must carry:
+// WWW-Authenticate (RFC 6750 §3), Retry-After and Allow (RFC 9110).
+func SetHeaders(h http.Header, e *agentidp.Error) {
+	h.Set("Cache-Control", "no-store")
+	switch {
+	case e.Code == agentidp.CodeAuthenticationRequired:
+		// RFC 6750 §3.1: no error code where no credential was presented.
+		h.Set("WWW-Authenticate", "Bearer")
+	case e.Kind == agentidp.Unauthenticated:
+		h.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	case e.Code == agentidp.CodeInsufficientScope:
+		v := `Bearer error="insufficient_scope"`
+		if e.Scope != "" {
+			v += `, scope="` + e.Scope + `"`
+		}
+		h.Set("WWW-Authenticate", v)
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if len(e.Allow) > 0 {
+		h.Set("Allow", strings.Join(e.Allow, ", "))
+	}
+}
+
+// Trace is what the edges remember of one request.
+type Trace struct {
+	RequestID string
+	Err       error // what the request was answered with, with its private cause
+}
+
+type traceKey struct{}
+
+// WithTrace attaches a trace to a request's context.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+// Note leaves an error with the request for the access log and returns it as an
+// agentidp.Error. A caller that left is told that the server was unavailable;
+// it will not read it.
+func Note(ctx context.Context, err error) *agentidp.Error {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		t.Err = err
+	}
+	_, ours := errors.AsType[*agentidp.Error](err)
+	if !ours && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+			"The request took too long. Try again.").WithCause(err)
+	}
+	return agentidp.AsError(err)
+}
+
+// RequestID returns the id of the request that a context belongs to.
+func RequestID(ctx context.Context) string {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		return t.RequestID
+	}
+	return ""
+}

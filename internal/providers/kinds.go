@@ -1,0 +1,127 @@
+package providers
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sentryagent/agentidp"
+)
+
+//go:embed *.yaml
+var files embed.FS
+
+// Kinds returns what is known about each kind of provider, by name. It is read
+// once; callers share it and must not change it.
+func Kinds() (map[string]*agentidp.ProviderKind, error) { return kinds() }
+
+var kinds = sync.OnceValues(func() (map[string]*agentidp.ProviderKind, error) {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, fmt.Errorf("list provider kinds: %w", err)
+	}
+	all := make(map[string]*agentidp.ProviderKind, len(entries))
+	for _, entry := range entries {
+		data, err := files.ReadFile(entry.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read provider kind: %w", err)
+		}
+		kind, err := parseKind(strings.TrimSuffix(entry.Name(), ".yaml"), data)
+		if err != nil {
+			return nil, fmt.Errorf("read provider kind %s: %w", entry.Name(), err)
+		}
+		all[kind.Name] = kind
+	}
+	return all, nil
+})
+
+// file is the form of a kind's YAML file.
+type file struct {
+	Name           string                    `yaml:"name"`
+	Issuer         string                    `yaml:"issuer"`
+	JWKSPath       string                    `yaml:"jwksPath"`
+	Algorithms     []string                  `yaml:"algorithms"`
+	MaxTokenAge    time.Duration             `yaml:"maxTokenAge"`
+	Claims         map[agentidp.Claim]string `yaml:"claims"`
+	Required       []agentidp.Claim          `yaml:"required"`
+	DefaultEvents  []string                  `yaml:"defaultEvents"`
+	OutsiderEvents map[string]string         `yaml:"outsiderEvents"`
+}
+
+// parseKind reads one file; name is what the file is called.
+func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		return nil, err
+	}
+	if err := f.check(name); err != nil {
+		return nil, err
+	}
+	return &agentidp.ProviderKind{
+		Name: f.Name, Issuer: f.Issuer, JWKSPath: f.JWKSPath, Algorithms: f.Algorithms,
+		MaxTokenAge: f.MaxTokenAge, ClaimNames: f.Claims, Required: f.Required,
+		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.OutsiderEvents,
+	}, nil
+}
+
+// check returns everything that is wrong with the file.
+func (f *file) check(name string) error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	require(f.Name == name, "name: %q is not the file's name", f.Name)
+	require(f.Issuer == "" || isIssuer(f.Issuer), "issuer: %q is not an https URL without query, fragment and trailing slash", f.Issuer)
+	require(strings.HasPrefix(f.JWKSPath, "/"), "jwksPath: %q does not begin with a slash", f.JWKSPath)
+	require(len(f.Algorithms) > 0 && !slices.Contains(f.Algorithms, ""), "algorithms: none, or an empty one")
+	require(f.MaxTokenAge > 0, "maxTokenAge: %s is not positive", f.MaxTokenAge)
+	errs = append(errs, f.checkClaims()...)
+	require(len(f.DefaultEvents) > 0 && !slices.Contains(f.DefaultEvents, ""), "defaultEvents: none, or an empty one")
+	for event, why := range f.OutsiderEvents {
+		require(event != "" && why != "", "outsiderEvents: %q says not why", event)
+		require(!slices.Contains(f.DefaultEvents, event), "outsiderEvents: %q is a default event", event)
+	}
+	return errors.Join(errs...)
+}
+
+// reserved claims are read by the verifier itself, whatever the provider.
+var reserved = []string{"iss", "aud", "exp", "iat", "nbf", "sub"}
+
+func (f *file) checkClaims() (errs []error) {
+	ours := map[string]agentidp.Claim{}
+	for claim, theirs := range f.Claims {
+		switch {
+		case new(agentidp.Claims).Field(claim) == nil:
+			errs = append(errs, fmt.Errorf("claims: %q is no claim that AgentIdP knows", claim))
+		case theirs == "" || slices.Contains(reserved, theirs):
+			errs = append(errs, fmt.Errorf("claims: %s cannot be read from %q", claim, theirs))
+		case ours[theirs] != "":
+			errs = append(errs, fmt.Errorf("claims: %q is both %s and %s", theirs, ours[theirs], claim))
+		}
+		ours[theirs] = claim
+	}
+	for _, claim := range f.Required {
+		if f.Claims[claim] == "" {
+			errs = append(errs, fmt.Errorf("required: %q is not among the claims", claim))
+		}
+	}
+	return errs
+}
+
+func isIssuer(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil &&
+		!strings.ContainsAny(s, "?#") && !strings.HasSuffix(s, "/")
+}

@@ -1,0 +1,137 @@
+package providers
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+func TestTheKindOfGitHub(t *testing.T) {
+	t.Parallel()
+	kinds, err := Kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kinds["github"]
+	if k == nil {
+		t.Fatalf("the kinds are %v", slices.Collect(maps.Keys(kinds)))
+	}
+	if k.MaxTokenAge != time.Hour || !slices.Equal(k.Algorithms, []string{"RS256"}) {
+		t.Errorf("got %s, %q", k.MaxTokenAge, k.Algorithms)
+	}
+	for _, claim := range []agentidp.Claim{agentidp.ClaimRepositoryID, agentidp.ClaimRepositoryOwnerID, agentidp.ClaimTokenID} {
+		if !slices.Contains(k.Required, claim) {
+			t.Errorf("%s is not required", claim)
+		}
+	}
+	if k.ClaimNames[agentidp.ClaimEvent] != "event_name" {
+		t.Errorf("the event is read from %q", k.ClaimNames[agentidp.ClaimEvent])
+	}
+	if want := []string{"push", "workflow_dispatch", "schedule", "repository_dispatch", "release", "deployment"}; !slices.Equal(k.DefaultEvents, want) {
+		t.Errorf("default events %q", k.DefaultEvents)
+	}
+	for _, event := range []string{"pull_request", "pull_request_target", "workflow_run", "issue_comment", "merge_group"} {
+		if k.OutsiderEvent[event] == "" {
+			t.Errorf("nothing is known against %s", event)
+		}
+	}
+}
+
+// Every claim that AgentIdP reads is somewhere in GitHub's tokens, and the subject
+// is not among them.
+func TestGitHubHasEveryClaim(t *testing.T) {
+	t.Parallel()
+	kinds, err := Kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := kinds["github"].ClaimNames
+	if len(names) != 14 {
+		t.Errorf("%d claims", len(names))
+	}
+	for ours, theirs := range names {
+		if ours == "sub" || theirs == "sub" {
+			t.Errorf("%s is read from %s", ours, theirs)
+		}
+	}
+}
+
+func TestGitHub(t *testing.T) {
+	t.Parallel()
+	kinds, err := Kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"":                                     "https://token.actions.githubusercontent.com",
+		"https://ghes.example/_services/token": "https://ghes.example/_services/token",
+		"http://127.0.0.1:8181/":               "http://127.0.0.1:8181/",
+	} {
+		p := GitHub(kinds["github"], given)
+		if p.ID != "" || p.Name != "github" || p.Kind != "github" || p.Issuer != want || p.JWKSURI != want+"/.well-known/jwks" ||
+			p.Replay != agentidp.ReplayReject || p.MaxTokenAge != time.Hour || !slices.Equal(p.Algorithms, []string{"RS256"}) {
+			t.Errorf("%q: %+v", given, p)
+		}
+	}
+}
+
+const good = `name: x
+issuer: https://ci.example
+jwksPath: /keys
+algorithms: [ES256]
+maxTokenAge: 10m
+claims: {repository: repo, jti: jti}
+required: [jti]
+defaultEvents: [push]
+outsiderEvents: {pull_request: because}
+`
+
+func TestParseKind(t *testing.T) {
+	t.Parallel()
+	k, err := parseKind("x", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.Name != "x" || k.JWKSPath != "/keys" || k.MaxTokenAge != 10*time.Minute || k.ClaimNames[agentidp.ClaimRepository] != "repo" {
+		t.Errorf("got %+v", k)
+	}
+}
+
+func TestParseKindRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, old, new, want string }{
+		{"an unknown field", "jwksPath", "jwks", "field jwks not found"},
+		{"another name than the file's", "name: x", "name: y", "name:"},
+		{"an issuer without https", "https://ci", "http://ci", "issuer:"},
+		{"an issuer with a trailing slash", "ci.example", "ci.example/", "issuer:"},
+		{"an issuer with a query", "ci.example", "ci.example?a=b", "issuer:"},
+		{"a path without a slash", "/keys", "keys", "jwksPath:"},
+		{"no algorithm", "[ES256]", "[]", "algorithms:"},
+		{"a life of nothing", "10m", "0s", "maxTokenAge:"},
+		{"a life without a unit", "10m", "ten", "cannot unmarshal"},
+		{"a claim of ours that is none", "{repository: repo", "{repo: repo", `"repo" is no claim`},
+		{"a claim that the verifier reads", "repo,", "aud,", `cannot be read from "aud"`},
+		{"the subject", "repo,", "sub,", `cannot be read from "sub"`},
+		{"one claim twice", "repo,", "jti,", "is both"},
+		{"a required claim that is not mapped", "[jti]", "[ref]", "required:"},
+		{"no default event", "[push]", "[]", "defaultEvents:"},
+		{"an outsider's event among the defaults", "[push]", "[pull_request]", "is a default event"},
+		{"an outsider's event without a reason", "because", `""`, "says not why"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			data := strings.Replace(good, tt.old, tt.new, 1)
+			if data == good {
+				t.Fatal("the test changes nothing")
+			}
+			_, err := parseKind("x", []byte(data))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// RegisterAgent registers an agent on behalf of a bootstrap token. It is
+// idempotent for the repository that registered the agent: the same name from
+// the same (provider, repository id) returns the existing agent, unchanged, with
+// created false. spec holds name, description, agentType and version alone; the
+// edge refused anything else.
+//
+// The token's policy is read again in the same transaction, so a policy that was
+// deleted or narrowed a moment ago registers nothing. Errors: Unauthenticated
+// when the policy is gone, Denied (agent_limit_reached,
+// agent_name_not_permitted), Conflict (agent_name_taken, agent_decommissioned),
+// Invalid, Unavailable.
+func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization, c *Caller, spec agentidp.AgentSpec) (agent *agentidp.Agent, created bool, err error) {
+	normalizeAgent(&spec)
+	if bad := validateAgent(&spec); len(bad) > 0 {
+		return nil, false, agentidp.InvalidFields(bad...)
+	}
+	err = r.DB.Write(ctx, func(tx *store.Tx) error {
+		agent, created = nil, false
+		p, err := r.bootstrapPolicy(ctx, tx, org, c)
+		if err != nil {
+			return err
+		}
+		agent, err = tx.AgentByName(ctx, org.ID, spec.Name)
+		if err == nil {
+			return sameOrigin(agent, c)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := withinPolicy(ctx, tx, p, spec.Name); err != nil {
+			return err
+		}
+		agent, created = r.newAgent(org, spec, registeredBy(c)), true
+		if err := tx.CreateAgent(ctx, agent); err != nil {
+			return nameTaken(err)
+		}
+		return tx.Append(ctx, r.agentEvent(c, agentidp.EventAgentRegistered, agent))
+	})
+	if err != nil {
+		return nil, false, public(err, "agent")
+	}
+	return agent, created, nil
+}
+
+func registeredBy(c *Caller) agentidp.RegisteredBy {
+	w := c.Workload
+	return agentidp.RegisteredBy{
+		Subject: c.Subject, PolicyID: c.PolicyID, Provider: w.Provider, Repository: w.Repository,
+		RepositoryID: w.RepositoryID, Ref: w.Ref, RunID: w.RunID,
+	}
+}
+
+// bootstrapPolicy locks the policy behind a bootstrap token, so that two
+// registrations of one policy count one after the other.
+func (r *Registry) bootstrapPolicy(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller) (*agentidp.TrustPolicy, error) {
+	p, err := tx.LockPolicy(ctx, org.ID, c.PolicyID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if err != nil || !p.Bootstrap() || p.Mode != agentidp.ModeEnforce || (p.ExpiresAt != nil && !r.Clock().Before(*p.ExpiresAt)) {
+		return nil, agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken,
+			"The trust policy that granted this bootstrap token is no longer in force. Ask the administrator of this server for a bootstrap policy, then exchange a fresh ID token.")
+	}
+	return p, nil
+}
+
+// sameOrigin decides what a name that is taken means for this caller. A holder
+// elsewhere is not described: that it exists is all that a stranger learns.
+func sameOrigin(agent *agentidp.Agent, c *Caller) error {
+	by := agent.RegisteredBy
+	if by.RepositoryID == "" || by.Provider != c.Workload.Provider || by.RepositoryID != c.Workload.RepositoryID {
+		return nameTaken(store.ErrExists)
+	}
+	if agent.Status == agentidp.AgentDecommissioned {
+		return decommissioned("Its name cannot be used again; register under another.")
+	}
+	return nil
+}
+
+func withinPolicy(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy, name string) error {
+	if p.AgentNamePattern != "" && !policy.Glob(agentidp.FoldAgentName(p.AgentNamePattern), agentidp.FoldAgentName(name)) {
+		return agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNameNotPermitted,
+			fmt.Sprintf("The trust policy does not permit the agent name %q. Ask the administrator of this server which names it permits.", name))
+	}
+	living, err := tx.CountLivingAgents(ctx, p.OrganizationID, p.ID)
+	if err != nil {
+		return err
+	}
+	if living >= p.MaxAgents {
+		return agentidp.NewError(agentidp.Denied, agentidp.CodeAgentLimitReached,
+			"The trust policy has registered as many agents as it may. Ask the administrator of this server to decommission one or to raise maxAgents.")
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// CreatePolicy registers a trust policy. Bad input is refused whole, with every
+// bad field named; a weak policy is saved with warnings. Errors: Invalid, Denied
+// (insufficient_scope), Conflict (policy_exists, pin_conflict,
+// agent_decommissioned), Unavailable.
+func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
+	kind, err := r.validPolicy(ctx, org, &spec)
+	if err != nil {
+		return nil, err
+	}
+	now := r.Clock()
+	p := &agentidp.TrustPolicy{
+		ID: agentidp.NewID(now), OrganizationID: org.ID, TrustPolicySpec: spec,
+		CreatedBy: c.Subject, CreatedAt: now, UpdatedAt: now, Revision: 1,
+	}
+	err = r.DB.Write(ctx, func(tx *store.Tx) error {
+		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
+			return err
+		}
+		if err := tx.CreatePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
+			return policyExists(err)
+		}
+		return tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyCreated, p))
+	})
+	if err != nil {
+		return nil, public(err, "trust policy")
+	}
+	p.Warnings = policy.Warnings(p, kind, now)
+	return p, nil
+}
+
+// ReplacePolicy replaces a trust policy whole: a field that is left out returns
+// to its default. revision is what the caller last read.
+func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
+	kind, err := r.validPolicy(ctx, org, &spec)
+	if err != nil {
+		return nil, err
+	}
+	var p *agentidp.TrustPolicy
+	err = r.DB.Write(ctx, func(tx *store.Tx) error {
+		if p, err = tx.LockPolicy(ctx, org.ID, id); err != nil {
+			return err
+		}
+		if p.Revision != revision {
+			return store.ErrStale
+		}
+		if err := unchanged(&p.TrustPolicySpec, &spec); err != nil {
+			return err
+		}
+		p.TrustPolicySpec, p.Revision, p.UpdatedAt = spec, p.Revision+1, r.Clock()
+		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
+			return err
+		}
+		if err := tx.ReplacePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
+			return policyExists(err)
+		}
+		return tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyReplaced, p))
+	})
+	if err != nil {
+		return nil, public(err, "trust policy")
+	}
+	p.Warnings = policy.Warnings(p, kind, r.Clock())
+	return p, nil
+}
+
+// DeletePolicy ends a trust policy. No exchange that begins after it returned is
+// granted by that policy. revision 0 deletes whatever the revision is.
+func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) error {
+	err := r.DB.Write(ctx, func(tx *store.Tx) error {
+		p, err := tx.LockPolicy(ctx, org.ID, id)
+		if err != nil {
+			return err
+		}
+		if revision != 0 && p.Revision != revision {
+			return store.ErrStale
+		}
+		if err := tx.DeletePolicy(ctx, org.ID, id); err != nil {
+			return err
+		}
+		return tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyDeleted, p))
+	})
+	return public(err, "trust policy")
+}
+
+// Policy returns one trust policy with its warnings as of now.
+func (r *Registry) Policy(ctx context.Context, org *agentidp.Organization, id string) (*agentidp.TrustPolicy, error) {
+	p, err := r.DB.Policy(ctx, org.ID, id)
+	if err != nil {
+		return nil, public(err, "trust policy")
+	}
+	return p, r.warn(ctx, org, p)
+}
+
+// Policies returns a page of trust policies in the order of their creation, and
+// the cursor of the next page, empty at the end.
+func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, page Page) (policies []agentidp.TrustPolicy, next string, err error) {
+	if err := page.check(); err != nil {
+		return nil, "", err
+	}
+	policies, err = r.DB.Policies(ctx, org.ID, page.Cursor, page.Limit+1)
+	if err != nil {
+		return nil, "", public(err, "trust policy")
+	}
+	if len(policies) > page.Limit {
+		policies = policies[:page.Limit]
+		next = policies[page.Limit-1].ID
+	}
+	for i := range policies {
+		if err := r.warn(ctx, org, &policies[i]); err != nil {
+			return nil, "", err
+		}
+	}
+	return policies, next, nil
+}
+
+func (r *Registry) warn(ctx context.Context, org *agentidp.Organization, p *agentidp.TrustPolicy) error {
+	kind, err := r.kind(ctx, org.ID, p.Provider)
+	if err != nil {
+		return err
+	}
+	p.Warnings = policy.Warnings(p, kind, r.Clock())
+	return nil
+}
+
+// validPolicy fills defaults and refuses what is wrong in itself.
+func (r *Registry) validPolicy(ctx context.Context, org *agentidp.Organization, spec *agentidp.TrustPolicySpec) (*agentidp.ProviderKind, error) {
+	kind, err := r.kind(ctx, org.ID, spec.Provider)
+	if err != nil {
+		return nil, err
+	}
+	if bad := policy.Validate(spec, kind, r.Clock()); len(bad) > 0 {
+		return nil, agentidp.InvalidFields(bad...)
+	}
+	*spec = policy.Normalize(*spec, kind)
+	return kind, nil
+}
+
+// checkPolicyIn holds a policy against what is stored and against what its
+// caller may give, in the transaction that will write it.
+func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy) error {
+	scopes := p.Scopes
+	if p.Bootstrap() {
+		scopes = []string{agentidp.ScopeAgentsWrite}
+		// Bootstrap tokens carry this one management scope by design, so whoever
+		// holds it may let others register.
+		if missing := c.Missing(scopes); len(missing) > 0 {
+			return insufficient(missing[0], "A bootstrap policy lets a workflow register agents; its creator needs "+missing[0]+" too.")
+		}
+	} else {
+		agent, err := tx.Agent(ctx, org.ID, p.AgentID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "there is no such agent in this organization; register it first (POST /api/v1/agents)"})
+		case err != nil:
+			return err
+		case agent.Status == agentidp.AgentDecommissioned:
+			return decommissioned("A policy for it could never grant anything.")
+		}
+		if len(scopes) == 0 {
+			scopes = agent.Capabilities
+		}
+		if err := mayGrant(c, "scopes", scopes); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(p.Audiences, org.ManagementAudience()) && !c.Has(agentidp.ScopeAdmin) {
+		return insufficient(agentidp.ScopeAdmin, "audiences lists "+org.ManagementAudience()+", which opens the management API to the agent; only admin may do that.")
+	}
+	return checkPin(ctx, tx, p)
+}
+
+// checkPin refuses conditions on ids that contradict the identity already pinned.
+func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+	pin, err := tx.Pin(ctx, p.OrganizationID, p.Provider, p.Repository)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Pinned = pin
+	var bad []agentidp.FieldError
+	for _, f := range []struct{ field, want, pinned string }{
+		{"repositoryId", p.RepositoryID, pin.RepositoryID},
+		{"repositoryOwnerId", p.RepositoryOwnerID, pin.RepositoryOwnerID},
+	} {
+		if f.want != "" && f.want != f.pinned {
+			bad = append(bad, agentidp.FieldError{Field: f.field, Reason: fmt.Sprintf("is %s, and %s is pinned to %s", f.want, p.Repository, f.pinned)})
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return &agentidp.Error{Kind: agentidp.Conflict, Code: agentidp.CodePinConflict, Details: bad,
+		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids."}
+}
+
+// unchanged refuses a replacement that would turn the policy into another one.
+func unchanged(old, spec *agentidp.TrustPolicySpec) error {
+	var bad []agentidp.FieldError
+	for _, f := range []struct{ field, old, new string }{
+		{"provider", old.Provider, spec.Provider},
+		{"repository", agentidp.FoldRepository(old.Repository), agentidp.FoldRepository(spec.Repository)},
+		{"agentId", old.AgentID, spec.AgentID},
+	} {
+		if f.old != f.new {
+			bad = append(bad, agentidp.FieldError{Field: f.field, Reason: "cannot change: delete this policy and create another"})
+		}
+	}
+	if len(bad) > 0 {
+		return agentidp.InvalidFields(bad...)
+	}
+	return nil
+}
+
+func policyExists(err error) error {
+	if !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	return agentidp.NewError(agentidp.Conflict, agentidp.CodePolicyExists,
+		"A trust policy with the same effect exists already; look for it in the list of policies.")
+}
+
+func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.TrustPolicy) agentidp.Event {
+	e := r.event(c, typ, map[string]string{
+		"provider": p.Provider, "repository": p.Repository, "branch": p.Branch, "tag": p.Tag,
+		"mode": string(p.Mode), "revision": strconv.FormatInt(p.Revision, 10),
+	})
+	e.PolicyID, e.AgentID = p.ID, p.AgentID
+	return e
+}

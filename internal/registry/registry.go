@@ -1,0 +1,158 @@
+// Package registry holds the stories of what an administrator keeps:
+// organizations, agents and trust policies. Each story is one function that
+// checks the caller's authority, validates, and commits the change together with
+// its audit event.
+//
+// It does not own who the caller is (internal/token), what a policy means
+// (internal/policy), SQL (internal/store) or HTTP (internal/api).
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// Config is what a Registry works with.
+type Config struct {
+	DB        *store.DB
+	Kinds     map[string]*agentidp.ProviderKind
+	Providers []*agentidp.Provider // of the configuration; every organization has them
+	PublicURL string
+	Clock     func() time.Time
+}
+
+// Registry tells the stories. It is safe for concurrent use.
+type Registry struct {
+	Config
+	orgs organizations
+}
+
+// New returns a Registry.
+func New(cfg Config) *Registry {
+	return &Registry{Config: cfg, orgs: organizations{bySlug: map[string]known{}}}
+}
+
+// Caller is who asks for a change, and in which request.
+type Caller struct {
+	*agentidp.Principal
+	RequestID string
+}
+
+// kind returns what is known about the provider that a policy names, or nil when
+// the organization has none of that name.
+func (r *Registry) kind(ctx context.Context, orgID, provider string) (*agentidp.ProviderKind, error) {
+	for _, p := range r.Providers {
+		if p.Name == provider {
+			return r.Kinds[p.Kind], nil
+		}
+	}
+	registered, err := r.DB.Providers(ctx, orgID)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i := range registered {
+		if registered[i].Name == provider {
+			return r.Kinds[registered[i].Kind], nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *Registry) event(c *Caller, typ agentidp.EventType, data map[string]string) agentidp.Event {
+	now := r.Clock()
+	return agentidp.Event{
+		ID: agentidp.NewID(now), OrganizationID: c.OrganizationID, At: now, Type: typ,
+		Actor: c.Subject, RequestID: c.RequestID, Data: data,
+	}
+}
+
+// mayGrant checks that a caller hands out nothing that it does not hold itself.
+// Management scopes and the management audience are for admin alone to give.
+func mayGrant(c *Caller, field string, scopes []string) error {
+	missing := c.Missing(scopes)
+	if !c.Has(agentidp.ScopeAdmin) {
+		for _, s := range scopes {
+			if agentidp.IsManagementScope(s) && !slices.Contains(missing, s) {
+				missing = append(missing, s)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return insufficient(strings.Join(missing, " "),
+		field+" gives authority that the caller may not give: "+strings.Join(missing, ", ")+". A caller gives only scopes that it holds itself, and management scopes are given by admin alone.")
+}
+
+func insufficient(scope, message string) error {
+	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, message)
+	e.Scope = scope
+	return e
+}
+
+// Page bounds of every list.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 200
+)
+
+// Page asks for one page of a list: up to Limit items whose id is after Cursor.
+type Page struct {
+	Cursor string // the last id of the page before, or empty
+	Limit  int    // 0: DefaultLimit
+}
+
+func (p *Page) check() error {
+	if p.Limit == 0 {
+		p.Limit = DefaultLimit
+	}
+	if p.Limit < 1 || p.Limit > MaxLimit {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "limit", Reason: "must be from 1 to 200"})
+	}
+	if p.Cursor != "" && !agentidp.IsID(p.Cursor) {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "cursor", Reason: "is not a cursor of this list; use nextCursor as it was given"})
+	}
+	return nil
+}
+
+func stale(noun string) error {
+	return agentidp.NewError(agentidp.Stale, agentidp.CodePreconditionFailed,
+		"This "+noun+" was changed since it was read. Read it again, look at what changed, and repeat with its ETag in If-Match.")
+}
+
+func notFound(noun string) error {
+	return agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is no such "+noun+" in this organization.")
+}
+
+func unavailable(err error) error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"Storage cannot be reached now. Nothing may have been changed: look before you try again.")
+	e.RetryAfter = time.Second
+	return e.WithCause(err)
+}
+
+// public turns what a transaction returned into what the caller sees: errors of
+// the story pass, errors of storage become "not found" or "unavailable".
+func public(err error, noun string) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*agentidp.Error](err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return notFound(noun)
+	case errors.Is(err, store.ErrStale):
+		return stale(noun)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return unavailable(err)
+}

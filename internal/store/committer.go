@@ -1,0 +1,218 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// maxBatch bounds a commit: what a failure harms, and how long a member waits.
+const maxBatch = 64
+
+// gatherTime is for GOMAXPROCS=1, where a commit that blocks in fdatasync also
+// stops those who would have joined the next one: without it, every batch has
+// one member.
+const gatherTime = 2 * time.Millisecond
+
+// heldTime bounds how long a member tries again because somebody is about to
+// change a row that it needs.
+const heldTime = time.Second
+
+// Stats counts what the committer did since Open.
+type Stats struct {
+	Batches      int64 // committed or failed transactions' worth of members
+	Members      int64 // exchanges in them
+	LargestBatch int64
+}
+
+// committer is the one goroutine that commits exchanges. Whoever waits while a
+// commit is under way shares the next one.
+type committer struct {
+	db       *DB
+	queue    chan *member
+	checks   *checks
+	usage    *usage
+	gather   time.Duration
+	stopping chan struct{} // closed by stop
+	stopped  chan struct{} // closed when the goroutine has ended
+
+	batches, members, largest atomic.Int64
+}
+
+func (c *committer) start(db *DB) {
+	c.db = db
+	c.queue = make(chan *member, 4*maxBatch)
+	c.checks = newChecks(db.dialect)
+	c.usage = newUsage()
+	if runtime.GOMAXPROCS(0) == 1 {
+		c.gather = gatherTime
+	}
+	c.stopping, c.stopped = make(chan struct{}), make(chan struct{})
+	go c.run()
+}
+
+// stop lets the members that are in the queue finish, and ends the goroutine.
+func (c *committer) stop() {
+	close(c.stopping)
+	<-c.stopped
+}
+
+// Stats returns the committer's counters.
+func (db *DB) Stats() Stats {
+	c := &db.committer
+	return Stats{c.batches.Load(), c.members.Load(), c.largest.Load()}
+}
+
+// Where a member is.
+const (
+	memberQueued int32 = iota
+	memberTaken        // its batch has begun
+	memberLeft         // its caller left before that
+)
+
+// submit hands m to the committer and waits for its result.
+func (c *committer) submit(ctx context.Context, m *member) error {
+	for began := time.Now(); ; {
+		err := c.submitOnce(ctx, m)
+		if err != errHeld { //nolint:errorlint // it is never wrapped
+			return err
+		}
+		if time.Since(began) > heldTime {
+			return fmt.Errorf("issue: a row it needs stays locked: %w", ErrUnavailable)
+		}
+		if !pause(ctx, 2) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *committer) submitOnce(ctx context.Context, m *member) error {
+	m.state.Store(memberQueued)
+	select {
+	case c.queue <- m:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopping:
+		return errClosed
+	}
+	select {
+	case err := <-m.done:
+		return err
+	case <-ctx.Done():
+		if m.state.CompareAndSwap(memberQueued, memberLeft) {
+			return ctx.Err()
+		}
+		return fmt.Errorf("issue: %w: the caller did not wait: %w", ErrUnavailable, ctx.Err())
+	case <-c.stopped:
+		select {
+		case err := <-m.done:
+			return err
+		default:
+			return errClosed // it entered the queue behind the last batch
+		}
+	}
+}
+
+var errClosed = fmt.Errorf("the database is closed: %w", ErrUnavailable)
+
+func (c *committer) run() {
+	defer close(c.stopped)
+	batch := make([]*member, 0, maxBatch)
+	for {
+		select {
+		case m := <-c.queue:
+			if c.gather > 0 {
+				time.Sleep(c.gather)
+			}
+			c.commit(c.fill(append(batch[:0], m)))
+		case <-c.usage.due():
+			c.flushUsage()
+		case <-c.stopping:
+			for len(c.queue) > 0 {
+				c.commit(c.fill(batch[:0]))
+			}
+			c.flushUsage()
+			return
+		}
+	}
+}
+
+// fill adds whoever waits. Members whose caller has left are dropped; from here
+// on nobody can leave.
+func (c *committer) fill(batch []*member) []*member {
+	taken := batch[:0]
+	for _, m := range batch {
+		if m.state.CompareAndSwap(memberQueued, memberTaken) {
+			taken = append(taken, m)
+		}
+	}
+	for len(taken) < maxBatch {
+		select {
+		case m := <-c.queue:
+			if m.state.CompareAndSwap(memberQueued, memberTaken) {
+				taken = append(taken, m)
+			}
+		default:
+			return taken
+		}
+	}
+	return taken
+}
+
+// commit runs a batch and tells every member its result.
+func (c *committer) commit(members []*member) {
+	if len(members) == 0 {
+		return
+	}
+	c.batches.Add(1)
+	c.members.Add(int64(len(members)))
+	c.largest.Store(max(c.largest.Load(), int64(len(members))))
+
+	ctx, cancel := c.batchContext()
+	defer cancel()
+	if err := c.try(ctx, members); err != nil {
+		c.settle(ctx, members, err)
+	}
+	for _, m := range members {
+		if m.err == nil {
+			c.usage.count(m)
+		}
+		m.done <- m.err
+	}
+}
+
+// batchContext is the batch's own: it has nothing to do with any member's.
+func (c *committer) batchContext() (context.Context, context.CancelFunc) {
+	if !c.db.interruptible {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.Background(), txTimeout)
+}
+
+// settle gives every member of a failed batch its own result. Where the engine
+// is at fault all share its fate; otherwise each runs alone, so that a member
+// that cannot be stored harms itself only.
+func (c *committer) settle(ctx context.Context, members []*member, err error) {
+	for i, m := range members {
+		alone := err
+		if len(members) > 1 && !c.mustShare(err) {
+			alone = c.try(ctx, members[i:i+1])
+		}
+		if alone != nil {
+			m.err = c.db.explain(ctx, "issue", alone)
+		}
+	}
+}
+
+// try runs the members in one transaction, again if it lost a race.
+func (c *committer) try(ctx context.Context, members []*member) error {
+	deadline := time.Now().Add(txTimeout)
+	for try := 0; ; try++ {
+		err := c.transact(ctx, members)
+		if err == nil || try == maxRetries || !c.raced(err) || time.Now().After(deadline) || !pause(ctx, try) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pressly/goose/v3"
+)
+
+// What a caller can do something about. Test with errors.Is.
+var (
+	ErrNotFound    = errors.New("no such row")
+	ErrExists      = errors.New("already exists")
+	ErrStale       = errors.New("the row is no longer as it was seen")
+	ErrReplayed    = errors.New("the subject token was used before")
+	ErrUnavailable = errors.New("the storage cannot be reached, or the outcome is unknown")
+)
+
+// dialect is all that differs between the engines.
+type dialect struct {
+	goose   goose.Dialect
+	catalog string // counts the tables named $1
+
+	// prepare says that statements are worth preparing by hand. pgx keeps its
+	// own cache for each connection, and can do without one behind a pooler.
+	prepare bool
+	// unnamed says that long statements take ? rather than $1: SQLite looks each
+	// name up in a list, which is quadratic.
+	unnamed bool
+	// interruptible says that cancelling a context is cheap. On SQLite it costs
+	// a goroutine for each statement and buys little: a local file answers, and
+	// a lock is waited for no longer than busy_timeout.
+	interruptible bool
+	// rowLocks says that rows are locked one by one: writers then have to take
+	// the locks below. Where a writer has the whole database they are empty.
+	rowLocks   bool
+	shareLock  string // of rows that issuing compares; never waits
+	tryLock    string // of a row about to change, if it is free
+	updateLock string // of a row about to change
+	// beginBatch is run first in each batch, if not empty.
+	beginBatch string
+
+	unique    func(error) bool // a unique constraint refused it
+	retryable func(error) bool // lost a race with another transaction; nothing was done
+	gone      func(error) bool // the engine, not the statement, is at fault
+	// waitedTooLong is the part of gone that is about one row.
+	waitedTooLong func(error) bool
+}
+
+// explain wraps an error of the engine: with the sentinel that callers know, if
+// there is one, and with what was being done.
+func (d *dialect) explain(ctx context.Context, doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isSentinel(err):
+		return fmt.Errorf("%s: %w", doing, err)
+	case d.unique(err):
+		return fmt.Errorf("%s: %w: %w", doing, ErrExists, err)
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%s: %w", doing, err) // the caller left
+	case d.gone(err):
+		return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func isSentinel(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrExists) || errors.Is(err, ErrStale) ||
+		errors.Is(err, ErrReplayed) || errors.Is(err, ErrUnavailable)
+}

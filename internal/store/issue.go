@@ -1,0 +1,134 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"sync/atomic"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+)
+
+// Grant is one exchange that is about to succeed: what the decision was based
+// on, and what is to be written. All rows are written in the name of
+// Organization, whatever their own OrganizationID says.
+type Grant struct {
+	Organization *agentidp.Organization // ID and Revision as seen
+	Provider     *agentidp.Provider     // ID "": from the configuration, nothing to compare; else Revision as seen
+	Policy       *agentidp.TrustPolicy  // ID, Revision, Repository and Pinned as seen; Pinned nil: this grant pins
+	Agent        *agentidp.Agent        // AgentID and Revision as seen; nil in bootstrap mode
+	Pin          agentidp.Pin           // the token's ids; no RepositoryID: there is nothing to pin
+	ReplayKey    string                 // "": single use is off for this provider
+	ReplayUntil  time.Time
+	Token        agentidp.AccessToken
+	Decision     agentidp.Decision
+	Events       []agentidp.Event
+	PinEvent     *agentidp.Event // appended only if this grant created the pin
+}
+
+// Issue makes a grant real, all of it or nothing:
+//
+//   - nil: everything was as seen, the subject token is used up, and token,
+//     decision and events are on disk;
+//   - ErrStale: something was not as seen; read again and decide again;
+//   - ErrReplayed: the subject token was used before;
+//   - ErrUnavailable: the storage is gone, or the outcome is unknown. It may have
+//     been written, so the subject token must be taken for used;
+//   - ctx's error: the caller left before anything began.
+//
+// Once writing has begun, a caller that leaves cancels nothing.
+func (db *DB) Issue(ctx context.Context, g *Grant) error {
+	return db.committer.submit(ctx, newGrantMember(g))
+}
+
+// Record writes a refused exchange and its events, with the same commit as the
+// exchanges of the moment. Errors are those of Issue.
+func (db *DB) Record(ctx context.Context, d *agentidp.Decision, events ...agentidp.Event) error {
+	m := &member{done: make(chan error, 1), decision: decisionRow(d.OrganizationID, d)}
+	m.addEvents(d.OrganizationID, events)
+	return db.committer.submit(ctx, m)
+}
+
+// member is one Issue or Record in a batch. The caller's goroutine fills it, so
+// that the committer, of which there is one, has little left to do. It shares
+// nothing that the caller may change later.
+type member struct {
+	seen       [len(versionedTables)]seenRow
+	pin        pinSeen
+	replay     replayKey // key "": none
+	usedRow    []any
+	decisionID string
+	pinRow     []any
+	tokenRow   []any // nil for Record
+	decision   []any
+	events     [][]any
+	pinEvent   []any
+	matchedAt  time.Time
+
+	state atomic.Int32 // memberQueued, memberTaken or memberLeft
+	done  chan error   // of capacity 1: the committer never waits for a caller
+
+	err  error // the committer's result of the batch
+	pins bool  // this member creates the pin
+}
+
+// seenRow is a row that the decision was based on; id "" is none.
+type seenRow struct {
+	orgID, id string
+	revision  int64
+}
+
+type pinKey struct{ orgID, provider, repository string }
+
+type pinSeen struct {
+	pinKey           // repository "": nothing to pin
+	ids    [2]string // the token's: repository, owner
+	seen   bool      // the policy was pinned
+}
+
+type replayKey struct{ orgID, provider, key string }
+
+func (k replayKey) compare(other replayKey) int {
+	return cmp.Or(cmp.Compare(k.orgID, other.orgID), cmp.Compare(k.provider, other.provider), cmp.Compare(k.key, other.key))
+}
+
+func newGrantMember(g *Grant) *member {
+	org := g.Organization.ID
+	m := &member{
+		done:      make(chan error, 1),
+		matchedAt: g.Decision.At,
+		tokenRow:  tokenRow(org, &g.Token),
+		decision:  decisionRow(org, &g.Decision),
+	}
+	m.seen[seenOrganization] = seenRow{org, org, g.Organization.Revision}
+	m.seen[seenProvider] = seenRow{org, g.Provider.ID, g.Provider.Revision}
+	m.seen[seenPolicy] = seenRow{org, g.Policy.ID, g.Policy.Revision}
+	if g.Agent != nil {
+		m.seen[seenAgent] = seenRow{org, g.Agent.AgentID, g.Agent.Revision}
+	}
+	if g.ReplayKey != "" {
+		m.replay = replayKey{org, g.Provider.Name, g.ReplayKey}
+		m.decisionID = g.Decision.ID
+		m.usedRow = []any{org, g.Provider.Name, g.ReplayKey, g.Decision.ID, micros(g.ReplayUntil)}
+	}
+	if g.Pin.RepositoryID != "" {
+		m.pin = pinSeen{
+			pinKey: pinKey{org, g.Provider.Name, agentidp.FoldRepository(g.Policy.Repository)},
+			ids:    [2]string{g.Pin.RepositoryID, g.Pin.RepositoryOwnerID},
+			seen:   g.Policy.Pinned != nil,
+		}
+		m.pinRow = []any{org, g.Provider.Name, m.pin.repository, g.Policy.Repository, g.Pin.RepositoryID, g.Pin.RepositoryOwnerID, micros(g.Decision.At)}
+	}
+	m.addEvents(org, g.Events)
+	if g.PinEvent != nil {
+		m.pinEvent = eventRow(org, g.PinEvent)
+	}
+	return m
+}
+
+func (m *member) addEvents(orgID string, events []agentidp.Event) {
+	m.events = make([][]any, len(events))
+	for i := range events {
+		m.events[i] = eventRow(orgID, &events[i])
+	}
+}

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"time"
+)
+
+// SigningKey is a stored key pair of an organization. The private half is
+// sealed; how is internal/keys' business.
+type SigningKey struct {
+	OrganizationID, KeyID, Algorithm string
+	PublicJWK, SealedPrivateKey      []byte
+	CreatedAt                        time.Time
+}
+
+// SigningKeys returns the keys of an organization, oldest first.
+func (r reads) SigningKeys(ctx context.Context, orgID string) ([]SigningKey, error) {
+	scan := func(rows *sql.Rows, k *SigningKey) error {
+		var public, sealed string
+		if err := rows.Scan(&k.OrganizationID, &k.KeyID, &k.Algorithm, &public, &sealed, microsTime{&k.CreatedAt}); err != nil {
+			return err
+		}
+		k.PublicJWK = []byte(public)
+		var err error
+		if k.SealedPrivateKey, err = base64.StdEncoding.DecodeString(sealed); err != nil {
+			return fmt.Errorf("signing key %s: %w", k.KeyID, err)
+		}
+		return nil
+	}
+	return list(ctx, r, "list signing keys", scan, `
+		SELECT organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at
+		FROM signing_keys WHERE organization_id = $1 ORDER BY created_at, key_id`, orgID)
+}
+
+// CreateSigningKey inserts k; ErrExists if the organization has it.
+func (t *Tx) CreateSigningKey(ctx context.Context, k *SigningKey) error {
+	return t.insert(ctx, "create signing key", `
+		INSERT INTO signing_keys (organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		k.OrganizationID, k.KeyID, k.Algorithm, string(k.PublicJWK), base64.StdEncoding.EncodeToString(k.SealedPrivateKey), micros(k.CreatedAt))
+}
+
+// KeySet returns the key set last fetched from a source, and when; ErrNotFound
+// if there is none.
+func (r reads) KeySet(ctx context.Context, source string) (jwks []byte, fetchedAt time.Time, err error) {
+	scan := func(rows *sql.Rows, text *string) error { return rows.Scan(text, microsTime{&fetchedAt}) }
+	text, err := one(ctx, r, "read key set", scan, "SELECT jwks, fetched_at FROM key_sets WHERE source = $1", source)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return []byte(*text), fetchedAt, nil
+}
+
+// SaveKeySet stores what was fetched from a source, unless something fetched
+// later is there.
+func (t *Tx) SaveKeySet(ctx context.Context, source string, jwks []byte, fetchedAt time.Time) error {
+	_, err := t.exec(ctx, "save key set", `
+		INSERT INTO key_sets (source, jwks, fetched_at) VALUES ($1, $2, $3)
+		ON CONFLICT (source) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at
+		WHERE key_sets.fetched_at <= excluded.fetched_at`,
+		source, string(jwks), micros(fetchedAt))
+	return err
+}

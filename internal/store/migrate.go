@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrateRounds bounds how often Migrate starts again because another program
+// migrates the same database.
+const migrateRounds = 10
+
+// Migrate brings the schema up to what this program knows. Each migration is one
+// transaction, so a program that is killed leaves a schema that the next one
+// continues from. Several programs may migrate at once: each migration commits
+// in one of them, and the others go on from there.
+//
+// A schema newer than the program is refused.
+func (db *DB) Migrate(ctx context.Context) error {
+	for round := 1; ; round++ {
+		have, want, err := db.SchemaVersion(ctx)
+		if err != nil {
+			return err
+		}
+		if have > want {
+			return fmt.Errorf("the database has schema version %d and this program knows %d: a newer agentidp wrote it; run that one, or restore a backup from before the upgrade", have, want)
+		}
+		if have == want {
+			return nil
+		}
+		err = db.migrateUp(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || round == migrateRounds || !db.migratedElsewhere(ctx, have) {
+			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, err)
+		}
+	}
+}
+
+// migratedElsewhere reports whether the schema has moved on from version, for
+// which it waits a little: our failure may have come before the other's commit.
+func (db *DB) migratedElsewhere(ctx context.Context, version int64) bool {
+	for range 5 {
+		if have, _, err := db.SchemaVersion(ctx); err == nil && have > version {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Duration(50+rand.IntN(50)) * time.Millisecond): //nolint:gosec // jitter
+		}
+	}
+	return false
+}
+
+func (db *DB) migrateUp(ctx context.Context) error {
+	provider, err := db.migrations()
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// migrations returns the embedded migrations. No session lock: that would be an
+// advisory lock, which neither a transaction pooler nor every
+// PostgreSQL-compatible engine can be trusted with.
+func (db *DB) migrations() (*goose.Provider, error) {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(db.goose, db.write.DB, folder, goose.WithDisableGlobalRegistry(true))
+}
+
+// SchemaVersion returns the version of the database's schema, 0 when it has
+// none, and the one that this program works with.
+func (db *DB) SchemaVersion(ctx context.Context) (have, want int64, err error) {
+	provider, err := db.migrations()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, source := range provider.ListSources() {
+		want = max(want, source.Version)
+	}
+	exists, err := db.hasTable(ctx, goose.DefaultTablename)
+	if err != nil || !exists {
+		return 0, want, err
+	}
+	err = db.write.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version").Scan(&have)
+	return have, want, db.explain(ctx, "read the schema version", err)
+}
+
+// hasTable asks the engine's catalog: the one question that has no portable text.
+func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
+	var n int
+	err := db.write.QueryRowContext(ctx, db.catalog, name).Scan(&n)
+	return n > 0, db.explain(ctx, "look for the schema", err)
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+)
+
+// policyColumns are those of oidc_trust_policies p, then of its pin n.
+const policyColumns = `p.organization_id, p.id, p.provider, p.repository, p.branch, p.tag, p.agent_id, p.repository_id,
+	p.repository_owner_id, p.events, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
+	p.mode, p.expires_at, p.description, p.created_by, p.created_at, p.updated_at, p.revision,
+	coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, ''), coalesce(n.pinned_at, 0)`
+
+// policyQuery reads whole policies, with their pins and counters.
+const policyQuery = `
+	SELECT ` + policyColumns + `, coalesce(u.last_matched_at, 0), coalesce(u.match_count, 0)
+	FROM oidc_trust_policies p
+	LEFT JOIN pins n ON n.organization_id = p.organization_id AND n.provider = p.provider AND n.repository_folded = p.repository_folded
+	LEFT JOIN policy_usage u ON u.organization_id = p.organization_id AND u.policy_id = p.id
+	WHERE p.organization_id = $1 AND `
+
+// candidatesQuery is one statement, so one snapshot: a policy that is replaced
+// or a repository that is pinned at the same time is seen before or after, and
+// never half. The second part is for renamed repositories.
+//
+// How it is written keeps SQLite, which has no statistics here, from walking all
+// policies of an organization: there is no ORDER BY, which it would serve from
+// the primary key, and CROSS JOIN, which it takes as the order of the tables.
+const candidatesQuery = `
+	SELECT ` + policyColumns + `, 0, 0
+	FROM oidc_trust_policies p
+	LEFT JOIN pins n ON n.organization_id = p.organization_id AND n.provider = p.provider AND n.repository_folded = p.repository_folded
+	WHERE p.organization_id = $1 AND p.provider = $2 AND p.repository_folded = $3
+	UNION ALL
+	SELECT ` + policyColumns + `, 0, 0
+	FROM pins n
+	CROSS JOIN oidc_trust_policies p
+	WHERE p.organization_id = n.organization_id AND p.provider = n.provider AND p.repository_folded = n.repository_folded
+		AND n.organization_id = $1 AND n.provider = $2 AND n.repository_id = $4 AND n.repository_folded <> $3`
+
+// Candidates returns the policies that an exchange has to look at, by id: those
+// for this repository name, and those for another name that is pinned to this
+// repository id. Their counters are left out.
+func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repositoryID string) ([]agentidp.TrustPolicy, error) {
+	found, err := list(ctx, r, "read candidate policies", scanPolicy, candidatesQuery,
+		orgID, provider, agentidp.FoldRepository(repository), repositoryID)
+	slices.SortFunc(found, func(a, b agentidp.TrustPolicy) int { return cmp.Compare(a.ID, b.ID) })
+	return found, err
+}
+
+// Policy returns one policy, or ErrNotFound.
+func (r reads) Policy(ctx context.Context, orgID, id string) (*agentidp.TrustPolicy, error) {
+	return one(ctx, r, "read policy", scanPolicy, policyQuery+"p.id = $2", orgID, id)
+}
+
+// Policies returns at most limit policies whose id is greater than after, by id.
+func (r reads) Policies(ctx context.Context, orgID, after string, limit int) ([]agentidp.TrustPolicy, error) {
+	return list(ctx, r, "list policies", scanPolicy, policyQuery+"p.id > $2 ORDER BY p.id LIMIT $3", orgID, after, limit)
+}
+
+func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
+	var pin agentidp.Pin
+	err := rows.Scan(&p.OrganizationID, &p.ID, &p.Provider, &p.Repository, &p.Branch, &p.Tag, &p.AgentID, &p.RepositoryID,
+		&p.RepositoryOwnerID, jsonColumn{&p.Events}, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
+		&p.Mode, optionalTime{&p.ExpiresAt}, &p.Description, &p.CreatedBy, microsTime{&p.CreatedAt}, microsTime{&p.UpdatedAt}, &p.Revision,
+		&pin.RepositoryID, &pin.RepositoryOwnerID, microsTime{&pin.PinnedAt}, optionalTime{&p.LastMatchedAt}, &p.MatchCount)
+	if pin.RepositoryID != "" {
+		p.Pinned = &pin
+	}
+	return err
+}
+
+// Pin returns the pin of a repository, or ErrNotFound.
+func (r reads) Pin(ctx context.Context, orgID, provider, repository string) (*agentidp.Pin, error) {
+	scan := func(rows *sql.Rows, p *agentidp.Pin) error {
+		return rows.Scan(&p.RepositoryID, &p.RepositoryOwnerID, microsTime{&p.PinnedAt})
+	}
+	return one(ctx, r, "read pin", scan, `
+		SELECT repository_id, repository_owner_id, pinned_at FROM pins
+		WHERE organization_id = $1 AND provider = $2 AND repository_folded = $3`,
+		orgID, provider, agentidp.FoldRepository(repository))
+}
+
+// CreatePolicy inserts p; ErrExists if the organization has a policy with this
+// fingerprint.
+func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerprint string) error {
+	return t.insert(ctx, "create policy", `
+		INSERT INTO oidc_trust_policies (organization_id, id, provider, repository, repository_folded, branch, tag, agent_id,
+			repository_id, repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern,
+			mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+		ON CONFLICT DO NOTHING`,
+		p.OrganizationID, p.ID, p.Provider, p.Repository, agentidp.FoldRepository(p.Repository), p.Branch, p.Tag, p.AgentID,
+		p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes), listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern,
+		string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision)
+}
+
+// LockPolicy returns the policy and keeps it as it is until the transaction
+// ends: nobody else changes it, and nothing is issued under it.
+func (t *Tx) LockPolicy(ctx context.Context, orgID, id string) (*agentidp.TrustPolicy, error) {
+	if err := t.lock(ctx, lockPolicies, orgID, id); err != nil {
+		return nil, err
+	}
+	return t.Policy(ctx, orgID, id)
+}
+
+// ReplacePolicy writes what an administrator may change of p, with its new
+// revision. ErrStale: the stored revision is not p.Revision−1, or the policy is
+// gone. ErrExists: another policy has this fingerprint.
+func (t *Tx) ReplacePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerprint string) error {
+	if err := t.lock(ctx, lockPolicies, p.OrganizationID, p.ID); err != nil {
+		return staleIfNotFound(err)
+	}
+	return t.update(ctx, "replace policy", `
+		UPDATE oidc_trust_policies SET branch = $3, tag = $4, repository_id = $5, repository_owner_id = $6, events = $7, scopes = $8,
+			audiences = $9, token_ttl_seconds = $10, max_agents = $11, agent_name_pattern = $12, mode = $13, expires_at = $14,
+			description = $15, fingerprint = $16, updated_at = $17, revision = $18
+		WHERE organization_id = $1 AND id = $2 AND revision = $19`,
+		p.OrganizationID, p.ID, p.Branch, p.Tag, p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes),
+		listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern, string(p.Mode), optionalMicros(p.ExpiresAt),
+		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, p.Revision-1)
+}
+
+// DeletePolicy removes a policy and its counters; ErrNotFound if there is none.
+// The pin stays: it belongs to the repository. Once the transaction is
+// committed nothing more is issued under the policy, by any node.
+func (t *Tx) DeletePolicy(ctx context.Context, orgID, id string) error {
+	if err := t.lock(ctx, lockPolicies, orgID, id); err != nil {
+		return err
+	}
+	n, err := t.exec(ctx, "delete policy", "DELETE FROM oidc_trust_policies WHERE organization_id = $1 AND id = $2", orgID, id)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("delete policy: %w", ErrNotFound)
+	}
+	_, err = t.exec(ctx, "delete policy counters", "DELETE FROM policy_usage WHERE organization_id = $1 AND policy_id = $2", orgID, id)
+	return err
+}
+
+func optionalMicros(t *time.Time) int64 {
+	if t == nil {
+		return 0
+	}
+	return micros(*t)
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+)
+
+// pool is a database/sql pool that prepares each statement text once, where that
+// pays. The texts are constants of this package, so their number is bounded.
+type pool struct {
+	*sql.DB
+	prepare bool
+
+	mu       sync.RWMutex
+	prepared map[string]*sql.Stmt
+}
+
+func newPool(db *sql.DB, prepare bool) *pool {
+	return &pool{DB: db, prepare: prepare, prepared: make(map[string]*sql.Stmt)}
+}
+
+// lookup returns the statement if it is prepared already.
+func (p *pool) lookup(text string) *sql.Stmt {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.prepared[text]
+}
+
+// statement returns the prepared statement. It needs a free connection, so a
+// transaction on a pool of one must not call it.
+func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if s := p.lookup(text); s != nil {
+		return s, nil
+	}
+	s, err := p.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first := p.prepared[text]; first != nil {
+		_ = s.Close() // somebody was faster
+		return first, nil
+	}
+	p.prepared[text] = s
+	return s, nil
+}
+
+// QueryContext is that of sql.DB, by a prepared statement where that pays.
+func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if !p.prepare {
+		return p.DB.QueryContext(ctx, text, args...)
+	}
+	s, err := p.statement(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(ctx, args...)
+}
+
+// steps runs statements in one transaction of a pool. It uses what is prepared;
+// what is not runs once unprepared and is prepared by finish.
+type steps struct {
+	ctx    context.Context // of the transaction, which outlives its callers'
+	pool   *pool
+	tx     *sql.Tx
+	missed []string
+}
+
+func (p *pool) begin(ctx context.Context) (*steps, error) {
+	tx, err := p.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &steps{ctx: ctx, pool: p, tx: tx}, nil
+}
+
+func (s *steps) query(text string, args []any) (*sql.Rows, error) {
+	if stmt := s.stmt(text); stmt != nil {
+		return stmt.QueryContext(s.ctx, args...)
+	}
+	return s.tx.QueryContext(s.ctx, text, args...)
+}
+
+func (s *steps) exec(text string, args []any) error {
+	var err error
+	if stmt := s.stmt(text); stmt != nil {
+		_, err = stmt.ExecContext(s.ctx, args...)
+	} else {
+		_, err = s.tx.ExecContext(s.ctx, text, args...)
+	}
+	return err
+}
+
+func (s *steps) stmt(text string) *sql.Stmt {
+	if !s.pool.prepare {
+		return nil
+	}
+	stmt := s.pool.lookup(text)
+	if stmt == nil {
+		s.missed = append(s.missed, text)
+		return nil
+	}
+	return s.tx.StmtContext(s.ctx, stmt)
+}
+
+// finish prepares what was missed, for the next time. Call it after the
+// transaction. It is an optimisation: what fails now will be tried again.
+func (s *steps) finish() {
+	for _, text := range s.missed {
+		if _, err := s.pool.statement(s.ctx, text); err != nil {
+			return
+		}
+	}
+}

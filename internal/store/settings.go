@@ -1,0 +1,19 @@
+package store
+
+import "context"
+
+// Setting returns a value that belongs to the whole installation; ErrNotFound
+// if it was never put.
+func (r reads) Setting(ctx context.Context, name string) (string, error) {
+	value, err := one(ctx, r, "read setting", scanValue[string], "SELECT value FROM settings WHERE name = $1", name)
+	if err != nil {
+		return "", err
+	}
+	return *value, nil
+}
+
+// PutSetting stores a value once and for all; ErrExists if there is one, which
+// stays. So of two programs that start at the same time one decides.
+func (t *Tx) PutSetting(ctx context.Context, name, value string) error {
+	return t.insert(ctx, "put setting", "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, value)
+}

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DB is an open database. Its methods may be called by many goroutines.
+type DB struct {
+	reads
+	clock func() time.Time
+	log   *slog.Logger
+
+	// commit is the committer's connection, write is for Write, read for reads.
+	// On SQLite the first two are one pool of one connection.
+	commit, write, read *pool
+
+	committer committer
+	closing   sync.Once
+	closeErr  error
+}
+
+// Options are what a DB needs beside its address. The zero value works.
+type Options struct {
+	Clock  func() time.Time // default time.Now
+	Logger *slog.Logger     // default: discard
+}
+
+// Open opens "sqlite:<path>" or "postgres://…" and makes sure that it answers.
+// The path is taken as it is; the file is created, with mode 0600, in a folder
+// that exists. Open changes no schema: see Migrate.
+func Open(ctx context.Context, url string, opt Options) (*DB, error) {
+	db := &DB{clock: opt.Clock, log: opt.Logger}
+	if db.clock == nil {
+		db.clock = time.Now
+	}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok && path != "" {
+		err = db.openSQLite(path)
+	} else if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		err = db.openPostgres(url)
+	} else {
+		err = errors.New(`the database URL must be "sqlite:<path>" or "postgres://<user>@<host>/<database>"`)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.q = db.read
+	if err := db.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database: %w", err), db.closePools())
+	}
+	db.committer.start(db)
+	return db, nil
+}
+
+// Ping asks the database for an answer, over the connection that issues.
+func (db *DB) Ping(ctx context.Context) error {
+	var one int
+	// A statement, because a SQLite connection alone reads nothing of the file.
+	err := db.commit.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1) AS one").Scan(&one)
+	return db.explain(ctx, "ping", err)
+}
+
+// Close lets the waiting exchanges finish, writes the counters and closes the
+// connections. What comes after gets ErrUnavailable.
+func (db *DB) Close() error {
+	db.closing.Do(func() {
+		db.committer.stop()
+		db.closeErr = db.closePools()
+	})
+	return db.closeErr
+}
+
+func (db *DB) closePools() error {
+	err := errors.Join(db.read.Close(), db.write.Close())
+	if db.commit != db.write {
+		err = errors.Join(err, db.commit.Close())
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Limits of one transaction.
+const (
+	maxRetries = 3                // after the first try
+	txTimeout  = 10 * time.Second // whoever asked may have left long before
+)
+
+// Tx is a transaction of DB.Write. It reads its own writes.
+type Tx struct {
+	reads
+	db     *DB
+	tx     *sql.Tx
+	locked map[rowKey]bool
+	fences []rowKey
+	holder string // of the fences
+}
+
+// Write runs fn in one transaction and commits it. When fn fails nothing is
+// written and Write returns fn's error. A transaction that lost a race with
+// another (serialization failure, deadlock, busy file) is run again as a whole,
+// at most three times: fn may therefore run more than once and must keep its
+// effects within the Tx. A commit whose outcome is unknown is ErrUnavailable and
+// never run again.
+//
+// After an error from a method of the Tx, other than ErrNotFound, ErrStale and
+// the ErrExists of a Create method, fn must return.
+func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
+	for try := 0; ; try++ {
+		err := db.writeOnce(ctx, fn)
+		if err == nil || try == maxRetries || !db.retryable(err) || !pause(ctx, try) {
+			return err
+		}
+	}
+}
+
+// writeOnce begins on a context of its own: a caller that leaves during the
+// commit must not turn a known outcome into an unknown one.
+func (db *DB) writeOnce(ctx context.Context, fn func(*Tx) error) error {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), txTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	tx, err := db.write.BeginTx(own, nil)
+	if err != nil {
+		return db.explain(own, "begin", err)
+	}
+	t := &Tx{reads: reads{db.dialect, tx}, db: db, tx: tx, locked: make(map[rowKey]bool)}
+	defer t.removeFences(own)
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := fn(t); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("before the commit: %w", err)
+	}
+	return db.finishCommit(tx.Commit())
+}
+
+// finishCommit gives an error of COMMIT its meaning: the engine says that the
+// transaction lost and did nothing, or nobody knows.
+func (db *DB) finishCommit(err error) error {
+	if err == nil || db.retryable(err) {
+		return err
+	}
+	return fmt.Errorf("commit: %w: %w", ErrUnavailable, err)
+}
+
+// pause waits a few milliseconds, more after each try, so that two transactions
+// that collided do not do so again in step. False: ctx ended.
+func pause(ctx context.Context, try int) bool {
+	wait := time.Duration(1+rand.IntN(4<<try)) * time.Millisecond //nolint:gosec // jitter
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+// exec runs one statement and returns how many rows it touched.
+func (t *Tx) exec(ctx context.Context, doing, query string, args ...any) (int64, error) {
+	result, err := t.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, t.explain(ctx, doing, err)
+	}
+	n, err := result.RowsAffected()
+	return n, t.explain(ctx, doing, err)
+}
+
+// insert runs an INSERT … ON CONFLICT DO NOTHING. A conflict is ErrExists, and
+// the transaction goes on: a failed statement would end it on PostgreSQL.
+func (t *Tx) insert(ctx context.Context, doing, query string, args ...any) error {
+	n, err := t.exec(ctx, doing, query, args...)
+	if err == nil && n == 0 {
+		return fmt.Errorf("%s: %w", doing, ErrExists)
+	}
+	return err
+}
+
+// update runs an UPDATE of the one row that still has the revision before this.
+func (t *Tx) update(ctx context.Context, doing, query string, args ...any) error {
+	n, err := t.exec(ctx, doing, query, args...)
+	if err == nil && n != 1 {
+		return fmt.Errorf("%s: %w", doing, ErrStale)
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// Authenticate turns a bearer token into the principal that presents it to an
+// organization's management API (RFC 9068 §4): signed by that organization for
+// that API, in time, recorded and not revoked, and what it stands for (the
+// agent, the bootstrap policy) still there. Every check but the signature is
+// made against the database as it is now.
+func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, bearer string) (*agentidp.Principal, error) {
+	c, err := t.verify(ctx, org, bearer)
+	if err != nil {
+		return nil, err
+	}
+	now := t.clock()
+	switch {
+	case c.Issuer != org.Issuer:
+		return nil, invalid("It was issued by another organization or under another public URL.")
+	case c.Audience != org.ManagementAudience():
+		return nil, invalid("It is meant for another service: this API accepts only tokens whose aud is " + org.ManagementAudience() + ".")
+	case now.Unix() >= c.ExpiresAt:
+		return nil, invalid("It expired at " + time.Unix(c.ExpiresAt, 0).UTC().Format(time.RFC3339) + "; get a new one.")
+	}
+	rec, err := t.db.Token(ctx, org.ID, c.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, invalid("There is no record of it.")
+	case err != nil:
+		return nil, unavailable(err)
+	case !rec.RevokedAt.IsZero():
+		return nil, invalid("It was revoked.")
+	}
+	if err := t.stillStands(ctx, rec, now); err != nil {
+		return nil, err
+	}
+	scopes, _ := agentidp.ParseScope(rec.Scope)
+	return &agentidp.Principal{
+		Kind: rec.Kind, OrganizationID: org.ID, Subject: rec.Subject, TokenID: rec.ID, Scopes: scopes,
+		AgentID: rec.AgentID, PolicyID: rec.PolicyID, Workload: c.Workload,
+	}, nil
+}
+
+// verify proves that an organization signed a token. Nothing of the token is
+// used before that.
+func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer string) (*claims, error) {
+	parsed, err := jose.Parse(bearer)
+	if err != nil || parsed.Header.Typ != typ {
+		return nil, invalid("It is not an access token of this server (a CI token must be exchanged first).")
+	}
+	key, err := t.ring.Public(ctx, org.ID, parsed.Header.Kid)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if key == nil || parsed.Verify(key) != nil {
+		return nil, invalid("It was not signed by this organization.")
+	}
+	var c claims
+	if err := json.Unmarshal(parsed.Payload, &c); err != nil { // our own bytes: lenient names do no harm
+		return nil, fmt.Errorf("decode our own access token: %w", err)
+	}
+	return &c, nil
+}
+
+// stillStands checks that what a token stands for may still act.
+func (t *Tokens) stillStands(ctx context.Context, rec *agentidp.AccessToken, now time.Time) error {
+	switch rec.Kind {
+	case agentidp.PrincipalAgent:
+		agent, err := t.db.Agent(ctx, rec.OrganizationID, rec.AgentID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return unavailable(err)
+		}
+		if err != nil || agent.Status != agentidp.AgentActive {
+			return invalid("Its agent is not active.")
+		}
+	case agentidp.PrincipalBootstrap:
+		policy, err := t.db.Policy(ctx, rec.OrganizationID, rec.PolicyID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return unavailable(err)
+		}
+		if err != nil || policy.Mode != agentidp.ModeEnforce || (policy.ExpiresAt != nil && !now.Before(*policy.ExpiresAt)) {
+			return invalid("The trust policy that granted it is no longer in force.")
+		}
+	}
+	return nil
+}
+
+func invalid(why string) error {
+	return agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, "The access token is not valid here. "+why)
+}
+
+func unavailable(err error) error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The access token cannot be checked now. Try again.")
+	e.RetryAfter = time.Second
+	return e.WithCause(err)
+}

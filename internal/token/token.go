@@ -1,0 +1,72 @@
+// Package token mints access tokens (RFC 9068) and authenticates those that come
+// back to the management API. It is the only place that turns a bearer token
+// into a Principal.
+//
+// It does not own who may get a token (internal/exchange) nor which principal
+// may do what (each operation of internal/api declares that).
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// typ is the media type of an access token (RFC 9068 §2.1), exactly as we write
+// it.
+const typ = "at+jwt"
+
+// Tokens mints and authenticates access tokens.
+type Tokens struct {
+	db    *store.DB
+	ring  *keys.Ring
+	clock func() time.Time
+}
+
+// New returns Tokens over a database and its keys.
+func New(db *store.DB, ring *keys.Ring, clock func() time.Time) *Tokens {
+	return &Tokens{db: db, ring: ring, clock: clock}
+}
+
+// claims are the claims of an access token (RFC 9068 §2.2). Times are
+// NumericDate in whole seconds.
+type claims struct {
+	Issuer    string             `json:"iss"`
+	Subject   string             `json:"sub"`
+	ClientID  string             `json:"client_id"`
+	Audience  string             `json:"aud"`
+	IssuedAt  int64              `json:"iat"`
+	NotBefore int64              `json:"nbf"`
+	ExpiresAt int64              `json:"exp"`
+	ID        string             `json:"jti"`
+	Scope     string             `json:"scope,omitempty"`
+	AgentName string             `json:"agent_name,omitempty"`
+	Workload  *agentidp.Workload `json:"workload,omitempty"`
+}
+
+// Mint signs the access token that a record describes. The token must not leave
+// the server before the record is durable. agentName and workload may be empty.
+func (t *Tokens) Mint(ctx context.Context, org *agentidp.Organization, rec *agentidp.AccessToken, agentName string, workload *agentidp.Workload) (string, error) {
+	signer, err := t.ring.Signer(ctx, org.ID)
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims{
+		Issuer: org.Issuer, Subject: rec.Subject, ClientID: rec.Subject, Audience: rec.Audience,
+		IssuedAt: rec.IssuedAt.Unix(), NotBefore: rec.IssuedAt.Unix(), ExpiresAt: rec.ExpiresAt.Unix(),
+		ID: rec.ID, Scope: rec.Scope, AgentName: agentName, Workload: workload,
+	})
+	if err != nil {
+		return "", fmt.Errorf("encode access token: %w", err)
+	}
+	signed, err := signer.Sign(typ, payload)
+	if err != nil {
+		return "", fmt.Errorf("sign access token: %w", err)
+	}
+	return signed, nil
+}

@@ -1,0 +1,59 @@
+package verify
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/jose"
+)
+
+// keySet is a fetched set, parsed. It does not change.
+type keySet struct {
+	fetchedAt time.Time
+
+	// keys holds the keys by RSA binding and id. A set may be shared by providers
+	// whose lists of algorithms differ, which matters for RSA keys without alg.
+	keys map[string]map[string]*jose.Key
+}
+
+var rsaAlgorithms = []string{jose.RS256, jose.RS384, jose.RS512}
+
+// rsaBinding returns the algorithm that RSA keys without alg are bound to for a
+// provider with this list: the first one of RSA.
+func rsaBinding(algorithms []string) string {
+	for _, alg := range algorithms {
+		if slices.Contains(rsaAlgorithms, alg) {
+			return alg
+		}
+	}
+	return jose.RS256
+}
+
+// parseKeySet reads a set. One without a usable key that has an id is an error.
+func parseKeySet(jwks []byte, fetchedAt time.Time) (*keySet, error) {
+	set := &keySet{fetchedAt: fetchedAt, keys: map[string]map[string]*jose.Key{}}
+	for _, alg := range rsaAlgorithms {
+		keys, err := jose.ParseJWKS(jwks, slices.Concat([]string{alg}, jose.Algorithms))
+		if err != nil {
+			return nil, err
+		}
+		if set.keys[alg] = byID(keys); len(set.keys[alg]) == 0 {
+			return nil, errors.New("no key in the key set has an id")
+		}
+	}
+	return set, nil
+}
+
+// byID leaves out keys without an id: nothing can ask for them.
+func byID(keys []*jose.Key) map[string]*jose.Key {
+	m := make(map[string]*jose.Key, len(keys))
+	for _, k := range keys {
+		if k.ID != "" {
+			m[k.ID] = k
+		}
+	}
+	return m
+}
+
+func (s *keySet) find(id, binding string) *jose.Key { return s.keys[binding][id] }

@@ -1,0 +1,79 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// Categories of refusals before the signature is proven.
+const (
+	categorySize       = "size"
+	categoryFormat     = "format"
+	categoryIssuer     = "issuer"
+	categoryAlgorithm  = "algorithm"
+	categoryType       = "type"
+	categoryUnknownKey = "unknown_key"
+	categorySignature  = "signature"
+)
+
+// unacceptable is the cause of a refusal before the signature is proven.
+type unacceptable struct {
+	category string
+	cause    error
+}
+
+func (e *unacceptable) Error() string { return e.category + ": " + e.cause.Error() }
+func (e *unacceptable) Unwrap() error { return e.cause }
+
+// refuse returns the one error that every credential gets that is not acceptable:
+// whoever sends it has proven nothing and learns nothing.
+func refuse(category string, cause error) *agentidp.Error {
+	return agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken,
+		"The subject token is not an acceptable credential. Send the ID token as your CI provider issued it, unchanged; "+
+			"its issuer must be registered as a provider here.",
+	).WithCause(&unacceptable{category, cause})
+}
+
+// UnknownIssuer returns the error for a token whose issuer is not registered. To
+// its caller it is the same as that for a bad signature.
+func UnknownIssuer() *agentidp.Error {
+	return refuse(categoryIssuer, errors.New("the issuer is not registered"))
+}
+
+// Category returns a word for an error of this package, for counters: one of a few
+// fixed ones whatever the token. Once the signature is proven it is the Reason.
+func Category(err error) string {
+	if e, ok := errors.AsType[*unacceptable](err); ok {
+		return e.category
+	}
+	e := agentidp.AsError(err)
+	switch {
+	case e.Kind == agentidp.TooLarge:
+		return categorySize
+	case e.Reason != "":
+		return e.Reason
+	}
+	return e.Code
+}
+
+// proven returns the error for a token whose signature is proven, so that it may
+// say what is wrong.
+func proven(reason, message string, claims map[string]string, details ...agentidp.FieldError) *agentidp.Error {
+	e := agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, message)
+	e.Reason, e.Claims, e.Details = reason, claims, details
+	return e
+}
+
+// claimInvalid returns the error for claims that are missing or malformed, by the
+// provider's names.
+func claimInvalid(details []agentidp.FieldError) *agentidp.Error {
+	more := ""
+	if n := len(details) - 1; n > 0 {
+		more = fmt.Sprintf(", and %d more are not in order", n)
+	}
+	return proven(agentidp.ReasonClaimInvalid, fmt.Sprintf(
+		"The subject token's claim %s %s%s. Check that the provider's kind is that of your CI system; its ID tokens carry the claim.",
+		details[0].Field, details[0].Reason, more), nil, details...)
+}

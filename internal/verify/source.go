@@ -1,0 +1,228 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/jose"
+)
+
+// How often keys are fetched. A removed key is refused after at most
+// refreshAfter and one request; a new one is accepted after at most
+// provokedInterval.
+const (
+	refreshAfter     = 10 * time.Minute // in the background, while known keys serve
+	staleAfter       = 24 * time.Hour   // known keys serve while the issuer is down
+	provokedInterval = 30 * time.Second // between fetches that a token can provoke
+	retryInterval    = 5 * time.Second  // after a failed fetch
+	storageTimeout   = 5 * time.Second
+)
+
+// source is the key set of one address and its state. Tokens whose key is known
+// never wait here. At most one fetch is under way, whoever needs it waits for
+// that one, and it goes on when they leave.
+type source struct {
+	cache   *keyCache
+	address string
+	used    time.Time // guarded by cache.mu
+	loaded  bool      // what is persisted was read; touched by the flight alone
+
+	mu       sync.Mutex
+	set      *keySet       // nil: none yet
+	began    time.Time     // when the latest fetch began
+	failedAt time.Time     // when the latest fetch failed; zero: it did not
+	cause    error         // why it failed
+	flight   chan struct{} // closed at the end of the fetch that is under way; nil: none
+}
+
+// key returns the key with this id. An id that is not known is a reason to fetch,
+// within limits; beyond them the answer is at once, and "unavailable" if the latest
+// fetch failed: the id may well be a new one.
+func (s *source) key(ctx context.Context, id, binding string) (*jose.Key, error) {
+	set := s.current()
+	if set == nil {
+		s.renew(ctx, 0)
+		if set = s.current(); set == nil {
+			return nil, s.unreachable(ctx)
+		}
+	}
+	if key := set.find(id, binding); key != nil {
+		return key, nil
+	}
+	if key := s.renewed(ctx, id, binding); key != nil {
+		return key, nil
+	}
+	if s.failing() || ctx.Err() != nil {
+		return nil, s.unreachable(ctx)
+	}
+	return nil, errUnknownKey()
+}
+
+// renewed returns the key with this id, or nil, after a fetch if the limit on
+// fetches that tokens provoke allows one.
+func (s *source) renewed(ctx context.Context, id, binding string) *jose.Key {
+	s.renew(ctx, provokedInterval)
+	if set := s.current(); set != nil {
+		return set.find(id, binding)
+	}
+	return nil
+}
+
+// current returns the set if it may be used, and has it refreshed in the background
+// if it is old.
+func (s *source) current() *keySet {
+	now := s.cache.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set == nil {
+		return nil
+	}
+	age := now.Sub(s.set.fetchedAt)
+	if age > refreshAfter && s.flight == nil && s.mayFetch(now, 0) {
+		s.fly(now)
+	}
+	if age > staleAfter {
+		return nil
+	}
+	return s.set
+}
+
+// renew waits for the fetch that is under way, or for one that it starts if the
+// latest began at least interval ago. Otherwise it returns at once.
+func (s *source) renew(ctx context.Context, interval time.Duration) {
+	now := s.cache.now()
+	s.mu.Lock()
+	if s.flight == nil && s.mayFetch(now, interval) {
+		s.fly(now)
+	}
+	flight := s.flight
+	s.mu.Unlock()
+	if flight == nil {
+		return
+	}
+	select {
+	case <-flight:
+	case <-ctx.Done():
+	}
+}
+
+// mayFetch needs s.mu. Where the clock was set back, limits do not hold.
+func (s *source) mayFetch(now time.Time, interval time.Duration) bool {
+	past := func(t time.Time, d time.Duration) bool {
+		return t.IsZero() || now.Before(t) || now.Sub(t) >= d
+	}
+	return past(s.began, interval) && past(s.failedAt, retryInterval)
+}
+
+// fly starts a fetch. It needs s.mu, and that there is no flight.
+func (s *source) fly(now time.Time) {
+	flight := make(chan struct{})
+	started := s.cache.background(func() {
+		set, fetched, err := s.obtain()
+		s.land(flight, set, err)
+		if fetched != nil {
+			s.persist(fetched)
+		}
+	})
+	if started {
+		s.flight, s.began = flight, now
+	}
+}
+
+// obtain returns the persisted set if this is the first use of the source and the
+// set may still be used, else fetches one, which is also returned as it is to be
+// persisted.
+func (s *source) obtain() (*keySet, *KeySet, error) {
+	if set := s.persisted(); set != nil {
+		return set, nil, nil
+	}
+	ctx, cancel := context.WithTimeout(s.cache.life, fetchTimeout)
+	defer cancel()
+	jwks, err := s.cache.fetch(ctx, s.address)
+	at := s.cache.now()
+	var set *keySet
+	if err == nil {
+		set, err = parseKeySet(jwks, at)
+	}
+	s.cache.counted(err != nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fetch keys from %s: %w", s.address, err)
+	}
+	return set, &KeySet{Source: s.address, JWKS: jwks, FetchedAt: at}, nil
+}
+
+// land ends a flight. A failed one leaves the keys that are known.
+func (s *source) land(flight chan struct{}, set *keySet, err error) {
+	now := s.cache.now()
+	s.mu.Lock()
+	if err == nil {
+		s.set, s.failedAt, s.cause = set, time.Time{}, nil
+	} else {
+		s.failedAt, s.cause = now, err
+	}
+	s.flight = nil
+	s.mu.Unlock()
+	close(flight)
+	if err != nil {
+		s.cache.log.Warn("keys of an issuer could not be renewed", "source", s.address, "error", err)
+	}
+}
+
+// persisted reads the set that was saved by an earlier process or another node, on
+// the first use of the source. A failure to read it is no failure to have keys.
+func (s *source) persisted() *keySet {
+	if s.loaded || s.cache.load == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
+	defer cancel()
+	saved, err := s.cache.load(ctx, s.address)
+	if err != nil {
+		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
+		return nil
+	}
+	s.loaded = true
+	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
+		return nil
+	}
+	set, err := parseKeySet(saved.JWKS, saved.FetchedAt)
+	if err != nil {
+		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
+		return nil
+	}
+	return set
+}
+
+func (s *source) persist(set *KeySet) {
+	if s.cache.save == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
+	defer cancel()
+	if err := s.cache.save(ctx, set); err != nil {
+		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)
+	}
+}
+
+func (s *source) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.failedAt.IsZero()
+}
+
+// unreachable returns the error for keys that are not to be had now.
+func (s *source) unreachable(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeIssuerUnreachable,
+		"The keys of the subject token's issuer are not to be had at the moment, so the token cannot be verified. Try again later, with a fresh ID token.")
+	e.RetryAfter = retryInterval
+	cause := s.cause
+	if err := context.Cause(ctx); err != nil {
+		cause = fmt.Errorf("wait for keys from %s: %w", s.address, err)
+	}
+	return e.WithCause(cause)
+}

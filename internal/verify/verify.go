@@ -1,0 +1,153 @@
+// Package verify turns a raw subject token into claims that can be relied on, or
+// into a refusal.
+//
+// It owns the format of subject tokens, the keys of their issuers (fetched under
+// guard, cached, persisted through functions that its caller hands in) and the
+// rules about signature, audience and times. It does not look up providers, decide
+// who may have what (internal/policy), or remember which tokens were used
+// (internal/store); it gives the key for that.
+//
+// Peek costs no network and no storage, so that an issuer that is not registered
+// causes neither. Until the signature is proven every refusal looks the same to
+// its caller; Category tells them apart for counters.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/jose"
+)
+
+// Config says what a Verifier works with.
+type Config struct {
+	Kinds  map[string]*agentidp.ProviderKind
+	Clock  func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: no log
+
+	// AllowInsecureLoopback admits key sets over plain http from loopback
+	// addresses and localhost: for development and demonstrations only.
+	AllowInsecureLoopback bool
+
+	// Load and Save persist key sets, so that a restart while an issuer is down
+	// does not stop exchanges. Load returns nil, nil for an unknown source. Either
+	// may be nil. Their contexts are not those of requests.
+	Load func(ctx context.Context, source string) (*KeySet, error)
+	Save func(ctx context.Context, set *KeySet) error
+
+	// HTTP fetches key sets; nil: a client for public hosts with TLS 1.2 or later.
+	// Of another client the transport is used, and neither its rule for redirects
+	// nor its timeout.
+	HTTP *http.Client
+}
+
+// Verifier checks subject tokens. It is safe for concurrent use.
+type Verifier struct {
+	kinds map[string]*kind
+	now   func() time.Time
+	keys  *keyCache
+}
+
+// New returns a Verifier. Close ends what it does in the background.
+func New(cfg Config) *Verifier {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	v := &Verifier{kinds: map[string]*kind{}, now: cfg.Clock, keys: newKeyCache(cfg)}
+	for name, k := range cfg.Kinds {
+		v.kinds[name] = compileKind(k)
+	}
+	return v
+}
+
+// Close stops fetches that are under way and waits for them. A Verify that needs a
+// fetch fails from then on.
+func (v *Verifier) Close() { v.keys.close() }
+
+// Stats returns what has been counted since New.
+func (v *Verifier) Stats() Stats { return v.keys.stats() }
+
+// Verify checks the token against the provider that its issuer belongs to, for one
+// organization, and returns its claims.
+//
+// Claims are nil if and only if the signature is not proven. With claims, an error
+// is invalid_token with a Reason and with the caller's own claims that the failed
+// check read; the claims are then what could be read of them. Without claims, the
+// error is the one that every unacceptable credential gets, or Unavailable when the
+// issuer's keys are not to be had.
+func (v *Verifier) Verify(ctx context.Context, org *agentidp.Organization, p *agentidp.Provider, u *Unverified) (*agentidp.Claims, error) {
+	k := v.kinds[p.Kind]
+	if k == nil {
+		return nil, fmt.Errorf("verify a token of provider %q: its kind %q is unknown", p.Name, p.Kind)
+	}
+	// 1. What costs nothing: issuer, algorithm, type, key id.
+	if err := admissible(p, u); err != nil {
+		return nil, err
+	}
+	// 2. The key: from the cache, or by at most one guarded fetch.
+	key, err := v.keys.key(ctx, org, p, u.jws.Header.Kid)
+	if err != nil {
+		return nil, err
+	}
+	// 3. The signature.
+	if err := v.proveSignature(ctx, p, u, key); err != nil {
+		return nil, err
+	}
+	// 4. The claims: types and presence first, then audience, then times.
+	c, err := k.read(p, u)
+	if err != nil {
+		return c, err
+	}
+	if err := checkAudience(org, p, u, c); err != nil {
+		return c, err
+	}
+	return c, checkTimes(v.now(), p, k, u, c)
+}
+
+// admissible checks what the token says of itself against what the provider
+// allows, before a key is looked up.
+func admissible(p *agentidp.Provider, u *Unverified) error {
+	h := &u.jws.Header
+	switch {
+	case u.Issuer != p.Issuer:
+		return refuse(categoryIssuer, errors.New("the issuer is not the provider's"))
+	case !slices.Contains(p.Algorithms, h.Alg):
+		return refuse(categoryAlgorithm, errors.New("the algorithm is not on the provider's list"))
+	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
+		// RFC 8725 §3.11: an access token or a logout token is no ID token.
+		return refuse(categoryType, errors.New("typ is not JWT"))
+	case h.Kid == "":
+		// Guessing among several keys would be wrong, and no supported provider
+		// omits it.
+		return refuse(categoryUnknownKey, errors.New("kid is missing"))
+	}
+	return nil
+}
+
+// proveSignature verifies with key and, if that fails, with the key that an issuer
+// may have put under the same id since. That look costs at most one limited fetch.
+func (v *Verifier) proveSignature(ctx context.Context, p *agentidp.Provider, u *Unverified, key *jose.Key) error {
+	err := u.jws.Verify(key)
+	if errors.Is(err, jose.ErrSignature) {
+		if renewed := v.keys.renewed(ctx, p, key); renewed != nil {
+			err = u.jws.Verify(renewed)
+		}
+	}
+	switch {
+	case errors.Is(err, jose.ErrAlgorithm):
+		return refuse(categoryAlgorithm, err)
+	case err != nil:
+		return refuse(categorySignature, err)
+	}
+	return nil
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs, on Debian or Ubuntu, what make ci needs beside Go: PostgreSQL for the
+# store suite, a C compiler for the race detector, Node.js for the Actions toolkit.
+# What is there already is left alone.
+set -euo pipefail
+
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v npm >/dev/null || missing+=(nodejs npm)
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+echo "installing ${missing[*]}"
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  sudo=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
