@@ -3,7 +3,6 @@
 GO        ?= go
 TOOLS     := $(CURDIR)/.tools
 GOLANGCI  := $(TOOLS)/golangci-lint-2.15.0
-BENCHTIME ?= 5s
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check fuzz bench tools clean
@@ -53,11 +52,11 @@ fuzz: ## Fuzz each target for ten seconds
 	./scripts/fuzz.sh 10s
 
 bench: build ## Measure one exchange beside its floor F, in one run
-	$(GO) run ./bench -duration $(BENCHTIME)
+	$(GO) run ./bench -binary bin/agentidp
 
 .PHONY: bench-smoke build-size
 bench-smoke: build
-	$(GO) run ./bench -duration 1s -clients 8
+	$(GO) run ./bench -requests 500 -clients 8
 
 # The goal is 35 MB.
 build-size: build

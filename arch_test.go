@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/jose":       {"internal/strictjson"},
 	"internal/strictjson": {},
 	"internal/pgtest":     {},
-	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "client"},
+	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "internal/providers", "internal/verify", "client"},
 }
 
 // onlyIn says where a heavy or dangerous import may stand.

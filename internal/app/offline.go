@@ -48,3 +48,7 @@ func Migrate(ctx context.Context, cfg config.Config, logger *slog.Logger) (befor
 	after, _, err = db.SchemaVersion(ctx)
 	return before, after, err
 }
+
+// CommitStats says how many commits the committer made and how many records they
+// held.
+func (a *App) CommitStats() store.Stats { return a.db.Stats() }

@@ -23,7 +23,7 @@ var (
 	github = &agentidp.ProviderKind{
 		Name:          "github",
 		DefaultEvents: []string{"push", "workflow_dispatch", "schedule", "repository_dispatch", "release", "deployment"},
-		OutsiderEvent: map[string]string{"pull_request_target": "it runs with the rights of the target branch for anyone's pull request."},
+		OutsiderEvent: map[string]string{"pull_request_target": "It runs with the rights of the target branch for anyone's pull request."},
 	}
 )
 
@@ -141,6 +141,8 @@ func toAgent(change func(*agentidp.Agent)) inputOption {
 		}
 	}
 }
+
+var agentMixedUp = toAgent(func(a *agentidp.Agent) { a.AgentID = agentY })
 
 var agentOfOtherTenant = toAgent(func(a *agentidp.Agent) { a.OrganizationID = "other" })
 

@@ -96,6 +96,7 @@ var sentences = []struct {
 	{"A-149: an agent's id has one spelling: not in braces", one(), run(agentNamed("{" + agentX + "}")), violation},
 	{"A-149: an agent's id has one spelling: not as a URN", one(), run(agentNamed("urn:uuid:" + agentX)), violation},
 	{"A-149: an agent of another tenant is not active here", one(), run(agentOfOtherTenant), inactive},
+	{"an agent that came with the exchange by mistake is not the one asked for", one(), run(agentMixedUp), inactive},
 	{"A-153: a suspended agent gets no token", one(), run(status(agentidp.AgentSuspended)), inactive},
 	{"A-153: a decommissioned agent gets no token", one(), run(status(agentidp.AgentDecommissioned)), inactive},
 	{"an agent without a status gets no token", one(), run(status("")), inactive},

@@ -44,7 +44,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	}
 	for _, event := range p.Events {
 		if kind != nil && kind.OutsiderEvent[event] != "" {
-			warn(warnOutsiderEvent, "The event %s is permitted, and people from outside can cause it: %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event], "."))
+			warn(warnOutsiderEvent, "The event %s is permitted, which is unsafe by default. %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event], "."))
 		}
 	}
 	if kind != nil && !slices.Equal(p.Events, set(kind.DefaultEvents)) { // The defaults are meant to fit one rule or another.

@@ -32,7 +32,7 @@ func TestWarnings(t *testing.T) {
 		{"so is one of stars and slashes", pol(own, tag("*/*")), "any_tag", "protect such tags"},
 		{"a tag pattern with a prefix is not", pol(own, tag("v*")), "", ""},
 		{"an outsider's event says why", pol(own, onEvents("push", "pull_request_target")), "outsider_event",
-			"The event pull_request_target is permitted, and people from outside can cause it: it runs with the rights of the target branch for anyone's pull request. Remove it"},
+			"The event pull_request_target is permitted, which is unsafe by default. It runs with the rights of the target branch for anyone's pull request. Remove it"},
 		{"pull_request never meets a branch but after a merge", pol(own, onEvents("pull_request", "push")), "event_cannot_match", "The event pull_request is permitted to no effect: such runs are for refs/pull/"},
 		{"its reviews neither", pol(own, branch(""), onEvents("pull_request_review")), "any_branch event_cannot_match", ""},
 		{"merge_group does not meet a branch", pol(own, onEvents("merge_group")), "event_cannot_match", "refs/heads/gh-readonly-queue/"},

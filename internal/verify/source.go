@@ -32,7 +32,7 @@ type source struct {
 
 	mu       sync.Mutex
 	set      *keySet       // nil: none yet
-	began    time.Time     // when the latest fetch began
+	latest   time.Time     // when the latest fetch began, or brought the set
 	failedAt time.Time     // when the latest fetch failed; zero: it did not
 	cause    error         // why it failed
 	flight   chan struct{} // closed at the end of the fetch that is under way; nil: none
@@ -114,7 +114,7 @@ func (s *source) mayFetch(now time.Time, interval time.Duration) bool {
 	past := func(t time.Time, d time.Duration) bool {
 		return t.IsZero() || now.Before(t) || now.Sub(t) >= d
 	}
-	return past(s.began, interval) && past(s.failedAt, retryInterval)
+	return past(s.latest, interval) && past(s.failedAt, retryInterval)
 }
 
 // fly starts a fetch. It needs s.mu, and that there is no flight.
@@ -128,7 +128,7 @@ func (s *source) fly(now time.Time) {
 		}
 	})
 	if started {
-		s.flight, s.began = flight, now
+		s.flight, s.latest = flight, now
 	}
 }
 
@@ -159,7 +159,7 @@ func (s *source) land(flight chan struct{}, set *keySet, err error) {
 	now := s.cache.now()
 	s.mu.Lock()
 	if err == nil {
-		s.set, s.failedAt, s.cause = set, time.Time{}, nil
+		s.set, s.latest, s.failedAt, s.cause = set, set.fetchedAt, time.Time{}, nil
 	} else {
 		s.failedAt, s.cause = now, err
 	}
@@ -188,7 +188,11 @@ func (s *source) persisted() *keySet {
 	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
 		return nil
 	}
-	set, err := parseKeySet(saved.JWKS, saved.FetchedAt)
+	at := saved.FetchedAt
+	if now := s.cache.now(); now.Before(at) {
+		at = now // another node's clock, or ours, is wrong
+	}
+	set, err := parseKeySet(saved.JWKS, at)
 	if err != nil {
 		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
 		return nil

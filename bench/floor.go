@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/emulator"
+	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/providers"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+const benchRepository = "acme/deploy"
+
+// issuer is the CI issuer of the run.
+type issuer struct {
+	*emulator.Emulator
+	issuer string
+}
+
+func startIssuer(ctx context.Context) (*issuer, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	url := "http://" + listener.Addr().String()
+	e, err := emulator.New(emulator.Config{Issuer: url, Run: emulator.Run{Repository: benchRepository, Ref: "refs/heads/main"}})
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with the process
+	return &issuer{e, url}, nil
+}
+
+// bodies mints tokens ahead of the load: an RS256 signature costs more than an
+// exchange.
+func (i *issuer) bodies(audience, agentID string, count int) ([][]byte, error) {
+	bodies := make([][]byte, count)
+	errs := make([]error, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			for n := w; n < count; n += len(errs) {
+				token, err := i.Mint(emulator.Options{Audience: audience})
+				if err != nil {
+					errs[w] = err
+					return
+				}
+				if bodies[n], err = json.Marshal(map[string]string{"token": token, "agentId": agentID}); err != nil {
+					errs[w] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
+}
+
+// cryptoCost is what the two signatures of an exchange cost, in µs of one core.
+type cryptoCost struct{ verify, sign float64 }
+
+func measureCrypto(ci *issuer, audience string) (*cryptoCost, error) {
+	const rounds = 3000
+	kinds, err := providers.Kinds()
+	if err != nil {
+		return nil, err
+	}
+	token, err := ci.Mint(emulator.Options{Audience: audience})
+	if err != nil {
+		return nil, err
+	}
+	provider := providers.GitHub(kinds["github"], ci.issuer)
+	org := &agentidp.Organization{ID: "bench", Issuer: audience}
+	v := verify.New(verify.Config{Kinds: kinds, Clock: time.Now, AllowInsecureLoopback: true})
+	defer v.Close()
+	check := func() error {
+		u, err := verify.Peek(token)
+		if err != nil {
+			return err
+		}
+		_, err = v.Verify(context.Background(), org, provider, u)
+		return err
+	}
+	key, err := jose.GenerateKey("ES256")
+	if err != nil {
+		return nil, err
+	}
+	signer, err := jose.NewSigner("ES256", key)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(map[string]any{"iss": audience, "sub": "01890000-0000-7000-8000-000000000000", "aud": "https://deploy.acme.example", "iat": 1, "exp": 2, "jti": "01890000-0000-7000-8000-000000000000", "scope": "deploy:staging"})
+	if err != nil {
+		return nil, err
+	}
+	cost := &cryptoCost{}
+	if cost.verify, err = timed(rounds, check); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	cost.sign, err = timed(rounds, func() error {
+		_, err := signer.Sign("at+jwt", payload)
+		return err
+	})
+	return cost, err
+}
+
+// timed returns the mean time of a call in µs, after one to warm up.
+func timed(rounds int, f func() error) (float64, error) {
+	if err := f(); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	for range rounds {
+		if err := f(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(start).Nanoseconds()) / 1000 / float64(rounds), nil
+}

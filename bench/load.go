@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// result is what one load cost, per request where nothing else is said.
+type result struct {
+	rate      float64 // requests a second
+	p50, p99  float64 // ms
+	cpu       float64 // µs of the server process
+	allocs    float64
+	kib       float64
+	perCommit float64 // durable records in one commit
+}
+
+// load sends each body once, in a closed loop of so many clients with kept-alive
+// connections, and takes the server's usage before and after.
+func load(ctx context.Context, c *child, path string, bodies [][]byte, clients int) (*result, error) {
+	transport := &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients}
+	defer transport.CloseIdleConnections()
+	hc := &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	latencies := make([]time.Duration, len(bodies))
+	before, err := c.usage()
+	if err != nil {
+		return nil, err
+	}
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range clients {
+		wg.Go(func() {
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(bodies) {
+					return
+				}
+				sent := time.Now()
+				if err := post(ctx, hc, c.ready.URL+path, bodies[i]); err != nil {
+					failed.Store(&err)
+					return
+				}
+				latencies[i] = time.Since(sent)
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(start)
+	if err := failed.Load(); err != nil {
+		return nil, *err
+	}
+	after, err := c.usage()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(latencies)
+	n := float64(len(bodies))
+	ms := func(quantile float64) float64 {
+		return float64(latencies[int(quantile*(n-1))].Microseconds()) / 1000
+	}
+	r := &result{
+		rate: n / elapsed.Seconds(), p50: ms(0.50), p99: ms(0.99),
+		cpu:    float64((after.CPU - before.CPU).Microseconds()) / n,
+		allocs: float64(after.Mallocs-before.Mallocs) / n, kib: float64(after.Bytes-before.Bytes) / n / 1024,
+	}
+	if batches := after.Batches - before.Batches; batches > 0 {
+		r.perCommit = float64(after.Members-before.Members) / float64(batches)
+	}
+	return r, nil
+}
+
+func post(ctx context.Context, hc *http.Client, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("POST %s answered %s: %.300s", url, resp.Status, answer)
+	}
+	return nil
+}

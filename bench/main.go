@@ -1,0 +1,131 @@
+// Command bench measures what an exchange costs: CPU and allocations of the
+// server process, throughput and latency, at several numbers of clients, with
+// durable SQLite. Beside it, in the same run, it measures F, the floor: an HTTP
+// echo of the same body, one verification of the same token, and one ES256 JWT.
+// Absolute figures depend on the machine; the ratio to F is what counts.
+//
+// It also starts the built program and reports start-up time, idle memory and
+// size. It is no test: it fails only when an exchange is refused.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// role says which process this is: the program starts itself as server and echo,
+// so that their CPU is counted apart from the load's.
+const (
+	roleVariable    = "AGENTIDP_BENCH_ROLE"
+	profileVariable = "AGENTIDP_BENCH_CPUPROFILE"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	switch role := os.Getenv(roleVariable); role {
+	case "server":
+		err = serve(ctx)
+	case "echo":
+		err = echo(ctx)
+	default:
+		err = run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	clients := flag.String("clients", "1,8,32,64", "numbers of clients, separated by commas")
+	requests := flag.Int("requests", 6000, "exchanges for each number of clients above one (one client makes a quarter)")
+	binary := flag.String("binary", "", "the built program, to measure its start, memory and size")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of the server process to this file")
+	flag.Parse()
+	var levels []int
+	for field := range strings.SplitSeq(*clients, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-clients: %q is not a list of positive numbers", *clients)
+		}
+		levels = append(levels, n)
+	}
+	fmt.Printf("%s %s/%s, GOMAXPROCS %d\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	if *binary != "" {
+		if err := measureProgram(ctx, *binary); err != nil {
+			return err
+		}
+	}
+	ci, err := startIssuer(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := startChild(ctx, "server", "AGENTIDP_BENCH_ISSUER="+ci.issuer, profileVariable+"="+*profile)
+	if err != nil {
+		return err
+	}
+	echo, err := startChild(ctx, "echo")
+	if err != nil {
+		return errors.Join(err, server.stop())
+	}
+	err = measure(ctx, ci, server, echo, levels, *requests)
+	return errors.Join(err, echo.stop(), server.stop())
+}
+
+func measure(ctx context.Context, ci *issuer, server, echo *child, levels []int, requests int) error {
+	crypto, err := measureCrypto(ci, server.ready.URL)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("verify a CI token %5.1f µs, sign an ES256 JWT %5.1f µs (one core)\n\n", crypto.verify, crypto.sign)
+	fmt.Println("clients  exchanges/s  p50 ms  p99 ms   CPU µs   echo µs    F µs  CPU/F  allocs   KiB  per commit")
+	for _, n := range levels {
+		count := requests
+		if n == 1 {
+			count = requests / 4
+		}
+		bodies, err := ci.bodies(server.ready.URL, server.ready.AgentID, count)
+		if err != nil {
+			return err
+		}
+		if err := warmUp(ctx, ci, server, echo, n); err != nil {
+			return err
+		}
+		echoed, err := load(ctx, echo, "/", bodies, n)
+		if err != nil {
+			return err
+		}
+		got, err := load(ctx, server, "/api/v1/oidc/token", bodies, n)
+		if err != nil {
+			return err
+		}
+		floor := echoed.cpu + crypto.verify + crypto.sign
+		fmt.Printf("%7d  %11.0f  %6.2f  %6.2f  %7.1f  %8.1f  %6.1f  %5.2f  %6.0f  %4.1f  %10.1f\n",
+			n, got.rate, got.p50, got.p99, got.cpu, echoed.cpu, floor, got.cpu/floor, got.allocs, got.kib, got.perCommit)
+	}
+	return nil
+}
+
+// warmUp lets both servers open their connections and fill their caches.
+func warmUp(ctx context.Context, ci *issuer, server, echo *child, clients int) error {
+	bodies, err := ci.bodies(server.ready.URL, server.ready.AgentID, max(200, clients*4))
+	if err != nil {
+		return err
+	}
+	if _, err := load(ctx, echo, "/", bodies, clients); err != nil {
+		return err
+	}
+	_, err = load(ctx, server, "/api/v1/oidc/token", bodies, clients)
+	time.Sleep(100 * time.Millisecond) // let the collector settle before counting
+	return err
+}

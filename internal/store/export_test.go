@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+)
+
+// CandidatesQuery is what Candidates runs.
+const CandidatesQuery = candidatesQuery
+
+// HoldCommitter keeps the committer from beginning a transaction until release
+// is called, so that a test decides which members share a batch.
+func HoldCommitter(t testing.TB, db *DB) (release func()) {
+	t.Helper()
+	conn, err := db.commit.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Queued returns how many members wait for a batch.
+func Queued(db *DB) int { return len(db.committer.queue) }
+
+// Exec runs SQL of a test's own, on the connection that writes.
+func Exec(t testing.TB, db *DB, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.write.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Strings returns the first column of a query of a test's own.
+func Strings(t testing.TB, db *DB, query string, args ...any) []string {
+	t.Helper()
+	all, err := list(t.Context(), db.reads, "test", scanValue[string], query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Plan returns how SQLite would run a query.
+func Plan(t testing.TB, db *DB, query string, args ...any) []string {
+	t.Helper()
+	scan := func(rows *sql.Rows, detail *string) error {
+		var id, parent, unused int
+		return rows.Scan(&id, &parent, &unused, detail)
+	}
+	steps, err := list(t.Context(), db.reads, "plan", scan, "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}

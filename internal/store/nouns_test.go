@@ -1,0 +1,257 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	agentidp "github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+func TestEverythingReadsAsItWasWritten(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx, org := t.Context(), f.org.ID
+
+		got, err := f.Organization(ctx, "default")
+		same(t, got, f.org, err)
+		providers, err := f.Providers(ctx, org)
+		same(t, providers, []agentidp.Provider{*f.provider}, err)
+		policy, err := f.Policy(ctx, org, f.policy.ID)
+		same(t, policy, f.policy, err)
+		agent, err := f.Agent(ctx, org, f.agent.AgentID)
+		same(t, agent, f.agent, err)
+		agent, err = f.AgentByName(ctx, org, "DEPLOYER@Default.example")
+		same(t, agent, f.agent, err)
+
+		static := &agentidp.Provider{
+			ID: newID(), OrganizationID: org, Name: "static", Kind: "oidc", Issuer: "https://static.example", Algorithms: []string{"ES256"},
+			JWKS: []byte(`{"keys":[]}`), MaxTokenAge: 90 * time.Second, Replay: agentidp.ReplayAllow, Revision: 1, CreatedAt: now,
+		}
+		f.write(t, func(tx *store.Tx) error { return tx.CreateProvider(ctx, static) })
+		providers, err = f.Providers(ctx, org)
+		same(t, providers, []agentidp.Provider{*f.provider, *static}, err)
+
+		bare := &agentidp.TrustPolicy{ID: newID(), OrganizationID: org, CreatedAt: now, UpdatedAt: now, Revision: 1,
+			TrustPolicySpec: agentidp.TrustPolicySpec{Provider: "github", Repository: "acme/bare", Mode: agentidp.ModeEnforce}}
+		f.createPolicy(t, bare)
+		policy, err = f.Policy(ctx, org, bare.ID)
+		same(t, policy, bare, err)
+
+		token := f.grant().Token
+		token.RevokedAt = now
+		f.write(t, func(tx *store.Tx) error { return tx.CreateToken(ctx, &token) })
+		gotToken, err := f.Token(ctx, org, token.ID)
+		same(t, gotToken, &token, err)
+
+		first, second := f.event(agentidp.EventPolicyCreated, ""), f.event(agentidp.EventAgentRegistered, "")
+		second.Data = nil
+		f.write(t, func(tx *store.Tx) error { return tx.Append(ctx, first, second) })
+		events, err := f.Events(ctx, org, "", 10)
+		same(t, events, []agentidp.Event{first, second}, err)
+	})
+}
+
+func TestKeysAndSettingsReadAsTheyWereWritten(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx, org := t.Context(), f.org.ID
+
+		older := store.SigningKey{OrganizationID: org, KeyID: "b", Algorithm: "ES256", PublicJWK: []byte(`{"kty":"EC"}`), SealedPrivateKey: []byte{0, 1, 255}, CreatedAt: now}
+		newer := older
+		newer.KeyID, newer.CreatedAt = "a", now.Add(time.Second)
+		f.write(t, func(tx *store.Tx) error {
+			return errors.Join(tx.CreateSigningKey(ctx, &newer), tx.CreateSigningKey(ctx, &older))
+		})
+		keys, err := f.SigningKeys(ctx, org)
+		same(t, keys, []store.SigningKey{older, newer}, err)
+
+		f.write(t, func(tx *store.Tx) error { return tx.PutSetting(ctx, "master_key_check", "x") })
+		value, err := f.Setting(ctx, "master_key_check")
+		same(t, value, "x", err)
+
+		const source = "https://issuer.example/jwks"
+		save := func(jwks string, at time.Time) {
+			f.write(t, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, source, []byte(jwks), at) })
+		}
+		save("1", now)
+		save("2", now.Add(time.Minute))
+		save("fetched before the second", now.Add(time.Second))
+		jwks, at, err := f.KeySet(ctx, source)
+		same(t, string(jwks), "2", err)
+		same(t, at, now.Add(time.Minute), nil)
+	})
+}
+
+func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx, org, none := t.Context(), f.org.ID, newID()
+		f.addOrganization(t, "other") // what f has now belongs to somebody else
+		reads := map[string]func() error{
+			"organization":                  func() error { _, err := f.Organization(ctx, "nobody"); return err },
+			"policy":                        func() error { _, err := f.Policy(ctx, org, none); return err },
+			"another organization's policy": func() error { _, err := f.Policy(ctx, org, f.policy.ID); return err },
+			"agent":                         func() error { _, err := f.Agent(ctx, org, none); return err },
+			"another organization's agent":  func() error { _, err := f.Agent(ctx, org, f.agent.AgentID); return err },
+			"agent by name":                 func() error { _, err := f.AgentByName(ctx, org, "nobody@x"); return err },
+			"token":                         func() error { _, err := f.Token(ctx, org, none); return err },
+			"decision":                      func() error { _, err := f.Decision(ctx, org, none); return err },
+			"pin":                           func() error { _, err := f.Pin(ctx, org, "github", "acme/deploy"); return err },
+			"setting":                       func() error { _, err := f.Setting(ctx, "none"); return err },
+			"key set":                       func() error { _, _, err := f.KeySet(ctx, "https://none"); return err },
+			"policy to lock": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockPolicy(ctx, org, none); return err })
+			},
+			"another organization's to lock": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockAgent(ctx, org, f.agent.AgentID); return err })
+			},
+			"policy to delete": func() error { return f.Write(ctx, func(tx *store.Tx) error { return tx.DeletePolicy(ctx, org, none) }) },
+			"another organization's to delete": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { return tx.DeletePolicy(ctx, org, f.policy.ID) })
+			},
+		}
+		for name, read := range reads {
+			if err := read(); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%s: %v, want ErrNotFound", name, err)
+			}
+		}
+	})
+}
+
+func TestWhatMustBeUniqueIsErrExistsAndTheTransactionGoesOn(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		mine := newAgent(f.org.ID, "DEPLOYER@default.EXAMPLE")
+		sameSlug := *f.org
+		sameSlug.ID = newID()
+		sameName, sameIssuer := *f.provider, *f.provider
+		sameName.ID, sameName.Issuer = newID(), "https://elsewhere.example"
+		sameIssuer.ID, sameIssuer.Name = newID(), "elsewhere"
+		key := &store.SigningKey{OrganizationID: f.org.ID, KeyID: "k", CreatedAt: now}
+		f.write(t, func(tx *store.Tx) error {
+			return errors.Join(tx.CreateSigningKey(ctx, key), tx.PutSetting(ctx, "s", "first"))
+		})
+		creates := map[string]func(*store.Tx) error{
+			"organization with the same slug": func(tx *store.Tx) error { return tx.CreateOrganization(ctx, &sameSlug) },
+			"provider with the same name":     func(tx *store.Tx) error { return tx.CreateProvider(ctx, &sameName) },
+			"provider with the same issuer":   func(tx *store.Tx) error { return tx.CreateProvider(ctx, &sameIssuer) },
+			"policy with the same fingerprint": func(tx *store.Tx) error {
+				return tx.CreatePolicy(ctx, newPolicy(f.org.ID, "a/b", ""), "fingerprint of "+f.policy.ID)
+			},
+			"agent whose name differs in case": func(tx *store.Tx) error { return tx.CreateAgent(ctx, mine) },
+			"signing key with the same id":     func(tx *store.Tx) error { return tx.CreateSigningKey(ctx, key) },
+			"setting that was put":             func(tx *store.Tx) error { return tx.PutSetting(ctx, "s", "second") },
+		}
+		for name, create := range creates {
+			f.write(t, func(tx *store.Tx) error {
+				if err := create(tx); !errors.Is(err, store.ErrExists) {
+					t.Errorf("%s: %v, want ErrExists", name, err)
+				}
+				_, err := tx.AgentByName(ctx, f.org.ID, mine.Name)
+				return err
+			})
+		}
+	})
+}
+
+func TestListsGoOnAfterAnID(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx, org := t.Context(), f.org.ID
+		agents := []string{f.agent.AgentID}
+		policies := []string{f.policy.ID}
+		for _, name := range []string{"c@x", "a@x", "b@x"} {
+			a, p := newAgent(org, name), newPolicy(org, "acme/"+name, "")
+			f.createAgent(t, a)
+			f.createPolicy(t, p)
+			agents, policies = append(agents, a.AgentID), append(policies, p.ID)
+		}
+		page := func(after string) (gotAgents, gotPolicies []string) {
+			as, err := f.Agents(ctx, org, after, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range as {
+				gotAgents = append(gotAgents, a.AgentID)
+			}
+			ps, err := f.Policies(ctx, org, after, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range ps {
+				gotPolicies = append(gotPolicies, p.ID)
+			}
+			return gotAgents, gotPolicies
+		}
+		gotAgents, gotPolicies := page("")
+		same(t, gotAgents, agents[:3], nil)
+		same(t, gotPolicies, policies[:3], nil)
+		gotAgents, _ = page(agents[2])
+		same(t, gotAgents, agents[3:], nil)
+		_, gotPolicies = page(policies[2])
+		same(t, gotPolicies, policies[3:], nil)
+	})
+}
+
+func TestTheRowsOfTwoOrganizationsNeverMix(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		other := *f
+		other.addOrganization(t, "other") // the same repository, provider names and issuers
+		subject := f.grant()
+		twin := other.grant()
+		twin.ReplayKey = subject.ReplayKey
+		for _, g := range []*store.Grant{subject, twin} {
+			if err := f.Issue(ctx, g); err != nil {
+				t.Fatalf("each organization has its own pins and used tokens: %v", err)
+			}
+		}
+		for _, side := range []*fixture{f, &other} {
+			org := side.org.ID
+			candidates, err := f.Candidates(ctx, org, "github", "acme/deploy", "74")
+			if err != nil || len(candidates) != 1 || candidates[0].ID != side.policy.ID {
+				t.Errorf("candidates of %s: %v, %v", org, candidates, err)
+			}
+			agents, err := f.Agents(ctx, org, "", 10)
+			if err != nil || len(agents) != 1 || agents[0].AgentID != side.agent.AgentID {
+				t.Errorf("agents of %s: %v, %v", org, agents, err)
+			}
+			for _, e := range side.allEvents(t) {
+				if e.OrganizationID != org {
+					t.Errorf("%s shows an event of %s", org, e.OrganizationID)
+				}
+			}
+			if n := len(side.allEvents(t)); n != 2 {
+				t.Errorf("%s has %d events, want 2", org, n)
+			}
+		}
+		crossed := f.grant() // this organization's records, that organization's policy
+		crossed.Policy = other.policy
+		if err := f.Issue(ctx, crossed); !errors.Is(err, store.ErrStale) {
+			t.Errorf("a grant under another organization's policy: %v, want ErrStale", err)
+		}
+	})
+}
+
+func TestLivingAgentsOfAPolicyAreCounted(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		for name, status := range map[string]agentidp.AgentStatus{"a@x": agentidp.AgentActive, "b@x": agentidp.AgentSuspended, "c@x": agentidp.AgentDecommissioned} {
+			a := newAgent(f.org.ID, name)
+			a.Status, a.RegisteredBy.PolicyID = status, f.policy.ID
+			f.createAgent(t, a)
+		}
+		n, err := f.CountLivingAgents(t.Context(), f.org.ID, f.policy.ID)
+		same(t, n, 2, err)
+	})
+}
+
+// same fails the test unless err is nil and got is want.
+func same[T any](t testing.TB, got, want T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
