@@ -36,8 +36,8 @@ type usage struct {
 	CPU     time.Duration `json:"cpu"`
 	Mallocs uint64        `json:"mallocs"`
 	Bytes   uint64        `json:"bytes"`
-	Batches int64        `json:"batches"`
-	Members int64        `json:"members"`
+	Batches int64         `json:"batches"`
+	Members int64         `json:"members"`
 }
 
 // child is a server in a process of its own.
@@ -128,11 +128,9 @@ func serve(ctx context.Context) (err error) {
 		return err
 	}
 	cfg := config.Config{
-		Storage: config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
-		Issuing: config.Issuing{
-			PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
-			SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
-		},
+		Storage:   config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
+		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	if err := cfg.Complete(); err != nil {

@@ -72,7 +72,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if err := a.open(ctx, true); err != nil {
+	if err := a.open(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.wire(opt.Version); err != nil {
@@ -95,33 +95,16 @@ func stored(clock func() time.Time) func() time.Time {
 	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
 }
 
-// open brings up what every command that touches the database needs. migrate
-// says whether an older schema may be brought up to date.
-func (a *App) open(ctx context.Context, migrate bool) error {
+// open brings up the database and all that rests on it alone.
+func (a *App) open(ctx context.Context) error {
 	var err error
 	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
 		return err
 	}
-	if migrate {
-		err = a.db.Migrate(ctx)
-	} else {
-		err = a.checkSchema(ctx)
-	}
-	if err != nil {
+	if err := a.db.Migrate(ctx); err != nil {
 		return err
 	}
-	kinds, err := providers.Kinds()
-	if err != nil {
-		return err
-	}
-	github := providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)
-	a.registry = registry.New(registry.Config{
-		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{github}, PublicURL: a.cfg.PublicURL, Clock: a.clock,
-	})
-	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
-		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: a.cfg.SQLite(),
-	})
-	if err != nil {
+	if err := a.unlock(ctx); err != nil {
 		return err
 	}
 	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
@@ -131,22 +114,33 @@ func (a *App) open(ctx context.Context, migrate bool) error {
 	if err != nil {
 		return err
 	}
-	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
 	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
-	a.tokens = token.New(a.db, a.ring, a.clock)
-	return nil
+	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
 }
 
-func (a *App) checkSchema(ctx context.Context) error {
-	have, want, err := a.db.SchemaVersion(ctx)
+// publicURLSetting tells programs beside the server under which URL it issues.
+const publicURLSetting = "public_url"
+
+// unlock proves the master key and makes what signs and what is kept ready.
+func (a *App) unlock(ctx context.Context) error {
+	kinds, err := providers.Kinds()
 	if err != nil {
 		return err
 	}
-	if have != want {
-		return fmt.Errorf("the database has schema version %d and this program needs %d; run: agentidp migrate", have, want)
+	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
+		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: a.cfg.SQLite(),
+	})
+	if err != nil {
+		return err
 	}
+	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
+	a.tokens = token.New(a.db, a.ring, a.clock)
+	a.registry = registry.New(registry.Config{
+		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
+		PublicURL: a.cfg.PublicURL, Clock: a.clock,
+	})
 	return nil
 }
 

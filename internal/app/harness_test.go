@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -20,13 +21,15 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/emulator"
+	"github.com/sentryagent/agentidp/internal/jose"
 )
 
 // world is a running server, the CI issuer that it trusts, and their clock.
 type world struct {
 	t       *testing.T
 	app     *App
-	url     string
+	url     string // the organization's issuer URL
+	slug    string // of the organization
 	ci      *emulator.Emulator
 	issuer  string
 	clock   *testClock
@@ -40,6 +43,16 @@ const (
 	agentName  = "deployer@ci.acme.example"
 )
 
+// issuerKey is the key of the CI issuer, one for all worlds: RSA keys are slow to
+// make.
+var issuerKey = sync.OnceValue(func() crypto.Signer {
+	key, err := jose.GenerateKey(jose.RS256)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // option changes the server's configuration before it starts.
 type option func(*config.Config)
 
@@ -47,11 +60,11 @@ type option func(*config.Config)
 // loopback. Everything ends with the test.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{t: t, clock: &testClock{}, fetches: &atomic.Int64{}, logs: &syncBuffer{}}
+	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, logs: &syncBuffer{}}
 	issuer := httptest.NewUnstartedServer(nil)
 	w.issuer = "http://" + issuer.Listener.Addr().String()
 	var err error
-	w.ci, err = emulator.New(emulator.Config{Issuer: w.issuer, Run: emulator.Run{Repository: repository}, Clock: w.clock.Now})
+	w.ci, err = emulator.New(emulator.Config{Issuer: w.issuer, Key: issuerKey(), Run: emulator.Run{Repository: repository}, Clock: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +81,9 @@ func newWorld(t *testing.T, options ...option) *world {
 	}
 	w.url = "http://" + listener.Addr().String()
 	cfg := config.Config{
-		Storage: config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
-		Issuing: config.Issuing{PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true},
-		Listen:  listener.Addr().String(),
+		Storage:   config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
+		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
+		Listen: listener.Addr().String(),
 	}
 	for _, o := range options {
 		o(&cfg)
@@ -120,10 +133,17 @@ func (w *world) restart() {
 
 var jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
 
-// org returns the default organization.
+// in returns the same world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.t = t
+	return &sub
+}
+
+// org returns the organization.
 func (w *world) org() *agentidp.Organization {
 	w.t.Helper()
-	org, err := w.app.registry.ReadOrganization(w.t.Context(), agentidp.DefaultOrganization)
+	org, err := w.app.registry.ReadOrganization(w.t.Context(), w.slug)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -133,7 +153,7 @@ func (w *world) org() *agentidp.Organization {
 // admin returns an admin token with these scopes (none: admin).
 func (w *world) admin(scopes ...string) string {
 	w.t.Helper()
-	token, _, err := w.app.AdminToken(w.t.Context(), agentidp.DefaultOrganization, strings.Join(scopes, " "), 0)
+	token, _, err := w.app.AdminToken(w.t.Context(), w.slug, strings.Join(scopes, " "), 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}

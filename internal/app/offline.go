@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -12,14 +15,43 @@ import (
 )
 
 // AdminToken issues an admin access token with direct access to the database and
-// the master key, beside a running server or without one. It changes no schema.
+// the master key, beside a running server or without one. It makes no database, no
+// key and no schema: a server that was started once has made them. With an empty
+// public URL it uses the server's.
 func AdminToken(ctx context.Context, cfg config.Config, logger *slog.Logger, slug, scope string, ttl time.Duration) (_ string, _ *agentidp.AccessToken, err error) {
+	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
+		if _, err := os.Stat(path); err != nil {
+			return "", nil, fmt.Errorf("there is no database to make a token for; start the server once, or give its --data-dir: %w", err)
+		}
+	}
 	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.open(ctx, false); err != nil {
+	if a.db, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: logger}); err != nil {
+		return "", nil, err
+	}
+	if err := a.checkSchema(ctx); err != nil {
+		return "", nil, err
+	}
+	if a.cfg.PublicURL == "" {
+		if a.cfg.PublicURL, err = a.db.Setting(ctx, publicURLSetting); err != nil {
+			return "", nil, fmt.Errorf("read the server's public URL; start the server once, or give --public-url: %w", err)
+		}
+	}
+	if err := a.unlock(ctx); err != nil {
 		return "", nil, err
 	}
 	return a.AdminToken(ctx, slug, scope, ttl)
+}
+
+func (a *App) checkSchema(ctx context.Context) error {
+	have, want, err := a.db.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if have != want {
+		return fmt.Errorf("the database has schema version %d and this program needs %d; run: agentidp migrate", have, want)
+	}
+	return nil
 }
 
 // AdminToken issues an admin access token of this server.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
 )
@@ -17,36 +16,38 @@ type adminCmd struct {
 
 type adminTokenCmd struct {
 	config.Storage `embed:""`
-	config.Issuing `embed:""`
 
-	Org   string        `default:"default" help:"Slug of the organization."`
-	Scope string        `help:"Space-separated scopes (default: admin, which holds all)."`
-	TTL   time.Duration `name:"ttl" default:"1h" help:"Life of the token, 30 days (720h) at most."`
+	PublicURL string        `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"The server's public URL (default: what the server was last started with)."`
+	Org       string        `default:"default" help:"Slug of the organization."`
+	Scope     string        `help:"Space-separated scopes (default: admin, which holds all)."`
+	TTL       time.Duration `name:"ttl" default:"1h" help:"Life of the token, 30 days (720h) at most."`
 }
 
 // Help is shown by admin token --help.
 func (*adminTokenCmd) Help() string {
 	return `The token goes to standard output, what is known about it to standard error. It
-is recorded, and works on a running server at once. Give the server's own
-settings: data directory, public URL, and master key where it is not in the data
-directory.
+is recorded, and works on a running server at once. Start the server once before.
 
 Example:
-  export AGENTIDP_TOKEN=$(agentidp admin token --data-dir /var/lib/agentidp --public-url https://idp.example.com)`
+  export AGENTIDP_TOKEN=$(agentidp admin token --data-dir /var/lib/agentidp)`
 }
 
 // Run prints the token.
 func (c *adminTokenCmd) Run(ctx context.Context, std *IO) error {
-	cfg := config.Config{Storage: c.Storage, Issuing: c.Issuing, Listen: config.DefaultListen}
-	cfg.MasterKey = std.Getenv("AGENTIDP_MASTER_KEY")
-	if err := cfg.Complete(); err != nil {
-		return usageError{err}
+	c.MasterKey = std.Getenv("AGENTIDP_MASTER_KEY")
+	c.Complete()
+	if c.PublicURL != "" {
+		if err := config.CheckPublicURL(c.PublicURL); err != nil {
+			return usageError{err}
+		}
 	}
-	token, rec, err := app.AdminToken(ctx, cfg, slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn})), c.Org, c.Scope, c.TTL)
+	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg := config.Config{Storage: c.Storage, PublicURL: c.PublicURL}
+	token, rec, err := app.AdminToken(ctx, cfg, logger, c.Org, c.Scope, c.TTL)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(std.Err, "%s, scope %q, valid until %s for %s\n", rec.Subject, rec.Scope, rec.ExpiresAt.UTC().Format(time.RFC3339), agentidp.IssuerURL(cfg.PublicURL, c.Org))
+	fmt.Fprintf(std.Err, "%s, scope %q, valid until %s for %s\n", rec.Subject, rec.Scope, rec.ExpiresAt.UTC().Format(time.RFC3339), rec.Audience)
 	fmt.Fprintln(std.Out, token)
 	return nil
 }

@@ -87,11 +87,9 @@ func (d *demo) start(ctx context.Context, dir string) (<-chan error, error) {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), ciListener.Close())
 	}
 	cfg := config.Config{
-		Storage: config.Storage{DataDir: filepath.Join(dir, "data")},
-		Issuing: config.Issuing{
-			PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: "http://" + ciListener.Addr().String(),
-			SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
-		},
+		Storage:   config.Storage{DataDir: filepath.Join(dir, "data")},
+		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: "http://" + ciListener.Addr().String(),
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	if err := cfg.Complete(); err != nil {

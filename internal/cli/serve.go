@@ -32,7 +32,7 @@ func (c *serveCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	logger.Info("AgentIdP is ready", "version", version(), "issuer", a.URL(), "address", a.Address(), "database", c.Kind(), "github_issuer", c.GitHubIssuer)
-	logger.Info("the first admin token is made on this machine, with the same settings", "command", "agentidp admin token --data-dir "+c.DataDir+" --public-url "+a.URL())
+	logger.Info("an admin token is made on this machine", "command", "agentidp admin token --data-dir "+c.DataDir)
 	err = a.Run(ctx)
 	logger.Info("AgentIdP has stopped")
 	return err

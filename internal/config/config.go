@@ -16,16 +16,17 @@ import (
 	"time"
 )
 
-// DefaultListen is where a server listens unless told otherwise.
-const DefaultListen = "127.0.0.1:8080"
-
 // Config is all that a server needs to know.
 type Config struct {
 	Storage `embed:""`
-	Issuing `embed:""`
 
-	Listen    string `env:"AGENTIDP_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
-	LogFormat string `env:"AGENTIDP_LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
+	Listen       string        `env:"AGENTIDP_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
+	PublicURL    string        `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default: http://localhost with the port listened on)."`
+	GitHubIssuer string        `name:"github-issuer" env:"AGENTIDP_GITHUB_ISSUER" default:"https://token.actions.githubusercontent.com" placeholder:"URL" help:"Issuer of the built-in provider github, exactly as in the tokens' iss."`
+	SigningAlg   string        `env:"AGENTIDP_SIGNING_ALG" default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of access tokens: ES256, RS256 or EdDSA."`
+	TokenTTL     time.Duration `env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
+	LogFormat    string        `env:"AGENTIDP_LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
+	Dev          bool          `env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
 
 // Storage says where data and the master key are.
@@ -37,15 +38,6 @@ type Storage struct {
 	// MasterKey comes from AGENTIDP_MASTER_KEY alone: a flag would show it in the
 	// process list.
 	MasterKey string `kong:"-"`
-}
-
-// Issuing says who this server is and what it issues.
-type Issuing struct {
-	PublicURL    string        `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default: http://localhost with the port listened on)."`
-	GitHubIssuer string        `name:"github-issuer" env:"AGENTIDP_GITHUB_ISSUER" default:"https://token.actions.githubusercontent.com" placeholder:"URL" help:"Issuer of the built-in provider github, exactly as in the tokens' iss."`
-	SigningAlg   string        `env:"AGENTIDP_SIGNING_ALG" default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of access tokens: ES256, RS256 or EdDSA."`
-	TokenTTL     time.Duration `env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
-	Dev          bool          `env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
 
 // SigningAlgorithms are the values that SigningAlg takes.
@@ -61,13 +53,22 @@ func (c *Config) Complete() error {
 			c.PublicURL = "http://localhost:" + port
 		}
 	}
-	errs := []error{c.Issuing.check()}
+	errs := []error{CheckPublicURL(c.PublicURL), checkIssuer(c.GitHubIssuer, c.Dev)}
+	if !slices.Contains(SigningAlgorithms, c.SigningAlg) {
+		errs = append(errs, fmt.Errorf("signing-alg (AGENTIDP_SIGNING_ALG): %q is none of %s", c.SigningAlg, strings.Join(SigningAlgorithms, ", ")))
+	}
+	if c.TokenTTL < time.Minute || c.TokenTTL > time.Hour || c.TokenTTL%time.Second != 0 {
+		errs = append(errs, fmt.Errorf("token-ttl (AGENTIDP_TOKEN_TTL): %s is not between 1m and 1h in whole seconds", c.TokenTTL))
+	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	switch {
 	case err != nil:
 		errs = append(errs, fmt.Errorf("listen (AGENTIDP_LISTEN): %q is not host:port, for example 127.0.0.1:8080", c.Listen))
 	case c.Dev && !IsLoopback(host):
 		errs = append(errs, fmt.Errorf("dev (AGENTIDP_DEV): refused with listen %q, which is not on loopback; development trusts plain-http issuers", c.Listen))
+	}
+	if u, err := url.Parse(c.PublicURL); c.Dev && err == nil && !IsLoopback(u.Hostname()) {
+		errs = append(errs, fmt.Errorf("dev (AGENTIDP_DEV): refused with public URL %q, which is not on loopback", c.PublicURL))
 	}
 	return errors.Join(errs...)
 }
@@ -96,31 +97,18 @@ func (s *Storage) Kind() string {
 	return "postgres"
 }
 
-func (i *Issuing) check() error {
-	errs := []error{checkPublicURL(i.PublicURL, i.Dev), checkIssuer(i.GitHubIssuer, i.Dev)}
-	if !slices.Contains(SigningAlgorithms, i.SigningAlg) {
-		errs = append(errs, fmt.Errorf("signing-alg (AGENTIDP_SIGNING_ALG): %q is none of %s", i.SigningAlg, strings.Join(SigningAlgorithms, ", ")))
-	}
-	if i.TokenTTL < time.Minute || i.TokenTTL > time.Hour || i.TokenTTL%time.Second != 0 {
-		errs = append(errs, fmt.Errorf("token-ttl (AGENTIDP_TOKEN_TTL): %s is not between 1m and 1h in whole seconds", i.TokenTTL))
-	}
-	return errors.Join(errs...)
-}
-
-func checkPublicURL(s string, dev bool) error {
+// CheckPublicURL refuses what is not exactly scheme, host and port: clients compare
+// an issuer byte for byte.
+func CheckPublicURL(s string) error {
 	const name = "public-url (AGENTIDP_PUBLIC_URL)"
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != s || strings.ToLower(s) != s {
-		return fmt.Errorf("%s: %q is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash", name, s)
-	}
-	loopback := IsLoopback(u.Hostname())
 	switch {
+	case err != nil || u.Host == "" || u.Scheme+"://"+u.Host != s || strings.ToLower(s) != s:
+		return fmt.Errorf("%s: %q is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash", name, s)
 	case u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("%s: %q is neither https nor http", name, s)
-	case u.Scheme == "http" && !loopback:
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return fmt.Errorf("%s: %q uses plain http, which is for loopback only; use https", name, s)
-	case dev && !loopback:
-		return fmt.Errorf("dev (AGENTIDP_DEV): refused with public URL %q, which is not on loopback", s)
 	}
 	return nil
 }

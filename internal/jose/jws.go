@@ -14,7 +14,7 @@ type JWS struct {
 	Header  Header
 	Payload []byte
 
-	signingInput string
+	signingInput []byte
 	signature    []byte
 }
 
@@ -43,27 +43,29 @@ func Parse(compact string) (*JWS, error) {
 		return nil, errNewline
 	}
 	first, last := strings.IndexByte(compact, '.'), strings.LastIndexByte(compact, '.')
-	buf := make([]byte, 0, b64.DecodedLen(len(compact)))
-	segment := func(name, s string) ([]byte, error) {
-		if s == "" {
+	// One buffer holds the token, for hashing, and behind it what is decoded.
+	buf := make([]byte, 0, len(compact)+b64.DecodedLen(len(compact)))
+	buf = append(buf, compact...)
+	segment := func(name string, from, to int) ([]byte, error) {
+		if from == to {
 			return nil, errEmpty
 		}
 		start := len(buf)
 		var err error
-		if buf, err = b64.AppendDecode(buf, []byte(s)); err != nil {
+		if buf, err = b64.AppendDecode(buf, buf[from:to]); err != nil {
 			return nil, fmt.Errorf("decode the %s: %w", name, err)
 		}
 		return buf[start:len(buf):len(buf)], nil
 	}
-	header, err := segment("header", compact[:first])
+	header, err := segment("header", 0, first)
 	if err != nil {
 		return nil, err
 	}
-	payload, err := segment("payload", compact[first+1:last])
+	payload, err := segment("payload", first+1, last)
 	if err != nil {
 		return nil, err
 	}
-	signature, err := segment("signature", compact[last+1:])
+	signature, err := segment("signature", last+1, len(compact))
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +73,10 @@ func Parse(compact string) (*JWS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the header: %w", err)
 	}
-	return &JWS{Header: h, Payload: payload, signingInput: compact[:last], signature: signature}, nil
+	return &JWS{Header: h, Payload: payload, signingInput: buf[:last:last], signature: signature}, nil
 }
 
 // SigningInputSum returns SHA-256 of the signing input: the header and payload
 // segments. Unlike the whole token, they have one spelling, so the sum identifies
 // the token; an ECDSA signature has a second valid one.
-func (j *JWS) SigningInputSum() [32]byte { return sha256.Sum256([]byte(j.signingInput)) }
+func (j *JWS) SigningInputSum() [32]byte { return sha256.Sum256(j.signingInput) }

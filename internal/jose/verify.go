@@ -25,11 +25,11 @@ func (j *JWS) Verify(key *Key) error {
 	ok := false
 	switch public := key.public.(type) {
 	case *rsa.PublicKey:
-		ok = rsa.VerifyPKCS1v15(public, hashOf(key.Algorithm), j.digest(), j.signature) == nil
+		ok = rsa.VerifyPKCS1v15(public, hashOf(key.Algorithm), digest(key.Algorithm, j.signingInput), j.signature) == nil
 	case *ecdsa.PublicKey:
-		ok = j.verifyECDSA(public)
+		ok = j.verifyECDSA(public, key.Algorithm)
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(public, []byte(j.signingInput), j.signature)
+		ok = ed25519.Verify(public, j.signingInput, j.signature)
 	}
 	if !ok {
 		return ErrSignature
@@ -37,11 +37,7 @@ func (j *JWS) Verify(key *Key) error {
 	return nil
 }
 
-// digest hashes the signing input for the header's algorithm.
-func (j *JWS) digest() []byte {
-	return digest(j.Header.Alg, []byte(j.signingInput))
-}
-
+// digest hashes a signing input for an algorithm.
 func digest(alg string, input []byte) []byte {
 	switch alg {
 	case RS384, ES384:
@@ -58,7 +54,7 @@ func digest(alg string, input []byte) []byte {
 // verifyECDSA takes r and s as two integers of the curve's size, one behind the
 // other (RFC 7518 §3.4), each in [1, n-1]. Both s and n-s are valid; see
 // SigningInputSum.
-func (j *JWS) verifyECDSA(public *ecdsa.PublicKey) bool {
+func (j *JWS) verifyECDSA(public *ecdsa.PublicKey, alg string) bool {
 	params := public.Params()
 	size := (params.BitSize + 7) / 8
 	if len(j.signature) != 2*size {
@@ -69,5 +65,5 @@ func (j *JWS) verifyECDSA(public *ecdsa.PublicKey) bool {
 	if r.Sign() == 0 || s.Sign() == 0 || r.Cmp(params.N) >= 0 || s.Cmp(params.N) >= 0 {
 		return false
 	}
-	return ecdsa.Verify(public, j.digest(), r, s)
+	return ecdsa.Verify(public, digest(alg, j.signingInput), r, s)
 }

@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,7 +45,9 @@ type orgRing struct {
 	etag   string
 }
 
-// NewRing returns a ring that signs with alg (ES256, RS256 or EdDSA).
+// NewRing returns a ring that signs with alg (ES256, RS256 or EdDSA). With an
+// empty alg it signs with the newest key there is and never makes one: that is for
+// programs beside the server, which must use a key that the server knows.
 func NewRing(db *store.DB, master *MasterKey, alg string, clock func() time.Time) *Ring {
 	return &Ring{db: db, master: master, alg: alg, clock: clock, rings: map[string]*orgRing{}}
 }
@@ -113,9 +116,12 @@ func (r *Ring) load(ctx context.Context, orgID string) (*orgRing, error) {
 			return nil, err
 		}
 		ring.public[signer.KeyID()] = signer.Public()
-		if stored[i].Algorithm == r.alg && !stored[i].CreatedAt.Before(newest) {
+		if (r.alg == "" || stored[i].Algorithm == r.alg) && !stored[i].CreatedAt.Before(newest) {
 			ring.signer, newest = signer, stored[i].CreatedAt
 		}
+	}
+	if ring.signer == nil && r.alg == "" {
+		return nil, errors.New("the organization has no signing key yet; start the server once, which makes it")
 	}
 	if ring.signer == nil {
 		if ring.signer, err = r.create(ctx, orgID); err != nil {

@@ -17,3 +17,11 @@ func (r reads) Setting(ctx context.Context, name string) (string, error) {
 func (t *Tx) PutSetting(ctx context.Context, name, value string) error {
 	return t.insert(ctx, "put setting", "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, value)
 }
+
+// SetSetting stores a value, in place of what was there.
+func (t *Tx) SetSetting(ctx context.Context, name, value string) error {
+	_, err := t.exec(ctx, "set setting", `
+		INSERT INTO settings (name, value) VALUES ($1, $2)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
+}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// few is how many members there is room for from the start, and how many are
-// compared pair by pair. CI providers send some thirty claims.
+// few is how many members there is room for from the start, at most, and how many
+// are compared pair by pair. CI providers send some thirty claims.
 const few = 40
 
 const (
@@ -30,7 +30,8 @@ type scanner struct {
 }
 
 func newScanner(data []byte, maxDepth int) *scanner {
-	return &scanner{data: data, maxDepth: maxDepth, members: make([]member, 0, few)}
+	room := min(few, len(data)/16)
+	return &scanner{data: data, maxDepth: maxDepth, members: make([]member, 0, room)}
 }
 
 // member is a name and its value as positions in the data.

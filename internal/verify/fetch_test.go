@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
 )
 
@@ -106,12 +109,18 @@ func TestA190TLSIsVerified(t *testing.T) {
 	t.Run("TLS 1.1", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, jose.ES256)
-		old := newIssuer(t, w.key)
-		old.TLS.MinVersion, old.TLS.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		old := httptest.NewUnstartedServer(http.NotFoundHandler())
+		old.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // it must be refused
+		old.StartTLS()
+		t.Cleanup(old.Close)
 		w.config.HTTP = old.Client()
 		w.provider.JWKSURI = old.URL
 		w.restart(t)
-		w.wantUnreachable(t, w.good(t))
+		c, err := w.verify(t, w.good(t))
+		if e := wantCategory(t, c, err, agentidp.CodeIssuerUnreachable); !strings.Contains(e.Error(), "protocol version") {
+			t.Errorf("got %v", e)
+		}
 	})
 }
 

@@ -1,0 +1,195 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sentryagent/agentidp/internal/pgtest"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// proxy stands before PostgreSQL and can cut the line at a COMMIT.
+type proxy struct {
+	socket string // of the server
+	cut    atomic.Int32
+}
+
+const (
+	cutNothing      int32 = iota
+	cutBeforeCommit       // the server never sees it
+	cutAfterCommit        // the client never sees the answer
+)
+
+// newProxy returns a proxy and the URL that leads through it.
+func newProxy(t *testing.T, dsn string) (*proxy, string) {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	p := &proxy{socket: filepath.Join(query.Get("host"), ".s.PGSQL.5432")}
+	folder := t.TempDir()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(folder, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return // closed
+			}
+			go p.serve(client)
+		}
+	}()
+	query.Set("host", folder)
+	u.RawQuery = query.Encode()
+	return p, u.String()
+}
+
+func (p *proxy) serve(client net.Conn) {
+	defer func() { _ = client.Close() }()
+	server, err := net.Dial("unix", p.socket) //nolint:noctx // ends with its client
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	answers := make(chan struct{})
+	var silent atomic.Bool
+	go func() {
+		defer close(answers)
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(buffer)
+			if silent.Load() {
+				return // the answer to the COMMIT: it is done
+			}
+			if n > 0 {
+				if _, err := client.Write(buffer[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		if n > 0 && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit\x00")) {
+			switch p.cut.Swap(cutNothing) {
+			case cutBeforeCommit:
+				return
+			case cutAfterCommit:
+				silent.Store(true)
+				_, _ = server.Write(buffer[:n])
+				<-answers
+				return
+			}
+		}
+		if n > 0 {
+			if _, err := server.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				_ = server.Close()
+				<-answers
+			}
+			return
+		}
+	}
+}
+
+// The line breaks at COMMIT: nobody knows whether it happened, so nobody tries
+// again, and the subject token counts as used.
+func TestACommitWhoseOutcomeIsUnknownIsNeverRepeated(t *testing.T) {
+	for name, test := range map[string]struct {
+		cut     int32
+		written bool
+	}{
+		"the commit did not arrive": {cutBeforeCommit, false},
+		"its answer did not arrive": {cutAfterCommit, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy, dsn := newProxy(t, pgtest.Start(t))
+			f := newFixture(t, dsn)
+			if err := f.Issue(t.Context(), f.grant()); err != nil {
+				t.Fatal(err)
+			}
+			grants := []*store.Grant{f.grant(), f.grant()}
+			g := grants[0]
+			proxy.cut.Store(test.cut)
+			if err := f.Issue(t.Context(), g); !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%v, want ErrUnavailable", err)
+			}
+			if f.issued(t, g) != test.written {
+				t.Errorf("issued %t, want %t", !test.written, test.written)
+			}
+			if err := f.Issue(t.Context(), grants[1]); err != nil {
+				t.Errorf("the next exchange: %v", err)
+			}
+			runs := 0
+			proxy.cut.Store(test.cut)
+			err := f.Write(t.Context(), func(tx *store.Tx) error { runs++; return tx.PutSetting(t.Context(), "s", "x") })
+			if !errors.Is(err, store.ErrUnavailable) || runs != 1 {
+				t.Errorf("Write: %v after %d runs, want ErrUnavailable after 1", err, runs)
+			}
+			if _, err := f.Setting(t.Context(), "s"); (err == nil) != test.written {
+				t.Errorf("Write: the setting is there: %t, want %t", err == nil, test.written)
+			}
+		})
+	}
+}
+
+// Another node has inserted the same subject token and does not commit: who
+// brings it too waits no longer than lock_timeout, and the others of its batch
+// are issued.
+func TestAHungNodeHarmsOnlyItsOwnSubjectTokens(t *testing.T) {
+	f := newFixture(t, pgtest.Start(t))
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, f.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "INSERT INTO used_tokens VALUES ($1, 'github', 'hung', 'd', 0)", f.org.ID); err != nil {
+		t.Fatal(err)
+	}
+	grants := []*store.Grant{f.grant(), f.grant(), f.grant()}
+	grants[1].ReplayKey = "hung"
+	began := time.Now()
+	errs := f.inOneBatch(t, grants, nil)
+	for i, want := range []error{nil, store.ErrUnavailable, nil} {
+		if !errors.Is(errs[i], want) {
+			t.Errorf("member %d: %v, want %v", i, errs[i], want)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Issue(ctx, grants[1]); err != nil {
+		t.Errorf("after the other node has given up: %v", err)
+	}
+}
