@@ -30,12 +30,15 @@ func list[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows
 	all := []T{}
 	for rows.Next() {
 		var item T
-		if err := scan(rows, &item); err != nil {
-			return nil, r.explain(ctx, doing, err)
+		if err := scan(rows, &item); err != nil && rows.Err() == nil {
+			return nil, fmt.Errorf("%s: understand the row: %w", doing, err)
 		}
 		all = append(all, item)
 	}
-	return all, r.explain(ctx, doing, rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, r.explain(ctx, doing, err)
+	}
+	return all, nil
 }
 
 // one returns what scan makes of the only row, or ErrNotFound.

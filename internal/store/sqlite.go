@@ -29,12 +29,13 @@ var sqliteDialect = &dialect{
 	retryable: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
 	gone: func(err error) bool {
 		switch sqliteCode(err) & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
+		case 0, // the file was not even asked
+			sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
 			sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
 			sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOTADB:
 			return true
 		}
-		return errors.Is(err, sql.ErrConnDone)
+		return false
 	},
 	waitedTooLong: func(error) bool { return false },
 }

@@ -1,0 +1,115 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+// disk is where key sets are persisted.
+type disk struct {
+	mu    sync.Mutex
+	sets  map[string]*verify.KeySet
+	loads int
+	err   error
+}
+
+func (d *disk) load(_ context.Context, source string) (*verify.KeySet, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.loads++
+	return d.sets[source], d.err
+}
+
+func (d *disk) save(_ context.Context, set *verify.KeySet) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.sets[set.Source] = set
+	}
+	return d.err
+}
+
+func (d *disk) set(source string) *verify.KeySet {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sets[source]
+}
+
+func newWorldWithDisk(t *testing.T) (*world, *disk) {
+	t.Helper()
+	w, d := newWorld(t, jose.ES256), &disk{sets: map[string]*verify.KeySet{}}
+	w.config.Load, w.config.Save = d.load, d.save
+	w.restart(t)
+	return w, d
+}
+
+func TestARestartWhileTheIssuerIsDown(t *testing.T) {
+	t.Parallel()
+	w, d := newWorldWithDisk(t)
+	w.mustVerify(t, w.good(t))
+	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	if set := d.set(w.provider.JWKSURI); !set.FetchedAt.Equal(start) || string(set.JWKS) != string(jwks(t, w.key)) {
+		t.Errorf("saved %+v", set)
+	}
+
+	w.issuer.answers(http.StatusBadGateway, "")
+	w.Advance(23 * time.Hour)
+	w.restart(t)
+	w.mustVerify(t, w.good(t))
+	eventually(t, "a refresh of the old set", func() bool { return w.verifier.Stats().Failures == 1 })
+
+	// Its age counts from when it was fetched, not from when it was loaded.
+	w.Advance(time.Hour + time.Second)
+	w.wantUnreachable(t, w.good(t))
+	w.restart(t)
+	w.wantUnreachable(t, w.good(t))
+}
+
+func TestALoadedSetNeedsNoFetch(t *testing.T) {
+	t.Parallel()
+	w, d := newWorldWithDisk(t)
+	w.mustVerify(t, w.good(t))
+	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	w.Advance(5 * time.Minute)
+	w.restart(t)
+	w.mustVerify(t, w.good(t))
+	w.wantFetches(t, 0)
+
+	// A key that is newer than the saved set is fetched at once, also after a restart.
+	w.key = newKey(t, "k2", jose.ES256)
+	w.issuer.publish(t, w.key)
+	w.mustVerify(t, w.good(t))
+	w.wantFetches(t, 1)
+	if d.loads != 2 {
+		t.Errorf("loaded %d times by two processes", d.loads)
+	}
+}
+
+func TestStorageThatFailsStopsNothing(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]*verify.KeySet{
+		"an error": nil, "no key set": {JWKS: []byte("nonsense"), FetchedAt: start}, "a date in the future": {FetchedAt: start.Add(1000 * time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, d := newWorldWithDisk(t)
+			if set == nil {
+				d.err = errors.New("the disk is gone")
+			} else if set.JWKS == nil {
+				set.JWKS = jwks(t, w.key)
+			}
+			d.sets[w.provider.JWKSURI] = set
+			w.mustVerify(t, w.good(t))
+			w.Advance(11 * time.Minute)
+			w.mustVerify(t, w.good(t))
+			eventually(t, "a refresh", func() bool { return w.verifier.Stats().Fetches > 0 })
+		})
+	}
+}
