@@ -12,6 +12,7 @@ const (
 	EventTokenReplayed             EventType = "token_replayed"
 	EventRepositoryIdentityChanged EventType = "repository_identity_changed"
 	EventRepositoryPinned          EventType = "repository_pinned"
+	EventRepositoryRenamed         EventType = "repository_renamed"
 	EventAdminTokenIssued          EventType = "admin_token_issued"
 	EventPolicyCreated             EventType = "policy_created"
 	EventPolicyReplaced            EventType = "policy_replaced"

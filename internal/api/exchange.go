@@ -1,9 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"reflect"
 
@@ -76,14 +76,16 @@ func readExchange(w http.ResponseWriter, r *http.Request, req *exchange.Request)
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var body bytes.Buffer
+	body.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead) // room to see the end without growing again
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge()
 	}
 	if err != nil {
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
 	}
-	return decodeExchange(body, req)
+	return decodeExchange(body.Bytes(), req)
 }
 
 // decodeExchange reads the members of an exchange's body. null is absence; an

@@ -120,9 +120,12 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 }
 
 // restart ends the server and starts it again on the same data and address.
-func (w *world) restart() {
+func (w *world) restart(options ...option) {
 	w.t.Helper()
 	cfg := w.app.cfg
+	for _, o := range options {
+		o(&cfg)
+	}
 	w.stop()
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -333,15 +336,27 @@ func (w *world) decision(id string) *agentidp.Decision {
 
 // testClock is the time that the server and its issuer believe in.
 type testClock struct {
-	mu  sync.Mutex
-	off time.Duration
+	mu     sync.Mutex
+	off    time.Duration
+	frozen time.Time // zero: the clock runs
 }
 
-// Now returns the real time plus what the clock was advanced by.
+// Now returns the real time, or the one at which the clock was frozen, plus what
+// the clock was advanced by.
 func (c *testClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.frozen.IsZero() {
+		return c.frozen.Add(c.off)
+	}
 	return time.Now().Add(c.off)
+}
+
+// freeze stops the clock at a whole second: from then on only advance moves it.
+func (c *testClock) freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = time.Now().Truncate(time.Second)
 }
 
 func (c *testClock) advance(d time.Duration) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/emulator"
 )
 
 // refused sends an exchange that must be refused with this status, code and
@@ -107,21 +108,23 @@ func (w *world) granted(body map[string]any) *answer {
 	return a
 }
 
-// run is a workflow run as its token tells it, with one outcome: code and reason
-// of the refusal, or none where it is granted.
-type run struct {
+// trial is one exchange and its outcome: the code and reason of its refusal, or
+// none where it is granted.
+type trial struct {
 	name   string
-	claims claims
-	code   string // "" is 200; else 403, but for 401 and 400 by the code
+	agent  string // "": bootstrap
+	claims claims // of the subject token, beside the usual ones
+	code   string
 	reason string
 }
 
-// exchangeAll exchanges one token for each run, in order, and asserts its outcome.
-func (w *world) exchangeAll(runs []run, agentID string) {
+// try makes the trials in order, each with a token of its own.
+func (w *world) try(trials []trial) {
 	w.t.Helper()
-	for _, r := range runs {
+	for _, r := range trials {
 		w.t.Run(r.name, func(t *testing.T) {
-			w.in(t).outcome(exchangeBody(w.in(t).run(r.claims), agentID), r.code, r.reason)
+			w := w.in(t)
+			w.outcome(exchangeBody(w.subject(r.claims), r.agent), r.code, r.reason)
 		})
 	}
 }
@@ -140,6 +143,23 @@ func (w *world) outcome(body map[string]any, code, reason string) *answer {
 	return w.refused(body, http.StatusForbidden, code)
 }
 
+// subject returns the token of a push to main of the usual repository, with these
+// claims as they are: another repository is another identity only where its ids
+// say so, and a tag only where ref_type does.
+func (w *world) subject(c claims) string {
+	w.t.Helper()
+	token, err := w.ci.Mint(emulator.Options{Audience: w.url, Run: &emulator.Run{Repository: repository}, Claims: c})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+// stranger are the claims of a repository of this name that is nobody's known one.
+func stranger(name string) claims {
+	return claims{"repository": name, "repository_id": "9001", "repository_owner_id": "9002"}
+}
+
 // exchangeBody is the body of an exchange; no agentID is a bootstrap request.
 func exchangeBody(token, agentID string) map[string]any {
 	body := map[string]any{"token": token}
@@ -147,4 +167,47 @@ func exchangeBody(token, agentID string) map[string]any {
 		body["agentId"] = agentID
 	}
 	return body
+}
+
+// names asserts that a 400 names these fields among the bad ones.
+func (w *world) names(a *answer, fields ...string) {
+	w.t.Helper()
+	var got []string
+	details, _ := a.Body["details"].([]any)
+	for _, d := range details {
+		detail, _ := d.(map[string]any)
+		field, _ := detail["field"].(string)
+		if reason, _ := detail["reason"].(string); reason == "" {
+			w.t.Errorf("no reason for the field %q: %s", field, a.Raw)
+		}
+		got = append(got, field)
+	}
+	for _, field := range fields {
+		if !slices.Contains(got, field) {
+			w.t.Errorf("%q is not among the bad fields %q: %s", field, got, a.Raw)
+		}
+	}
+}
+
+var ownIDs = regexp.MustCompile(`"(request_id|decision_id)":"[0-9a-f-]{36}"`)
+
+// neutral returns the body of a refusal without what names this one request.
+func neutral(a *answer) string { return ownIDs.ReplaceAllString(string(a.Raw), `"$1":""`) }
+
+// jwtClaims returns what a token says, unverified.
+func jwtClaims(t *testing.T, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%d segments", len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
 }

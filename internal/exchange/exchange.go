@@ -241,6 +241,11 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 		})
 		g.PinEvent = &e
 	}
+	if agentidp.FoldRepository(out.Policy.Repository) != agentidp.FoldRepository(a.claims.Repository) { // known by its pin
+		g.Events = append(g.Events, a.event(agentidp.EventRepositoryRenamed, now, "", out.Policy.ID, map[string]string{
+			"repository": out.Policy.Repository, "renamed_to": a.claims.Repository,
+		}))
+	}
 	return g
 }
 

@@ -20,10 +20,10 @@ const gatherTime = 2 * time.Millisecond
 // change a row that it needs.
 const heldTime = time.Second
 
-// Stats counts what the committer did since Open.
+// Stats counts what the committer has begun since Open.
 type Stats struct {
-	Batches      int64 // committed or failed transactions' worth of members
-	Members      int64 // exchanges in them
+	Batches      int64
+	Members      int64 // of all batches
 	LargestBatch int64
 }
 
@@ -89,6 +89,10 @@ func (c *committer) submit(ctx context.Context, m *member) error {
 }
 
 func (c *committer) submitOnce(ctx context.Context, m *member) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.ctx = ctx
 	m.state.Store(memberQueued)
 	select {
 	case c.queue <- m:
@@ -101,7 +105,7 @@ func (c *committer) submitOnce(ctx context.Context, m *member) error {
 	case err := <-m.done:
 		return err
 	case <-ctx.Done():
-		if m.state.CompareAndSwap(memberQueued, memberLeft) {
+		if m.state.CompareAndSwap(memberQueued, memberLeft) || m.state.Load() == memberLeft {
 			return ctx.Err()
 		}
 		return fmt.Errorf("issue: %w: the caller did not wait: %w", ErrUnavailable, ctx.Err())
@@ -123,10 +127,12 @@ func (c *committer) run() {
 	for {
 		select {
 		case m := <-c.queue:
-			if c.gather > 0 {
-				time.Sleep(c.gather)
+			batch = batch[:0]
+			if m.begin() {
+				batch = append(batch, m)
 			}
-			c.commit(c.fill(append(batch[:0], m)))
+			time.Sleep(c.gather) // 0, mostly
+			c.commit(c.fill(batch))
 		case <-c.usage.due():
 			c.flushUsage()
 		case <-c.stopping:
@@ -142,23 +148,26 @@ func (c *committer) run() {
 // fill adds whoever waits. Members whose caller has left are dropped; from here
 // on nobody can leave.
 func (c *committer) fill(batch []*member) []*member {
-	taken := batch[:0]
-	for _, m := range batch {
-		if m.state.CompareAndSwap(memberQueued, memberTaken) {
-			taken = append(taken, m)
-		}
-	}
-	for len(taken) < maxBatch {
+	for len(batch) < maxBatch {
 		select {
 		case m := <-c.queue:
-			if m.state.CompareAndSwap(memberQueued, memberTaken) {
-				taken = append(taken, m)
+			if m.begin() {
+				batch = append(batch, m)
 			}
 		default:
-			return taken
+			return batch
 		}
 	}
-	return taken
+	return batch
+}
+
+// begin takes m into a batch, unless its caller has left.
+func (m *member) begin() bool {
+	if m.ctx.Err() != nil {
+		m.state.CompareAndSwap(memberQueued, memberLeft) // its caller need not know who noticed
+		return false
+	}
+	return m.state.CompareAndSwap(memberQueued, memberTaken)
 }
 
 // commit runs a batch and tells every member its result.

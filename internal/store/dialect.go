@@ -10,10 +10,15 @@ import (
 
 // What a caller can do something about. Test with errors.Is.
 var (
-	ErrNotFound    = errors.New("no such row")
-	ErrExists      = errors.New("already exists")
-	ErrStale       = errors.New("the row is no longer as it was seen")
-	ErrReplayed    = errors.New("the subject token was used before")
+	// ErrNotFound: no such row in this organization.
+	ErrNotFound = errors.New("no such row")
+	// ErrExists: a name or key that must be unique is taken.
+	ErrExists = errors.New("already exists")
+	// ErrStale: a row is no longer as the caller saw it. Read again.
+	ErrStale = errors.New("the row is no longer as it was seen")
+	// ErrReplayed: the subject token was exchanged before.
+	ErrReplayed = errors.New("the subject token was used before")
+	// ErrUnavailable: the storage cannot be reached, or the outcome is unknown.
 	ErrUnavailable = errors.New("the storage cannot be reached, or the outcome is unknown")
 )
 

@@ -65,8 +65,9 @@ type member struct {
 	pinEvent   []any
 	matchedAt  time.Time
 
-	state atomic.Int32 // memberQueued, memberTaken or memberLeft
-	done  chan error   // of capacity 1: the committer never waits for a caller
+	ctx   context.Context // the caller's: whether it still waits, nothing more
+	state atomic.Int32    // memberQueued, memberTaken or memberLeft
+	done  chan error      // of capacity 1: the committer never waits for a caller
 
 	err  error // the committer's result of the batch
 	pins bool  // this member creates the pin

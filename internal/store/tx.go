@@ -31,7 +31,8 @@ type Tx struct {
 // effects within the Tx. A commit whose outcome is unknown is ErrUnavailable and
 // never run again.
 //
-// After an error from a method of the Tx, other than ErrNotFound, ErrStale and
+// Within fn, use the Tx: on SQLite, a Write, Issue or Record of the DB would wait
+// for this transaction to end. After an error from a method of the Tx, other than ErrNotFound, ErrStale and
 // the ErrExists of a Create method, fn must return.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	for try := 0; ; try++ {

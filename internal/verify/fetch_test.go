@@ -153,6 +153,30 @@ func (d drip) Read(p []byte) (int, error) {
 
 func (drip) Close() error { return nil }
 
+// zeros is a body that never ends and counts what is read of it.
+type zeros struct{ read *int }
+
+func (z zeros) Read(p []byte) (int, error) {
+	*z.read += len(p)
+	return len(p), nil
+}
+
+func (zeros) Close() error { return nil }
+
+func TestABodyIsReadToItsLimitOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, jose.ES256)
+	read := 0
+	w.config.HTTP = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Status: "200 OK", Body: zeros{&read}}, nil
+	})}
+	w.restart(t)
+	w.wantUnreachable(t, w.good(t))
+	if read != 256<<10+1 {
+		t.Errorf("read %d bytes", read)
+	}
+}
+
 // In a bubble time is what synctest says, and a goroutine that stays behind fails
 // the test.
 func TestA177SlowAnswers(t *testing.T) {

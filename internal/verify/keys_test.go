@@ -313,6 +313,11 @@ func TestStaticKeys(t *testing.T) {
 	w.wantRefused(t, w.good(t), "signature")
 	theirs.Algorithms = []string{jose.EdDSA}
 	w.wantRefused(t, mine.token(t, claims(t, nil)), "algorithm")
+	second := newKey(t, "k2", jose.EdDSA)
+	theirs.Algorithms, theirs.JWKS = []string{jose.ES256}, jwks(t, mine, second)
+	w.mustVerify(t, mine.token(t, claims(t, nil)))
+	theirs.Algorithms = []string{jose.ES256, jose.EdDSA}
+	w.mustVerify(t, second.token(t, claims(t, nil)))
 	theirs.Algorithms, theirs.JWKS = []string{jose.ES256}, []byte(`{"keys":[]}`)
 	w.wantRefused(t, mine.token(t, claims(t, nil)), "unknown_key")
 	w.wantFetches(t, 0)

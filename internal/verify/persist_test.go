@@ -72,6 +72,17 @@ func TestARestartWhileTheIssuerIsDown(t *testing.T) {
 	w.wantUnreachable(t, w.good(t))
 }
 
+func TestASavedSetThatIsTooOldIsFetchedAgain(t *testing.T) {
+	t.Parallel()
+	w, d := newWorldWithDisk(t)
+	w.mustVerify(t, w.good(t))
+	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	w.Advance(25 * time.Hour)
+	w.restart(t)
+	w.mustVerify(t, w.good(t))
+	w.wantFetches(t, 1)
+}
+
 func TestALoadedSetNeedsNoFetch(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)

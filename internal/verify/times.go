@@ -38,7 +38,6 @@ func checkTimes(now time.Time, p *agentidp.Provider, k *kind, u *Unverified, c *
 	c.IssuedAt, c.ExpiresAt = time.Unix(d.iat, 0).UTC(), time.Unix(d.exp, 0).UTC()
 	longest := cmp.Or(p.MaxTokenAge, k.MaxTokenAge)
 	starts := time.Unix(max(d.nbf, d.iat), 0).UTC()
-	clock := now.UTC().Format(time.RFC3339)
 	switch {
 	case d.exp <= d.iat:
 		return claimInvalid([]agentidp.FieldError{{Field: "exp", Reason: "is not later than iat"}})
@@ -51,11 +50,11 @@ func checkTimes(now time.Time, p *agentidp.Provider, k *kind, u *Unverified, c *
 	case !now.Before(c.ExpiresAt.Add(Skew)):
 		return proven(agentidp.ReasonTokenExpired, fmt.Sprintf(
 			"The subject token expired at %s; this server's clock says %s. Request a fresh ID token for each exchange.",
-			c.ExpiresAt.Format(time.RFC3339), clock), d.claims())
+			c.ExpiresAt.Format(time.RFC3339), now.UTC().Format(time.RFC3339)), d.claims())
 	case starts.After(now.Add(Skew)):
 		return proven(agentidp.ReasonTokenNotYetValid, fmt.Sprintf(
 			"The subject token is valid from %s; this server's clock says %s. Set the clock that is wrong, or try again then.",
-			starts.Format(time.RFC3339), clock), d.claims())
+			starts.Format(time.RFC3339), now.UTC().Format(time.RFC3339)), d.claims())
 	}
 	return nil
 }

@@ -78,6 +78,18 @@ func TestVerifyAcceptsEveryAlgorithmThatTheProviderLists(t *testing.T) {
 	}
 }
 
+// The issuer's key is good and the signature too; the provider does not list it.
+func TestVerifyRefusesAnAlgorithmThatTheProviderDoesNotList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, jose.ES256)
+	other := newKey(t, "k2", jose.EdDSA)
+	w.issuer.publish(t, w.key, other)
+	c, err := w.verify(t, other.token(t, claims(t, nil)))
+	uniform(t, wantCategory(t, c, err, "algorithm"))
+	w.provider.Algorithms = []string{jose.ES256, jose.EdDSA}
+	w.mustVerify(t, other.token(t, claims(t, nil)))
+}
+
 // Every kind that the product knows can be verified.
 func TestTheAlgorithmsOfAllKindsAreSupported(t *testing.T) {
 	t.Parallel()
@@ -230,12 +242,14 @@ func TestVerifyRefusesBeforeTheSignatureIsProven(t *testing.T) {
 	})
 }
 
-func TestA191AnotherIssuerCausesNoNetwork(t *testing.T) {
+func TestA191WhatIsRefusedAtSightCausesNoNetwork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	c, err := w.verify(t, w.key.token(t, claims(t, map[string]any{"iss": "https://evil.example"})))
 	uniform(t, wantCategory(t, c, err, "issuer"))
 	uniform(t, wantCategory(t, nil, verify.UnknownIssuer(), "issuer"))
+	c, err = w.verify(t, w.key.sign(t, `{"alg":"ES256"}`, marshal(t, claims(t, nil))))
+	uniform(t, wantCategory(t, c, err, "unknown_key"))
 	if n := w.verifier.Stats().Fetches; n != 0 {
 		t.Errorf("%d fetches", n)
 	}

@@ -1,0 +1,409 @@
+package app
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+const (
+	policiesPath = "/api/v1/oidc/trust-policies"
+	agentsPath   = "/api/v1/agents"
+)
+
+// bootstrap returns a bootstrap token of the usual run, changed by claims. A
+// policy must permit it.
+func (w *world) bootstrap(c claims) string {
+	w.t.Helper()
+	return w.granted(exchangeBody(w.subject(c), "")).str("access_token")
+}
+
+func TestABootstrapTokenOnlyRegisters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	other := w.register(admin, agentName, "deploy:staging")
+	policy := w.policy(admin, nil).str("id")
+	token := w.bootstrap(nil)
+	own := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "own@ci.acme.example"}), 201).str("agentId")
+	for _, r := range []struct {
+		name, method, path string
+		body               any
+	}{
+		{"A-141 read another agent", "GET", agentsPath + "/" + other, nil},
+		{"A-141 read its own agent", "GET", agentsPath + "/" + own, nil},
+		{"A-141 list agents", "GET", agentsPath, nil},
+		{"A-141 change another agent", "PATCH", agentsPath + "/" + other, map[string]any{"capabilities": []string{"admin"}}},
+		{"A-141 change its own agent", "PATCH", agentsPath + "/" + own, map[string]any{"capabilities": []string{"admin"}}},
+		{"A-141 suspend another agent", "POST", agentsPath + "/" + other + "/suspend", nil},
+		{"A-141 reactivate an agent", "POST", agentsPath + "/" + other + "/reactivate", nil},
+		{"A-141 decommission another agent", "DELETE", agentsPath + "/" + other, nil},
+		{"A-141 decommission its own agent", "DELETE", agentsPath + "/" + own, nil},
+		{"A-141 an agent that does not exist", "GET", agentsPath + "/" + agentidp.NewID(time.Now()), nil},
+		{"list policies", "GET", policiesPath, nil},
+		{"read its own policy", "GET", policiesPath + "/" + policy, nil},
+		{"create a policy", "POST", policiesPath, map[string]any{"provider": "github", "repository": repository, "agentId": own}},
+		{"replace its own policy", "PUT", policiesPath + "/" + policy, map[string]any{"provider": "github", "repository": repository, "maxAgents": 1000}},
+		{"delete its own policy", "DELETE", policiesPath + "/" + policy, nil},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			w := w.in(t)
+			a := w.want(w.do(r.method, r.path, token, r.body), 403, agentidp.CodeInsufficientScope)
+			w.isProblem(a)
+			if got := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `Bearer error="insufficient_scope", scope="`) {
+				t.Errorf("WWW-Authenticate is %q", got)
+			}
+			w.discreet(map[string]any{"path": r.path}, a)
+		})
+	}
+	a := w.want(w.do("GET", agentsPath+"/"+other, admin, nil), 200)
+	if a.str("status") != "active" || a.Header.Get("ETag") != `"1"` {
+		t.Errorf("the agent was changed: %s", a.Raw)
+	}
+}
+
+func TestWhatABootstrapTokenMaySayOfAnAgent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.policy(w.admin(), nil)
+	token := w.bootstrap(nil)
+	for member, value := range map[string]any{
+		"capabilities": []string{"agents:write"}, "scopes": []string{"admin"}, "roles": []string{"admin"}, "owner": "me", "labels": map[string]string{"a": "b"},
+		"deploymentEnv": "production", "status": "active", "agentId": agentidp.NewID(time.Now()), "organizationId": "x", "tenant": "x",
+		"registeredBy": map[string]string{"subject": "admin:x"}, "policyId": "x", "isAdmin": true, "revision": 7, "Name": "x@ci.acme.example",
+	} {
+		for _, v := range []any{value, nil} {
+			a := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "mass@ci.acme.example", member: v}), 400, agentidp.CodeInvalidRequest)
+			w.isProblem(a)
+			w.names(a, member)
+		}
+	}
+	agents, err := w.app.db.Agents(t.Context(), w.org().ID, "", 10)
+	if err != nil || len(agents) != 0 {
+		t.Fatalf("A-143 %d agents were registered, %v", len(agents), err)
+	}
+	a := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "mass@ci.acme.example", "description": "d", "agentType": "monitor", "version": "1"}), 201)
+	if a.Body["capabilities"] != nil || a.str("status") != "active" {
+		t.Errorf("A-143 registered as %s", a.Raw)
+	}
+}
+
+func TestABootstrapTokenTakesNoName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	w.policy(admin, nil)
+	w.policy(admin, map[string]any{"repository": "bravo/deploy"})
+	token, strangers := w.bootstrap(nil), w.bootstrap(stranger("bravo/deploy"))
+	w.register(admin, "human@acme.example", "deploy:staging")
+	own := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "own@ci.acme.example"}), 201)
+	gone := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "gone@ci.acme.example"}), 201).str("agentId")
+	w.want(w.do("DELETE", agentsPath+"/"+gone, admin, nil), 204)
+
+	var taken []string
+	for _, r := range []struct{ name, token, agent string }{
+		{"an administrator's agent", token, "human@acme.example"},
+		{"in another case", token, "HUMAN@acme.Example"},
+		{"another repository's agent", strangers, "own@ci.acme.example"},
+		{"another repository's, in another case", strangers, "OWN@CI.acme.example"},
+		{"another repository's decommissioned agent", strangers, "gone@ci.acme.example"},
+	} {
+		a := w.want(w.do("POST", agentsPath, r.token, map[string]any{"name": r.agent}), 409, agentidp.CodeAgentNameTaken)
+		w.isProblem(a)
+		w.discreet(map[string]any{"name": r.agent}, a)
+		taken = append(taken, neutral(a))
+	}
+	for _, body := range taken {
+		if body != taken[0] {
+			t.Errorf("A-144 the answer tells who holds a name:\n%s\n%s", body, taken[0])
+		}
+	}
+	for _, name := range []string{"оwn@ci.acme.example", "own@ci.acme.example ", "own@ci.acme.example\u200b", "own@ci.acme.e\u0301xample", "own\u0000@ci.acme.example"} {
+		w.want(w.do("POST", agentsPath, token, map[string]any{"name": name}), 400, agentidp.CodeInvalidRequest)
+	}
+	again := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "OWN@ci.acme.example", "description": "other"}), 200)
+	if string(again.Raw) != string(own.Raw) {
+		t.Errorf("A-144 the same name again: %s, want %s", again.Raw, own.Raw)
+	}
+	w.want(w.do("POST", agentsPath, token, map[string]any{"name": "gone@ci.acme.example"}), 409, agentidp.CodeAgentDecommissioned)
+}
+
+// A-146 in terms of the contract: a limit on living agents of a policy.
+func TestALimitOnRegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	w.policy(admin, map[string]any{"maxAgents": 2, "agentNamePattern": "*@ci.acme.example"})
+	token := w.bootstrap(nil)
+	name := func(s string) map[string]any { return map[string]any{"name": s + "@ci.acme.example"} }
+	a := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "x@acme.example"}), 403, agentidp.CodeAgentNameNotPermitted)
+	w.discreet(map[string]any{"name": "x@acme.example"}, a)
+	one := w.want(w.do("POST", agentsPath, token, name("one")), 201).str("agentId")
+	w.want(w.do("POST", agentsPath, token, name("two")), 201)
+	w.discreet(name("three"), w.want(w.do("POST", agentsPath, token, name("three")), 403, agentidp.CodeAgentLimitReached))
+	w.want(w.do("POST", agentsPath, token, name("one")), 200)
+	w.want(w.do("POST", agentsPath+"/"+one+"/suspend", admin, nil), 200)
+	w.want(w.do("POST", agentsPath, token, name("three")), 403, agentidp.CodeAgentLimitReached) // a suspended agent lives
+	w.want(w.do("DELETE", agentsPath+"/"+one, admin, nil), 204)
+	w.want(w.do("POST", agentsPath, token, name("three")), 201)
+}
+
+func TestModesAreStrictlySeparate(t *testing.T) {
+	t.Parallel()
+	const violation = agentidp.CodeTrustPolicyViolation
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, "deploy:staging")
+	unnamed := w.register(admin, "unnamed@ci.acme.example")
+	w.policy(admin, map[string]any{"repository": "acme/boot"})
+	w.policy(admin, map[string]any{"repository": "acme/agent", "agentId": agent})
+	w.try([]trial{
+		{"A-147 an agent, by a bootstrap policy", agent, claims{"repository": "acme/boot"}, violation, ""},
+		{"A-147 an agent that no policy names, by a bootstrap policy", unnamed, claims{"repository": "acme/boot"}, violation, ""},
+		{"A-148 bootstrap, by an agent's policy", "", claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 an agent that does not exist", agentidp.NewID(time.Now()), claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 another agent than the policy's", unnamed, claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 upper case", strings.ToUpper(agent), claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 braces", "{" + agent + "}", claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 a URN", "urn:uuid:" + agent, claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 without hyphens", strings.ReplaceAll(agent, "-", ""), claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 a leading space", " " + agent, claims{"repository": "acme/agent"}, violation, ""},
+		{"A-149 no UUID at all", "'; DROP TABLE agents;--", claims{"repository": "acme/agent"}, violation, ""},
+	})
+	body := exchangeBody(w.subject(claims{"repository": "acme/boot"}), "")
+	body["agentId"] = ""
+	w.names(w.refused(body, http.StatusBadRequest, agentidp.CodeInvalidRequest), "agentId")
+	body["agentId"] = nil // null is absence
+	w.granted(body)
+}
+
+func TestScopesAndAudiences(t *testing.T) {
+	t.Parallel()
+	const badScope, badTarget = agentidp.CodeInvalidScope, agentidp.CodeInvalidTarget
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, "deploy:staging", "deploy:production", "logs:read")
+	w.policy(admin, map[string]any{"branch": "main", "agentId": agent, "scopes": []string{"deploy:staging", "deploy:canary"}, "audiences": []string{"https://a.example", "urn:b"}})
+	w.policy(admin, map[string]any{"maxAgents": 1})
+	for _, r := range []struct {
+		name, agent, scope, audience, code string
+		wantScope, wantAudience            string
+	}{
+		{"A-080 neither: the bound and the first", agent, "", "", "", "deploy:staging", "https://a.example"},
+		{"a scope within the bound", agent, "deploy:staging", "", "", "deploy:staging", "https://a.example"},
+		{"the second audience", agent, "", "urn:b", "", "deploy:staging", "urn:b"},
+		{"A-150 a capability that the policy leaves out", agent, "deploy:production", "", badScope, "", ""},
+		{"A-150 a scope that the agent lacks", agent, "deploy:canary", "", badScope, "", ""},
+		{"A-150 one right, one wrong", agent, "deploy:staging logs:read", "", badScope, "", ""},
+		{"A-150 a management scope", agent, "agents:write", "", badScope, "", ""},
+		{"A-150 admin", agent, "admin", "", badScope, "", ""},
+		{"A-150 twice the same", agent, "deploy:staging deploy:staging", "", badScope, "", ""},
+		{"A-150 two spaces", agent, "deploy:staging  logs:read", "", badScope, "", ""},
+		{"A-150 a trailing space", agent, "deploy:staging ", "", badScope, "", ""},
+		{"A-150 a newline", agent, "deploy:staging\nadmin", "", badScope, "", ""},
+		{"A-150 a quotation mark", agent, `deploy:"`, "", badScope, "", ""},
+		{"A-150 beyond ASCII", agent, "deploy:stagiñg", "", badScope, "", ""},
+		{"A-150 four kilobytes", agent, strings.Repeat("a:b ", 1024) + "a:c", "", badScope, "", ""},
+		{"another case of the scope", agent, "Deploy:staging", "", badScope, "", ""},
+		{"an audience that the policy does not list", agent, "", "https://c.example", badTarget, "", ""},
+		{"a listed audience with a slash", agent, "", "https://a.example/", badTarget, "", ""},
+		{"the issuer, which the policy does not list", agent, "", w.url, badTarget, "", ""},
+		{"the management API", agent, "", w.url + "/api/v1", badTarget, "", ""},
+		{"an audience that is no URI", agent, "", "a.example", badTarget, "", ""},
+		{"an audience with a fragment", agent, "", "https://a.example#x", badTarget, "", ""},
+		{"two audiences", agent, "", "https://a.example urn:b", badTarget, "", ""},
+		{"bootstrap", "", "", "", "", "agents:write", w.url + "/api/v1"},
+		{"bootstrap, asked for as it is", "", "agents:write", w.url + "/api/v1", "", "agents:write", w.url + "/api/v1"},
+		{"A-150 bootstrap with more", "", "agents:write policies:write", "", badScope, "", ""},
+		{"A-150 bootstrap with a capability", "", "deploy:staging", "", badScope, "", ""},
+		{"bootstrap for a service", "", "", "https://a.example", badTarget, "", ""},
+		{"bootstrap for the issuer", "", "", w.url, badTarget, "", ""},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			w := w.in(t)
+			body := exchangeBody(w.subject(nil), r.agent)
+			if r.scope != "" {
+				body["scope"] = r.scope
+			}
+			if r.audience != "" {
+				body["audience"] = r.audience
+			}
+			a := w.outcome(body, r.code, "")
+			if r.code != "" {
+				return
+			}
+			if got := jwtClaims(t, a.str("access_token")); got["scope"] != r.wantScope || got["aud"] != r.wantAudience || a.str("scope") != r.wantScope {
+				t.Errorf("scope %q (in the answer %q), aud %q; want %q for %q", got["scope"], a.str("scope"), got["aud"], r.wantScope, r.wantAudience)
+			}
+		})
+	}
+	body := exchangeBody(w.subject(nil), agent)
+	body["scope"] = ""
+	w.names(w.refused(body, http.StatusBadRequest, agentidp.CodeInvalidRequest), "scope")
+}
+
+func TestAnAgentThatIsNotActive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, "agents:read")
+	w.policy(admin, map[string]any{"branch": "main", "agentId": agent, "audiences": []string{w.url + "/api/v1"}})
+	get := func() string { return w.granted(exchangeBody(w.subject(nil), agent)).str("access_token") }
+	held := get()
+	w.want(w.do("GET", agentsPath, held, nil), 200)
+	for _, r := range []struct {
+		name, method, path string
+		active             bool
+	}{
+		{"A-153 suspended", "POST", "/suspend", false},
+		{"reactivated", "POST", "/reactivate", true},
+		{"A-153 suspended again", "POST", "/suspend", false},
+		{"A-153 decommissioned", "DELETE", "", false},
+	} {
+		w.do(r.method, agentsPath+"/"+agent+r.path, admin, nil)
+		if r.active {
+			w.want(w.do("GET", agentsPath, held, nil), 200)
+			held = get()
+			continue
+		}
+		w.isProblem(w.want(w.do("GET", agentsPath, held, nil), 401, agentidp.CodeInvalidToken))
+		w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeAgentNotActive)
+		// Only a run that a policy names may learn that.
+		w.refused(exchangeBody(w.subject(stranger("mallory/deploy")), agent), 403, agentidp.CodeTrustPolicyViolation)
+	}
+}
+
+// A-155: what the contract says of deletion. Tokens of an agent live on; a
+// bootstrap token stands for its policy and ends with it.
+func TestTokensOfADeletedPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, "agents:read")
+	policy := w.policy(admin, map[string]any{"agentId": agent, "audiences": []string{w.url + "/api/v1"}}).str("id")
+	boot := w.policy(admin, nil).str("id")
+	held, heldBoot := w.granted(exchangeBody(w.subject(nil), agent)).str("access_token"), w.bootstrap(nil)
+	for _, id := range []string{policy, boot} {
+		w.want(w.do("DELETE", policiesPath+"/"+id, admin, nil), 204)
+	}
+	w.want(w.do("GET", agentsPath, held, nil), 200)
+	w.want(w.do("POST", agentsPath, heldBoot, map[string]any{"name": "x@ci.acme.example"}), 401, agentidp.CodeInvalidToken)
+	for _, id := range []string{agent, ""} {
+		w.refused(exchangeBody(w.subject(nil), id), 403, agentidp.CodeTrustPolicyViolation)
+	}
+}
+
+// A-157: the cached and the persisted keys of an issuer are used only as long as a
+// provider names it.
+func TestAnIssuerThatIsNoLongerConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.agentWithPolicy(w.admin())
+	w.granted(exchangeBody(w.subject(nil), agent))
+	token, fetches := w.subject(nil), w.fetches.Load()
+	w.restart(func(c *config.Config) { c.GitHubIssuer = "https://token.actions.githubusercontent.com" })
+	w.refused(exchangeBody(token, agent), 401, agentidp.CodeInvalidToken)
+	if w.fetches.Load() != fetches {
+		t.Error("A-157 keys of the old issuer were fetched")
+	}
+	w.restart(func(c *config.Config) { c.GitHubIssuer = w.issuer })
+	w.granted(exchangeBody(token, agent))
+}
+
+func TestTokensInTheWrongPlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, "agents:read", "agents:write")
+	w.policy(admin, map[string]any{"branch": "main", "agentId": agent, "audiences": []string{"https://a.example", w.url, w.url + "/api/v1"}})
+	w.policy(admin, map[string]any{"maxAgents": 1})
+	forAudience := func(audience string) string {
+		body := exchangeBody(w.subject(nil), agent)
+		body["audience"] = audience
+		return w.granted(body).str("access_token")
+	}
+	for name, token := range map[string]string{
+		"an agent's":              forAudience("https://a.example"),
+		"an agent's, for us":      forAudience(w.url),
+		"an agent's, for the API": forAudience(w.url + "/api/v1"),
+		"a bootstrap":             w.bootstrap(nil),
+		"an administrator's":      admin,
+	} {
+		for _, id := range []string{agent, ""} {
+			a := w.refused(exchangeBody(token, id), 401, agentidp.CodeInvalidToken)
+			if a.str("decision_id") != "" || a.Body["claims"] != nil {
+				t.Errorf("A-158 %s access token as a subject token: %s", name, a.Raw)
+			}
+		}
+	}
+	for name, token := range map[string]string{
+		"A-161 a CI's token":                 w.subject(nil),
+		"A-161 a CI's token for the API":     w.subject(claims{"aud": w.url + "/api/v1"}),
+		"A-162 a token for another service":  forAudience("https://a.example"),
+		"A-162 a token for the issuer":       forAudience(w.url),
+		"a token with one bit of it changed": flipped(admin),
+		"no token at all":                    "x",
+	} {
+		for _, r := range [][2]string{{"GET", agentsPath}, {"POST", agentsPath}, {"GET", policiesPath}, {"DELETE", agentsPath + "/" + agent}} {
+			a := w.want(w.do(r[0], r[1], token, nil), 401, agentidp.CodeInvalidToken)
+			w.isProblem(a)
+			if strings.Contains(string(a.Raw), token) && token != "x" {
+				t.Errorf("%s: the answer repeats it", name)
+			}
+		}
+	}
+	w.want(w.do("GET", agentsPath, forAudience(w.url+"/api/v1"), nil), 200)
+}
+
+// flipped returns a token with the first character of its signature changed.
+func flipped(token string) string {
+	i := strings.LastIndexByte(token, '.') + 1
+	c := byte('A')
+	if token[i] == c {
+		c = 'B'
+	}
+	return token[:i] + string(c) + token[i+1:]
+}
+
+// A-213: what a stranger's repository learns is the same whatever it asks for.
+func TestNoOracleForStrangers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	known := w.agentWithPolicy(admin)
+	loose := w.register(admin, "loose@ci.acme.example")
+	suspended := w.register(admin, "suspended@ci.acme.example")
+	w.policy(admin, map[string]any{"agentId": suspended})
+	w.want(w.do("POST", agentsPath+"/"+suspended+"/suspend", admin, nil), 200)
+	w.policy(admin, map[string]any{"repository": "acme/known"})
+	tenant := w.tenant("tenant")
+	foreign := tenant.register(tenant.admin(), agentName)
+	tenant.policy(tenant.admin(), map[string]any{"repository": "mallory/deploy", "agentId": foreign})
+
+	var want string
+	for _, r := range []struct{ name, repository, agent string }{
+		{"repository unknown, agent unknown", "mallory/deploy", agentidp.NewID(time.Now())},
+		{"repository unknown, an agent with a policy", "mallory/deploy", known},
+		{"repository unknown, an agent without a policy", "mallory/deploy", loose},
+		{"repository unknown, a suspended agent", "mallory/deploy", suspended},
+		{"another tenant's agent, whose policy names the repository", "mallory/deploy", foreign},
+		{"a name that is no id", "mallory/deploy", "no-such-agent"},
+		{"repository known for bootstrap, agent unknown", "acme/known", agentidp.NewID(time.Now())},
+		{"repository known for bootstrap, an agent with a policy elsewhere", "acme/known", known},
+		{"repository known for bootstrap, a suspended agent", "acme/known", suspended},
+		{"repository known for bootstrap, another tenant's agent", "acme/known", foreign},
+	} {
+		a := w.refused(exchangeBody(w.subject(stranger(r.repository)), r.agent), 403, agentidp.CodeTrustPolicyViolation)
+		got := strings.ReplaceAll(neutral(a), r.repository, "OWN/REPOSITORY")
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("A-213 %s:\n%s\nwant\n%s", r.name, got, want)
+		}
+	}
+}
