@@ -2,6 +2,7 @@ package agentidp
 
 import (
 	"errors"
+	"strconv"
 	"time"
 )
 
@@ -141,11 +142,21 @@ func AsError(err error) *Error {
 		"The server failed in a way that it did not expect. Try again; if it persists, give the request id to the operator.").WithCause(err)
 }
 
-// InvalidFields returns the Invalid error for one or more bad fields.
+// InvalidFields returns the Invalid error for one or more bad fields. Its message
+// names them all; the details say why.
 func InvalidFields(details ...FieldError) *Error {
-	msg := "The request is not valid."
+	msg := ""
 	if len(details) == 1 {
-		msg = details[0].Field + ": " + details[0].Reason
+		msg = details[0].Field + " " + details[0].Reason
+	} else {
+		msg = strconv.Itoa(len(details)) + " fields are not valid: "
+		for i, d := range details {
+			if i > 0 {
+				msg += ", "
+			}
+			msg += d.Field
+		}
+		msg += ". The details say why."
 	}
 	return &Error{Kind: Invalid, Code: CodeInvalidRequest, Message: msg, Details: details}
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/registry"
 	"github.com/sentryagent/agentidp/internal/strictjson"
@@ -15,6 +17,16 @@ const agentsPath = "/api/v1/agents"
 type agentBody struct {
 	Body    agentidp.AgentSpec
 	RawBody []byte
+}
+
+// Resolve adds what the registry finds wrong, and what a bootstrap token may not
+// say, to what the schema did, so that one answer names every bad field.
+func (b *agentBody) Resolve(hc huma.Context) []error {
+	bad := registry.CheckAgent(b.Body)
+	if callFrom(hc.Context()).caller.Kind == agentidp.PrincipalBootstrap {
+		bad = append(bad, beyondBootstrap(b.RawBody)...)
+	}
+	return found(bad)
 }
 
 // AgentPath names an agent; exported because huma looks only into exported
@@ -95,18 +107,14 @@ func (a *API) createAgent(ctx context.Context, c *registry.Caller, in *agentBody
 		agent, err := a.Registry.CreateAgent(ctx, org, c, in.Body)
 		return answerAgent(org, agent, true, err)
 	}
-	if err := onlyBootstrapMembers(in.RawBody); err != nil {
-		return nil, err
-	}
 	agent, created, err := a.Registry.RegisterAgent(ctx, org, c, in.Body)
 	return answerAgent(org, agent, created, err)
 }
 
-// onlyBootstrapMembers refuses what a workflow may not say about the agent that
-// it registers, whatever the value: capabilities, owner and the like are an
+// beyondBootstrap returns what a workflow may not say about the agent that it
+// registers, whatever the value: capabilities, owner and the like are an
 // administrator's to give.
-func onlyBootstrapMembers(body []byte) error {
-	var bad []agentidp.FieldError
+func beyondBootstrap(body []byte) (bad []agentidp.FieldError) {
 	err := strictjson.Members(body, maxDepth, func(name string, _ []byte) error {
 		if !slices.Contains(bootstrapMembers, name) {
 			bad = append(bad, agentidp.FieldError{Field: name, Reason: "cannot be set with a bootstrap token; an administrator sets it afterwards"})
@@ -114,12 +122,9 @@ func onlyBootstrapMembers(body []byte) error {
 		return nil
 	})
 	if err != nil {
-		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+		return []agentidp.FieldError{{Field: "body", Reason: err.Error()}}
 	}
-	if len(bad) > 0 {
-		return agentidp.InvalidFields(bad...)
-	}
-	return nil
+	return bad
 }
 
 func answerAgent(org *agentidp.Organization, agent *agentidp.Agent, created bool, err error) (*agentAnswer, error) {

@@ -62,7 +62,7 @@ func New(mux *http.ServeMux, cfg Config) *API {
 
 func humaConfig(version string) huma.Config {
 	strict := huma.Format{
-		Marshal: func(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) },
+		Marshal: func(w io.Writer, v any) error { return problem.Encode(w, v) },
 		Unmarshal: func(data []byte, v any) error {
 			if err := strictjson.Valid(data, maxDepth); err != nil {
 				return err
@@ -120,7 +120,7 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 		Extensions:  map[string]any{"x-agentidp-principals": op.principals},
 	}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
-		return handle(ctx, callerFrom(ctx), in)
+		return handle(ctx, callFrom(ctx).caller, in)
 	})
 }
 
@@ -137,10 +137,16 @@ func (a *API) failures(statuses []int) map[string]*huma.Response {
 	return responses
 }
 
-type callerKey struct{}
+// call is what an authorized request carries: by whom, and to what API.
+type call struct {
+	*API
+	caller *registry.Caller
+}
 
-func callerFrom(ctx context.Context) *registry.Caller {
-	c, _ := ctx.Value(callerKey{}).(*registry.Caller)
+type callKey struct{}
+
+func callFrom(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
 	return c
 }
 
@@ -161,7 +167,7 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		caller := &registry.Caller{Principal: principal, RequestID: problem.RequestID(r.Context())}
-		next(huma.WithValue(hc, callerKey{}, caller))
+		next(huma.WithValue(hc, callKey{}, &call{a, caller}))
 	}
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"reflect"
@@ -53,6 +52,9 @@ func (a *API) registerExchange(mux *http.ServeMux) {
 func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
 	req := &exchange.Request{RequestID: problem.RequestID(r.Context())}
 	err := acceptable(r, []string{mediaJSON})
+	if err == nil && r.URL.RawQuery != "" { // RFC 6750 §2.3: a token in a URL ends up in logs
+		err = agentidp.InvalidFields(agentidp.FieldError{Field: "query", Reason: "is not read here; send everything in the body"})
+	}
 	if err == nil {
 		err = readExchange(w, r, req)
 	}
@@ -69,7 +71,7 @@ func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache") // RFC 6749 §5.1
 	h.Set("Content-Type", mediaJSON)
-	_ = json.NewEncoder(w).Encode(resp) // the client left; the record stands
+	_ = problem.Encode(w, resp) // the client left; the record stands
 }
 
 func readExchange(w http.ResponseWriter, r *http.Request, req *exchange.Request) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
@@ -12,6 +14,21 @@ const policiesPath = "/api/v1/oidc/trust-policies"
 
 type policyBody struct {
 	Body agentidp.TrustPolicySpec
+}
+
+// Resolve adds what the registry finds wrong to what the schema did, so that one
+// answer names every bad field.
+func (b *policyBody) Resolve(hc huma.Context) []error {
+	return resolvePolicy(hc, b.Body)
+}
+
+func resolvePolicy(hc huma.Context, spec agentidp.TrustPolicySpec) []error {
+	ctx := hc.Context()
+	bad, err := callFrom(ctx).Registry.CheckPolicy(ctx, registry.OrganizationFrom(ctx), spec)
+	if err != nil {
+		return nil // the operation meets the same failure, and answers for it
+	}
+	return found(bad)
 }
 
 // PolicyPath names a trust policy; exported because huma looks only into exported
@@ -24,6 +41,11 @@ type policyReplacement struct {
 	PolicyPath
 	IfMatch string `header:"If-Match" doc:"The ETag that was read. Required."`
 	Body    agentidp.TrustPolicySpec
+}
+
+// Resolve is that of policyBody.
+func (r *policyReplacement) Resolve(hc huma.Context) []error {
+	return resolvePolicy(hc, r.Body)
 }
 
 type policyDeletion struct {

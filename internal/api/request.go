@@ -79,6 +79,7 @@ var documentType = reflect.TypeFor[problem.Document]()
 // huma asks these two hooks for every error that it answers: its own refusals of
 // a request's shape, and what handlers return.
 func init() {
+	huma.ValidateStrictCasing = true                                                            // JSON names are exact: "Name" is not "name"
 	huma.NewError = func(int, string, ...error) huma.StatusError { return &problem.Document{} } // the schema's example
 	huma.NewErrorWithContext = func(hc huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		r, w := humago.Unwrap(hc)
@@ -109,12 +110,27 @@ func translate(status int, msg string, errs []error) error {
 			continue
 		}
 		detail := d.ErrorDetail()
-		details = append(details, agentidp.FieldError{Field: field(detail), Reason: reason(detail.Message)})
+		e := agentidp.FieldError{Field: field(detail), Reason: reason(detail.Message)}
+		if e.Field == "body" { // it could not be read, so nothing in it is missing or wrong
+			return agentidp.InvalidFields(e)
+		}
+		if !slices.ContainsFunc(details, func(other agentidp.FieldError) bool { return other.Field == e.Field }) {
+			details = append(details, e)
+		}
 	}
 	if len(details) == 0 {
 		details = []agentidp.FieldError{{Field: "body", Reason: msg}}
 	}
 	return agentidp.InvalidFields(details...)
+}
+
+// found gives huma bad fields of a body that it did not find itself.
+func found(bad []agentidp.FieldError) []error {
+	errs := make([]error, len(bad))
+	for i, b := range bad {
+		errs[i] = &huma.ErrorDetail{Location: "body." + b.Field, Message: b.Reason}
+	}
+	return errs
 }
 
 // field makes "events[1]" of huma's "body.events[1]", and names the member itself

@@ -209,6 +209,15 @@ func (a *answer) str(name string) string {
 // do sends a request with a JSON body (nil: none; string: as it is).
 func (w *world) do(method, path, token string, body any, headers ...string) *answer {
 	w.t.Helper()
+	a, err := w.send(method, path, token, body, headers...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// send is do for goroutines other than the test's, which must not end it.
+func (w *world) send(method, path, token string, body any, headers ...string) (*answer, error) {
 	var reader io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -217,13 +226,13 @@ func (w *world) do(method, path, token string, body any, headers ...string) *ans
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
-			w.t.Fatal(err)
+			return nil, err
 		}
 		reader = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, reader)
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
 	if reader != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -236,15 +245,15 @@ func (w *world) do(method, path, token string, body any, headers ...string) *ans
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	a := &answer{Status: resp.StatusCode, Header: resp.Header}
 	if a.Raw, err = io.ReadAll(resp.Body); err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
 	_ = json.Unmarshal(a.Raw, &a.Body) // a body that is no JSON object is asserted on as Raw
-	return a
+	return a, nil
 }
 
 // exchange sends an exchange. It asserts what holds for every answer: never

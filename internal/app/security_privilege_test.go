@@ -186,29 +186,29 @@ func TestScopesAndAudiences(t *testing.T) {
 	const badScope, badTarget = agentidp.CodeInvalidScope, agentidp.CodeInvalidTarget
 	w := newWorld(t)
 	admin := w.admin()
-	agent := w.register(admin, agentName, "deploy:staging", "deploy:production", "logs:read")
-	w.policy(admin, map[string]any{"branch": "main", "agentId": agent, "scopes": []string{"deploy:staging", "deploy:canary"}, "audiences": []string{"https://a.example", "urn:b"}})
+	agent := w.register(admin, agentName, "ship:staging", "ship:production", "logs:read")
+	w.policy(admin, map[string]any{"branch": "main", "agentId": agent, "scopes": []string{"ship:staging", "ship:canary"}, "audiences": []string{"https://a.example", "urn:b"}})
 	w.policy(admin, map[string]any{"maxAgents": 1})
 	for _, r := range []struct {
 		name, agent, scope, audience, code string
 		wantScope, wantAudience            string
 	}{
-		{"A-080 neither: the bound and the first", agent, "", "", "", "deploy:staging", "https://a.example"},
-		{"a scope within the bound", agent, "deploy:staging", "", "", "deploy:staging", "https://a.example"},
-		{"the second audience", agent, "", "urn:b", "", "deploy:staging", "urn:b"},
-		{"A-150 a capability that the policy leaves out", agent, "deploy:production", "", badScope, "", ""},
-		{"A-150 a scope that the agent lacks", agent, "deploy:canary", "", badScope, "", ""},
-		{"A-150 one right, one wrong", agent, "deploy:staging logs:read", "", badScope, "", ""},
+		{"A-080 neither: the bound and the first", agent, "", "", "", "ship:staging", "https://a.example"},
+		{"a scope within the bound", agent, "ship:staging", "", "", "ship:staging", "https://a.example"},
+		{"the second audience", agent, "", "urn:b", "", "ship:staging", "urn:b"},
+		{"A-150 a capability that the policy leaves out", agent, "ship:production", "", badScope, "", ""},
+		{"A-150 a scope that the agent lacks", agent, "ship:canary", "", badScope, "", ""},
+		{"A-150 one right, one wrong", agent, "ship:staging logs:read", "", badScope, "", ""},
 		{"A-150 a management scope", agent, "agents:write", "", badScope, "", ""},
 		{"A-150 admin", agent, "admin", "", badScope, "", ""},
-		{"A-150 twice the same", agent, "deploy:staging deploy:staging", "", badScope, "", ""},
-		{"A-150 two spaces", agent, "deploy:staging  logs:read", "", badScope, "", ""},
-		{"A-150 a trailing space", agent, "deploy:staging ", "", badScope, "", ""},
-		{"A-150 a newline", agent, "deploy:staging\nadmin", "", badScope, "", ""},
-		{"A-150 a quotation mark", agent, `deploy:"`, "", badScope, "", ""},
-		{"A-150 beyond ASCII", agent, "deploy:stagiñg", "", badScope, "", ""},
+		{"A-150 twice the same", agent, "ship:staging ship:staging", "", badScope, "", ""},
+		{"A-150 two spaces", agent, "ship:staging  logs:read", "", badScope, "", ""},
+		{"A-150 a trailing space", agent, "ship:staging ", "", badScope, "", ""},
+		{"A-150 a newline", agent, "ship:staging\nadmin", "", badScope, "", ""},
+		{"A-150 a quotation mark", agent, `ship:"`, "", badScope, "", ""},
+		{"A-150 beyond ASCII", agent, "ship:stagiñg", "", badScope, "", ""},
 		{"A-150 four kilobytes", agent, strings.Repeat("a:b ", 1024) + "a:c", "", badScope, "", ""},
-		{"another case of the scope", agent, "Deploy:staging", "", badScope, "", ""},
+		{"another case of the scope", agent, "Ship:staging", "", badScope, "", ""},
 		{"an audience that the policy does not list", agent, "", "https://c.example", badTarget, "", ""},
 		{"a listed audience with a slash", agent, "", "https://a.example/", badTarget, "", ""},
 		{"the issuer, which the policy does not list", agent, "", w.url, badTarget, "", ""},
@@ -219,7 +219,7 @@ func TestScopesAndAudiences(t *testing.T) {
 		{"bootstrap", "", "", "", "", "agents:write", w.url + "/api/v1"},
 		{"bootstrap, asked for as it is", "", "agents:write", w.url + "/api/v1", "", "agents:write", w.url + "/api/v1"},
 		{"A-150 bootstrap with more", "", "agents:write policies:write", "", badScope, "", ""},
-		{"A-150 bootstrap with a capability", "", "deploy:staging", "", badScope, "", ""},
+		{"A-150 bootstrap with a capability", "", "ship:staging", "", badScope, "", ""},
 		{"bootstrap for a service", "", "", "https://a.example", badTarget, "", ""},
 		{"bootstrap for the issuer", "", "", w.url, badTarget, "", ""},
 	} {

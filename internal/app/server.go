@@ -118,7 +118,7 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
 		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", w.status), slog.Duration("duration", time.Since(start)), slog.String("remote", r.RemoteAddr))
+		slog.Int("status", w.status), slog.Int64("duration_us", time.Since(start).Microseconds()), slog.String("remote", r.RemoteAddr))
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
 		attrs = append(attrs, slog.String("code", e.Code))

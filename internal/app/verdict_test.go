@@ -2,7 +2,9 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -11,9 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"context"
-	"errors"
+	"unicode"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/exchange"
@@ -110,7 +110,13 @@ func (f *forger) decided(a *answer, token, fate string, was, is *ledger, fetches
 
 	said := saidBy(f.t, token)
 	d := f.decision(a.str("decision_id"))
-	own := func(name string) string { s, _ := said[name].(string); return s }
+	own := func(name string) string {
+		s, _ := said[name].(string)
+		if strings.ContainsFunc(s, unicode.IsControl) { // such a claim is not read
+			return ""
+		}
+		return s
+	}
 	if d.Outcome != outcome || d.Code != a.str("code") || d.Reason != a.str("reason") || d.Provider != f.names[own("iss")] ||
 		d.RequestID != a.Header.Get("X-Request-Id") || (d.TokenID != "") != (fate == "granted") {
 		f.t.Errorf("the decision is %+v; answered was %s", d, a.Raw)
@@ -161,9 +167,7 @@ func spell(value any) string {
 // anything gets that is no acceptable credential.
 func (f *forger) sameAsGarbage(a *answer) {
 	f.t.Helper()
-	if f.garbage == a {
-		return
-	}
+	f.want(a, http.StatusUnauthorized, agentidp.CodeInvalidToken)
 	anonymous := func(a *answer) (string, http.Header) {
 		h := maps.Clone(a.Header)
 		for _, name := range []string{"X-Request-Id", "Date"} {
@@ -173,8 +177,8 @@ func (f *forger) sameAsGarbage(a *answer) {
 	}
 	body, headers := anonymous(a)
 	wantBody, wantHeaders := anonymous(f.garbage)
-	if a.Status != http.StatusUnauthorized || body != wantBody || !maps.EqualFunc(headers, wantHeaders, slices.Equal) {
-		f.t.Errorf("the answer differs from that to garbage:\n%d %v %s\n%d %v %s", a.Status, headers, body, f.garbage.Status, wantHeaders, wantBody)
+	if body != wantBody || !maps.EqualFunc(headers, wantHeaders, slices.Equal) {
+		f.t.Errorf("the answer differs from that to garbage:\n%v %s\n%v %s", headers, body, wantHeaders, wantBody)
 	}
 	for name := range a.Body {
 		if !slices.Contains([]string{"type", "title", "status", "detail", "code", "message", "request_id"}, name) {

@@ -7,6 +7,8 @@
 package oauth
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -64,7 +66,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, err)
 		return
 	}
-	serve(w, body, "application/json")
+	serve(w, r, body, entityTag(body), "application/json")
 }
 
 func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
@@ -74,22 +76,28 @@ func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, e.WithCause(err))
 		return
 	}
-	w.Header().Set("ETag", etag)
+	serve(w, r, body, etag, "application/jwk-set+json")
+}
+
+// serve answers with a public document that pages of any origin may read, or with
+// 304 to whoever has it already.
+func serve(w http.ResponseWriter, r *http.Request, body []byte, etag, contentType string) {
+	h := w.Header()
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", cacheControl)
+	h.Set("Access-Control-Allow-Origin", "*")
 	if matches(r.Header.Values("If-None-Match"), etag) {
-		w.Header().Set("Cache-Control", cacheControl)
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	serve(w, body, "application/jwk-set+json")
+	h.Set("Content-Type", contentType)
+	_, _ = w.Write(body) // the client left: nobody to tell
 }
 
-// serve answers with a public document that pages of any origin may read.
-func serve(w http.ResponseWriter, body []byte, contentType string) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", cacheControl)
-	h.Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(body) // the client left: nobody to tell
+// entityTag returns a strong entity tag of a document.
+func entityTag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 }
 
 // matches compares entity tags weakly, as If-None-Match wants (RFC 9110 §13.1.2).

@@ -81,12 +81,12 @@ func startServer() (_ *server, err error) {
 // watch starts the command under the watchdog. The command's output goes to a
 // file: a child that held this process's own output would keep "go test" waiting.
 func watch(folder string, command []string) (*server, error) {
-	log, err := os.Create(filepath.Join(folder, "log"))
+	log, err := os.Create(filepath.Join(folder, "log")) //nolint:gosec // the folder is ours.
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }() // the child has its own descriptor
-	cmd := exec.Command("/bin/sh", append([]string{"-c", watchdog, "pgtest", folder}, command...)...) //nolint:gosec // a fixed script; the folder is ours.
+	defer func() { _ = log.Close() }()                                                                // the child has its own descriptor
+	cmd := exec.Command("/bin/sh", append([]string{"-c", watchdog, "pgtest", folder}, command...)...) //nolint:gosec,noctx // a fixed script, which outlives every context of a test.
 	cmd.Dir, cmd.Stdout, cmd.Stderr = folder, log, log
 	alive, err := cmd.StdinPipe()
 	if err != nil {

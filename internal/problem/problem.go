@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -94,8 +95,16 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", ContentType)
 	w.WriteHeader(Status(e.Kind))
 	if r.Method != http.MethodHead {
-		_ = json.NewEncoder(w).Encode(New(e, RequestID(r.Context()))) // the client left: nobody to tell
+		_ = Encode(w, New(e, RequestID(r.Context()))) // the client left: nobody to tell
 	}
+}
+
+// Encode writes JSON as people read it: < and > stay what they are, since no
+// answer of this server is ever HTML (its type is declared, and nosniff).
+func Encode(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 // SetHeaders sets the headers that an error of this kind must carry:

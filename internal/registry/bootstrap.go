@@ -43,8 +43,15 @@ func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization
 			return err
 		}
 		agent, created = r.newAgent(org, spec, registeredBy(c)), true
-		if err := tx.CreateAgent(ctx, agent); err != nil {
-			return nameTaken(err)
+		err = tx.CreateAgent(ctx, agent)
+		if errors.Is(err, store.ErrExists) { // another registration got in between, perhaps of this repository by another policy
+			if agent, err = tx.AgentByName(ctx, org.ID, spec.Name); err == nil {
+				created, err = false, sameOrigin(agent, c)
+			}
+			return err
+		}
+		if err != nil {
+			return err
 		}
 		return tx.Append(ctx, r.agentEvent(c, agentidp.EventAgentRegistered, agent))
 	})

@@ -69,6 +69,9 @@ func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp
 	defer r.orgs.mu.Unlock()
 	if err != nil {
 		delete(r.orgs.bySlug, slug)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is no such organization on this server.")
+		}
 		return nil, public(err, "organization")
 	}
 	org.Issuer = agentidp.IssuerURL(r.PublicURL, org.Slug)

@@ -47,8 +47,10 @@ func mergeAgent(spec agentidp.AgentSpec, patch []byte) (agentidp.AgentSpec, erro
 		}
 	}
 	normalizeAgent(&spec)
-	if len(bad) == 0 {
-		bad = validateAgent(&spec)
+	for _, e := range validateAgent(&spec) {
+		if !slices.ContainsFunc(bad, func(other agentidp.FieldError) bool { return other.Field == e.Field }) {
+			bad = append(bad, e)
+		}
 	}
 	if len(bad) > 0 {
 		return spec, agentidp.InvalidFields(bad...)

@@ -135,6 +135,16 @@ func (r *Registry) warn(ctx context.Context, org *agentidp.Organization, p *agen
 	return nil
 }
 
+// CheckPolicy returns what is wrong with a policy in itself: one error for every
+// bad field.
+func (r *Registry) CheckPolicy(ctx context.Context, org *agentidp.Organization, spec agentidp.TrustPolicySpec) ([]agentidp.FieldError, error) {
+	kind, err := r.kind(ctx, org.ID, spec.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Validate(&spec, kind, r.Clock()), nil
+}
+
 // validPolicy fills defaults and refuses what is wrong in itself.
 func (r *Registry) validPolicy(ctx context.Context, org *agentidp.Organization, spec *agentidp.TrustPolicySpec) (*agentidp.ProviderKind, error) {
 	kind, err := r.kind(ctx, org.ID, spec.Provider)

@@ -33,6 +33,13 @@ func normalizeAgent(a *agentidp.AgentSpec) {
 	}
 }
 
+// CheckAgent returns what is wrong with an agent in itself: one error for every
+// bad field.
+func CheckAgent(spec agentidp.AgentSpec) []agentidp.FieldError {
+	normalizeAgent(&spec)
+	return validateAgent(&spec)
+}
+
 // validateAgent names every bad field of an agent.
 func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 	var bad []agentidp.FieldError

@@ -61,10 +61,10 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	if err := b.run(); err != nil {
 		return err
 	}
-	for range b.live() {
-		return c.db.finishCommit(s.tx.Commit())
+	if !slices.ContainsFunc(members, func(m *member) bool { return m.err == nil }) {
+		return nil // all were refused, and nothing was written
 	}
-	return nil // all were refused, and nothing was written
+	return c.db.finishCommit(s.tx.Commit())
 }
 
 func (b *batch) run() error {
@@ -164,10 +164,13 @@ func (b *batch) writeRecords() error {
 			events = append(events, m.pinEvent)
 		}
 	}
-	return errors.Join(
-		insertDecisions.each(b.db.dialect, decisions, b.exec),
-		insertTokens.each(b.db.dialect, tokens, b.exec),
-		insertEvents.each(b.db.dialect, events, b.exec))
+	if err := insertDecisions.each(b.db.dialect, decisions, b.exec); err != nil {
+		return err
+	}
+	if err := insertTokens.each(b.db.dialect, tokens, b.exec); err != nil {
+		return err
+	}
+	return insertEvents.each(b.db.dialect, events, b.exec)
 }
 
 // insertReturning inserts rows and calls each with what is returned of those that

@@ -35,6 +35,7 @@ type committer struct {
 	checks   *checks
 	usage    *usage
 	gather   time.Duration
+	timeout  time.Duration // of a batch
 	stopping chan struct{} // closed by stop
 	stopped  chan struct{} // closed when the goroutine has ended
 
@@ -46,6 +47,7 @@ func (c *committer) start(db *DB) {
 	c.queue = make(chan *member, 4*maxBatch)
 	c.checks = newChecks(db.dialect)
 	c.usage = newUsage()
+	c.timeout = txTimeout
 	if runtime.GOMAXPROCS(0) == 1 {
 		c.gather = gatherTime
 	}
@@ -197,7 +199,7 @@ func (c *committer) batchContext() (context.Context, context.CancelFunc) {
 	if !c.db.interruptible {
 		return context.Background(), func() {}
 	}
-	return context.WithTimeout(context.Background(), txTimeout)
+	return context.WithTimeout(context.Background(), c.timeout)
 }
 
 // settle gives every member of a failed batch its own result. Where the engine
@@ -210,14 +212,14 @@ func (c *committer) settle(ctx context.Context, members []*member, err error) {
 			alone = c.try(ctx, members[i:i+1])
 		}
 		if alone != nil {
-			m.err = c.db.explain(ctx, "issue", alone)
+			m.err = c.db.explain(context.Background(), "issue", alone) // that the batch's time is over is nobody's leaving
 		}
 	}
 }
 
 // try runs the members in one transaction, again if it lost a race.
 func (c *committer) try(ctx context.Context, members []*member) error {
-	deadline := time.Now().Add(txTimeout)
+	deadline := time.Now().Add(c.timeout)
 	for try := 0; ; try++ {
 		err := c.transact(ctx, members)
 		if err == nil || try == maxRetries || !c.raced(err) || time.Now().After(deadline) || !pause(ctx, try) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"testing"
+	"time"
 )
 
 // CandidatesQuery is what Candidates runs.
@@ -23,6 +24,9 @@ func HoldCommitter(t testing.TB, db *DB) (release func()) {
 		}
 	}
 }
+
+// SetBatchTimeout shortens the time that a batch may take. Call it before Issue.
+func SetBatchTimeout(db *DB, d time.Duration) { db.committer.timeout = d }
 
 // Queued returns how many members wait for a batch.
 func Queued(db *DB) int { return len(db.committer.queue) }

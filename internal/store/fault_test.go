@@ -61,7 +61,7 @@ func newProxy(t *testing.T, dsn string) (*proxy, string) {
 
 func (p *proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
-	server, err := net.Dial("unix", p.socket) //nolint:noctx // ends with its client
+	server, err := net.Dial("unix", p.socket)
 	if err != nil {
 		return
 	}
@@ -191,5 +191,19 @@ func TestAHungNodeHarmsOnlyItsOwnSubjectTokens(t *testing.T) {
 	}
 	if err := f.Issue(ctx, grants[1]); err != nil {
 		t.Errorf("after the other node has given up: %v", err)
+	}
+}
+
+func TestABatchThatGetsNoAnswerInTimeIsUnavailable(t *testing.T) {
+	f := newFixture(t, pgtest.Start(t))
+	store.SetBatchTimeout(f.DB, 100*time.Millisecond)
+	release := store.HoldCommitter(t, f.DB) // no connection
+	g := f.grant()
+	if err := f.Issue(t.Context(), g); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("%v, want ErrUnavailable", err)
+	}
+	release()
+	if f.issued(t, g) {
+		t.Error("it was issued all the same")
 	}
 }

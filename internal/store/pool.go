@@ -39,8 +39,8 @@ func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if first := p.prepared[text]; first != nil {
-		_ = s.Close() // somebody was faster
+	if first := p.prepared[text]; first != nil { // somebody was faster
+		defer func() { _ = s.Close() }()
 		return first, nil
 	}
 	p.prepared[text] = s
@@ -52,7 +52,7 @@ func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql
 	if !p.prepare {
 		return p.DB.QueryContext(ctx, text, args...)
 	}
-	s, err := p.statement(ctx, text)
+	s, err := p.statement(ctx, text) //nolint:sqlclosecheck // the pool keeps it.
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (p *pool) begin(ctx context.Context) (*steps, error) {
 }
 
 func (s *steps) query(text string, args []any) (*sql.Rows, error) {
-	if stmt := s.stmt(text); stmt != nil {
+	if stmt := s.stmt(text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it.
 		return stmt.QueryContext(s.ctx, args...)
 	}
 	return s.tx.QueryContext(s.ctx, text, args...)
@@ -85,7 +85,7 @@ func (s *steps) query(text string, args []any) (*sql.Rows, error) {
 
 func (s *steps) exec(text string, args []any) error {
 	var err error
-	if stmt := s.stmt(text); stmt != nil {
+	if stmt := s.stmt(text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it.
 		_, err = stmt.ExecContext(s.ctx, args...)
 	} else {
 		_, err = s.tx.ExecContext(s.ctx, text, args...)
@@ -109,7 +109,7 @@ func (s *steps) stmt(text string) *sql.Stmt {
 // transaction. It is an optimisation: what fails now will be tried again.
 func (s *steps) finish() {
 	for _, text := range s.missed {
-		if _, err := s.pool.statement(s.ctx, text); err != nil {
+		if _, err := s.pool.statement(s.ctx, text); err != nil { //nolint:sqlclosecheck // the pool keeps it.
 			return
 		}
 	}

@@ -40,11 +40,12 @@ var postgresDialect = &dialect{
 			return true // no answer from the server
 		}
 		switch state[:2] {
-		case "08", "53", "57", "58": // connection, resources, operator, system
+		case "53", "57", "58": // resources, operator, system
 			return true
 		}
 		switch state {
-		case "40001", "40P01", // still so after the retries
+		case "08000", "08003", "08006", // connection; 08P01 is a text with NUL behind a pooler
+			"40001", "40P01", // still so after the retries
 			"55P03", // lock_timeout
 			"25006": // a standby, which only reads
 			return true

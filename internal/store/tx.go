@@ -53,7 +53,7 @@ func (db *DB) writeOnce(ctx context.Context, fn func(*Tx) error) error {
 	}
 	tx, err := db.write.BeginTx(own, nil)
 	if err != nil {
-		return db.explain(own, "begin", err)
+		return db.explain(ctx, "begin", err)
 	}
 	t := &Tx{reads: reads{db.dialect, tx}, db: db, tx: tx, locked: make(map[rowKey]bool)}
 	defer t.removeFences(own)
