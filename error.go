@@ -3,6 +3,7 @@ package agentidp
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -145,18 +146,15 @@ func AsError(err error) *Error {
 // InvalidFields returns the Invalid error for one or more bad fields. Its message
 // names them all; the details say why.
 func InvalidFields(details ...FieldError) *Error {
-	msg := ""
+	e := &Error{Kind: Invalid, Code: CodeInvalidRequest, Details: details}
 	if len(details) == 1 {
-		msg = details[0].Field + " " + details[0].Reason
-	} else {
-		msg = strconv.Itoa(len(details)) + " fields are not valid: "
-		for i, d := range details {
-			if i > 0 {
-				msg += ", "
-			}
-			msg += d.Field
-		}
-		msg += ". The details say why."
+		e.Message = details[0].Field + " " + details[0].Reason
+		return e
 	}
-	return &Error{Kind: Invalid, Code: CodeInvalidRequest, Message: msg, Details: details}
+	names := make([]string, len(details))
+	for i, d := range details {
+		names[i] = d.Field
+	}
+	e.Message = strconv.Itoa(len(details)) + " fields are not valid: " + strings.Join(names, ", ") + ". The details say why."
+	return e
 }

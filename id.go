@@ -12,9 +12,9 @@ import (
 func NewID(now time.Time) string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails: it ends the program instead.
-	ms := uint64(now.UnixMilli())
+	ms := now.UnixMilli()
 	for i := range 6 {
-		b[i] = byte(ms >> (8 * (5 - i)))
+		b[i] = byte(ms >> (8 * (5 - i)) & 0xff)
 	}
 	b[6] = b[6]&0x0f | 0x70
 	b[8] = b[8]&0x3f | 0x80

@@ -30,7 +30,6 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	var err error
 	switch role := os.Getenv(roleVariable); role {
 	case "server":
@@ -40,6 +39,7 @@ func main() {
 	default:
 		err = run(ctx)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -10,7 +10,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,7 +61,7 @@ func New(mux *http.ServeMux, cfg Config) *API {
 
 func humaConfig(version string) huma.Config {
 	strict := huma.Format{
-		Marshal: func(w io.Writer, v any) error { return problem.Encode(w, v) },
+		Marshal: problem.Encode,
 		Unmarshal: func(data []byte, v any) error {
 			if err := strictjson.Valid(data, maxDepth); err != nil {
 				return err

@@ -75,9 +75,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if err := a.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.wire(opt.Version); err != nil {
-		return nil, err
-	}
+	a.wire(opt.Version)
 	if a.listener == nil {
 		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
@@ -145,7 +143,7 @@ func (a *App) unlock(ctx context.Context) error {
 }
 
 // wire connects the stories with HTTP.
-func (a *App) wire(version string) error {
+func (a *App) wire(version string) {
 	a.verifier = verify.New(verify.Config{
 		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, AllowInsecureLoopback: a.cfg.Dev,
 		Load: a.loadKeySet, Save: a.saveKeySet,
@@ -168,7 +166,6 @@ func (a *App) wire(version string) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}
-	return nil
 }
 
 func (a *App) loadKeySet(ctx context.Context, source string) (*verify.KeySet, error) {

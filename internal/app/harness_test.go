@@ -127,6 +127,7 @@ func (w *world) restart(options ...option) {
 		o(&cfg)
 	}
 	w.stop()
+	http.DefaultClient.CloseIdleConnections() // a POST is not sent again over a connection that turns out to be dead
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		w.t.Fatal(err)

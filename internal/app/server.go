@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -105,7 +106,7 @@ func safeMethod(m string) string {
 // finish ends a request: a panic becomes a 500, and the one log line is written.
 func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start time.Time) {
 	if p := recover(); p != nil {
-		if p == http.ErrAbortHandler {
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p)
 		}
 		a.logger.Error("a handler panicked", "request_id", trace.RequestID, "panic", p, "stack", string(debug.Stack()))

@@ -209,7 +209,7 @@ func (d *demo) refused(ctx context.Context, subject, agentID string, status int,
 	_, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: agentID})
 	e, ok := errors.AsType[*client.Error](err)
 	if !ok || e.Status != status || e.Code != code || e.Reason != reason {
-		return fmt.Errorf("expected a refusal with status %d, code %q and reason %q; got: %v", status, code, reason, err)
+		return fmt.Errorf("expected a refusal with status %d, code %q and reason %q; got: %w", status, code, reason, err)
 	}
 	d.out.good("Refused, as it should be: %s", e.Message)
 	return nil

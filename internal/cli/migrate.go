@@ -23,7 +23,7 @@ Example:
 
 // Run migrates.
 func (c *migrateCmd) Run(ctx context.Context, std *IO) error {
-	c.Storage.Complete()
+	c.Complete()
 	cfg := config.Config{Storage: c.Storage}
 	before, after, err := app.Migrate(ctx, cfg, newLogger(std.Err, "auto"))
 	if err != nil {

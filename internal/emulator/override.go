@@ -9,7 +9,7 @@ import (
 
 type absent struct{}
 
-// Absent, as the value of a claim, leaves the claim out of the token.
+// Absent as the value of a claim leaves the claim out of the token.
 var Absent absent
 
 // ParseClaim reads one claim from a command line:

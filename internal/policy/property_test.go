@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // reference decides one policy a second time, straight from the contract. Its
 // only aim is to be short enough to be checked by reading.
 func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
-	c, has := in.Claims, func(list []string, s string) bool { return slices.Contains(list, s) }
+	c, has := in.Claims, slices.Contains[[]string]
 	ids := agentidp.Pin{RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID, PinnedAt: now}
 	refs := map[bool]string{true: `^tag refs/tags/` + strings.ReplaceAll(regexp.QuoteMeta(p.Tag), `\*`, `[^/]*`) + `$`,
 		false: `^branch refs/heads/` + regexp.QuoteMeta(p.Branch) + `$`}[p.Tag != ""]
