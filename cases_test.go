@@ -1,0 +1,84 @@
+package agentidp_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	caseRow  = regexp.MustCompile(`^\| (A-\d{3}) \| [^|]+ \| ([^|]+) \|$`)
+	testName = regexp.MustCompile(`\bTest\w+`)
+	funcName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+)
+
+// TestEverySecurityCaseHasATestOrAReason holds docs/security-cases.md against the
+// tests: each row names test functions that exist, in a file that names the case,
+// or says why there is none.
+func TestEverySecurityCaseHasATestOrAReason(t *testing.T) {
+	doc, err := os.ReadFile("docs/security-cases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := testFiles(t)
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(doc)) {
+		row := caseRow.FindStringSubmatch(strings.TrimSpace(line))
+		if row == nil {
+			if strings.HasPrefix(line, "| A-") {
+				t.Errorf("this row cannot be read: %s", line)
+			}
+			continue
+		}
+		id, where := row[1], row[2]
+		if seen[id] {
+			t.Errorf("%s stands in the list twice", id)
+		}
+		seen[id] = true
+		tests := testName.FindAllString(where, -1)
+		if len(tests) == 0 && !strings.HasPrefix(where, "waits: ") && !strings.HasPrefix(where, "does not apply: ") {
+			t.Errorf("%s has neither a test nor a reason: %s", id, where)
+		}
+		for _, name := range tests {
+			source, ok := files[name]
+			switch {
+			case !ok:
+				t.Errorf("%s: there is no test %s", id, name)
+			case !strings.Contains(source, id):
+				t.Errorf("%s: the file of %s does not name the case", id, name)
+			}
+		}
+	}
+	if len(seen) < 150 {
+		t.Errorf("the list has only %d cases", len(seen))
+	}
+}
+
+// testFiles returns, for every test function, the text of its file.
+func testFiles(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == ".tools") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		for _, name := range funcName.FindAllStringSubmatch(string(source), -1) {
+			files[name[1]] = string(source)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
