@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Kind says what sort of failure an Error is. Only internal/problem and
-// internal/oauth know which HTTP status a kind becomes.
+// Kind says what sort of failure an Error is. Only internal/problem knows which
+// HTTP status a kind becomes.
 type Kind int
 
 // The zero Kind is Internal, so an error whose kind was forgotten tells its
@@ -97,7 +97,6 @@ type Error struct {
 	DecisionID string            // the durable record of a refused exchange
 	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
 	Scope      string            // the scope that was missing, for insufficient_scope
-	Allow      []string          // the methods that exist, for method_not_allowed
 
 	cause error
 }

@@ -69,6 +69,13 @@ var ManagementScopes = []string{
 // IsManagementScope reports whether a scope is reserved.
 func IsManagementScope(scope string) bool { return slices.Contains(ManagementScopes, scope) }
 
+// IsCapability reports whether s can be a capability of an agent or a scope of a
+// policy: resource:action, or admin, which makes an administrator of an agent.
+func IsCapability(s string) bool {
+	resource, action, ok := strings.Cut(s, ":")
+	return IsScopeToken(s) && (s == ScopeAdmin || ok && resource != "" && action != "")
+}
+
 // ParseScope splits a scope parameter (RFC 6749 §3.3). Scopes are separated by
 // single spaces, each of the RFC's characters, none twice; ok is false for
 // anything else. The empty string is no scope.

@@ -101,19 +101,26 @@ func attend(r ready, extra func(*usage)) error {
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		var rusage syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &rusage); err != nil {
+		cpu, err := cpuTime()
+		if err != nil {
 			return err
 		}
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
-		u := usage{CPU: time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano()), Mallocs: mem.Mallocs, Bytes: mem.TotalAlloc}
+		u := usage{CPU: cpu, Mallocs: mem.Mallocs, Bytes: mem.TotalAlloc}
 		extra(&u)
 		if err := enc.Encode(u); err != nil {
 			return err
 		}
 	}
 	return lines.Err()
+}
+
+// cpuTime returns what this process has used so far, in user and system mode.
+func cpuTime() (time.Duration, error) {
+	var rusage syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &rusage)
+	return time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano()), err
 }
 
 // serve is the child that runs AgentIdP, with one agent and its policy.
@@ -130,7 +137,7 @@ func serve(ctx context.Context) (err error) {
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
 		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
-		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	if err := cfg.Complete(); err != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,7 +39,18 @@ type AgentPath struct {
 type agentPatch struct {
 	AgentPath
 	IfMatch string `header:"If-Match" doc:"Change only this revision."`
-	RawBody []byte `contentType:"application/merge-patch+json"`
+	RawBody []byte
+}
+
+// agentChange documents a merge patch, in which null and absence differ.
+type agentChange struct {
+	Description   *string            `json:"description,omitempty" nullable:"true" maxLength:"1000"`
+	AgentType     *string            `json:"agentType,omitempty" nullable:"true" enum:"screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom"`
+	Version       *string            `json:"version,omitempty" nullable:"true" maxLength:"100"`
+	Capabilities  []string           `json:"capabilities,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list."`
+	Owner         *string            `json:"owner,omitempty" nullable:"true" maxLength:"254"`
+	DeploymentEnv *string            `json:"deploymentEnv,omitempty" nullable:"true" enum:"development,staging,production"`
+	Labels        map[string]*string `json:"labels,omitempty" nullable:"true" doc:"Merged by name; null removes one, or all."`
 }
 
 type agentDeletion struct {
@@ -70,6 +82,7 @@ func (a *API) registerAgents() {
 		principals:  []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent, agentidp.PrincipalBootstrap},
 		summary:     "Register an agent",
 		description: "With a bootstrap token: name, description, agentType and version alone; the same name from the same repository again answers 200 with the existing agent.",
+		body:        reflect.TypeFor[agentidp.AgentSpec](),
 		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
 	}, a.createAgent)
 	register(a, operation{
@@ -84,6 +97,7 @@ func (a *API) registerAgents() {
 		id: "updateAgent", method: http.MethodPatch, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsWrite,
 		summary:     "Change an agent",
 		description: "A JSON merge patch (RFC 7396) of description, agentType, version, capabilities, owner, deploymentEnv and labels; null removes. application/json is accepted too.",
+		body:        reflect.TypeFor[agentChange](),
 		media:       []string{mediaMergePatch, mediaJSON}, failures: []int{400, 404, 409, 412, 413, 415},
 	}, a.updateAgent)
 	register(a, operation{

@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -99,6 +100,7 @@ type operation struct {
 	tag              string
 	scope            string                   // the caller must hold it
 	principals       []agentidp.PrincipalKind // nil: admin and agent
+	body             reflect.Type             // what the document says of the body; nil: there is none
 	media            []string                 // accepted media types of the body; nil: application/json
 	status           int                      // of success; 0: 200
 	failures         []int                    // beside 401, 403, 500 and 503, which all have
@@ -110,6 +112,9 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 	if op.principals == nil {
 		op.principals = []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent}
 	}
+	if op.media == nil {
+		op.media = []string{mediaJSON}
+	}
 	h := huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
 		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: maxBody,
@@ -118,9 +123,18 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 		Responses:   a.failures(append(op.failures, 401, 403, 500, 503)),
 		Extensions:  map[string]any{"x-agentidp-principals": op.principals},
 	}
+	if op.body != nil {
+		h.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
+	}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
 		return handle(ctx, callFrom(ctx).caller, in)
 	})
+	if op.body != nil { // huma documents a RawBody as a binary one
+		clear(h.RequestBody.Content)
+		for _, media := range op.media {
+			h.RequestBody.Content[media] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(op.body, true, "")}
+		}
+	}
 }
 
 // failures documents the statuses that an operation may fail with.

@@ -91,25 +91,26 @@ func readExchange(w http.ResponseWriter, r *http.Request, req *exchange.Request)
 }
 
 // decodeExchange reads the members of an exchange's body. null is absence; an
-// empty string is not, and is left for the exchange to refuse.
+// empty string is not. Members that are wrong are left for the exchange to refuse,
+// together with what it finds.
 func decodeExchange(body []byte, req *exchange.Request) error {
 	targets := map[string]*string{"token": &req.Token, "agentId": &req.AgentID, "scope": &req.Scope, "audience": &req.Audience}
-	var bad []agentidp.FieldError
+	bad := func(name, reason string) { req.Bad = append(req.Bad, agentidp.FieldError{Field: name, Reason: reason}) }
 	err := strictjson.Members(body, maxDepth, func(name string, value []byte) error {
 		target, known := targets[name]
 		switch {
 		case !known:
-			bad = append(bad, agentidp.FieldError{Field: printable(name), Reason: "is not a member of this request"})
+			bad(printable(name), "is not a member of this request")
 		case string(value) == "null":
 		case value[0] != '"':
-			bad = append(bad, agentidp.FieldError{Field: name, Reason: "must be a string"})
+			bad(name, "must be a string")
 		default:
 			s, err := strictjson.String(value)
 			if err != nil {
 				return err
 			}
 			if s == "" {
-				req.Empty = append(req.Empty, name)
+				bad(name, "is empty; leave it out or give a value")
 			}
 			*target = s
 		}
@@ -117,9 +118,6 @@ func decodeExchange(body []byte, req *exchange.Request) error {
 	})
 	if err != nil {
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
-	}
-	if len(bad) > 0 {
-		return agentidp.InvalidFields(bad...)
 	}
 	return nil
 }

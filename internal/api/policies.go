@@ -2,7 +2,10 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,16 +16,22 @@ import (
 const policiesPath = "/api/v1/oidc/trust-policies"
 
 type policyBody struct {
-	Body agentidp.TrustPolicySpec
+	Body    agentidp.TrustPolicySpec
+	RawBody []byte
 }
 
 // Resolve adds what the registry finds wrong to what the schema did, so that one
 // answer names every bad field.
 func (b *policyBody) Resolve(hc huma.Context) []error {
-	return resolvePolicy(hc, b.Body)
+	return resolvePolicy(hc, b.RawBody)
 }
 
-func resolvePolicy(hc huma.Context, spec agentidp.TrustPolicySpec) []error {
+func resolvePolicy(hc huma.Context, body []byte) []error {
+	var spec agentidp.TrustPolicySpec
+	err := json.Unmarshal(body, &spec)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
+		return nil // the rest of the body was not read; what the schema found is all that can be said
+	}
 	ctx := hc.Context()
 	bad, err := callFrom(ctx).Registry.CheckPolicy(ctx, registry.OrganizationFrom(ctx), spec)
 	if err != nil {
@@ -41,11 +50,12 @@ type policyReplacement struct {
 	PolicyPath
 	IfMatch string `header:"If-Match" doc:"The ETag that was read. Required."`
 	Body    agentidp.TrustPolicySpec
+	RawBody []byte
 }
 
 // Resolve is that of policyBody.
 func (r *policyReplacement) Resolve(hc huma.Context) []error {
-	return resolvePolicy(hc, r.Body)
+	return resolvePolicy(hc, r.RawBody)
 }
 
 type policyDeletion struct {
@@ -80,6 +90,7 @@ func (a *API) registerPolicies() {
 		id: "createTrustPolicy", method: http.MethodPost, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesWrite,
 		summary:     "Create a trust policy",
 		description: "provider, repository, branch and agentId suffice; everything else has a safe default. A weak policy is saved with warnings.",
+		body:        reflect.TypeFor[agentidp.TrustPolicySpec](),
 		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
 	}, a.createPolicy)
 	register(a, operation{
@@ -94,6 +105,7 @@ func (a *API) registerPolicies() {
 		id: "replaceTrustPolicy", method: http.MethodPut, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
 		summary:     "Replace a trust policy",
 		description: "A full replacement: what is left out returns to its default. provider, repository and agentId cannot change. No exchange that begins after the answer is granted by what the policy said before.",
+		body:        reflect.TypeFor[agentidp.TrustPolicySpec](),
 		failures:    []int{400, 404, 409, 412, 413, 415, 428},
 	}, a.replacePolicy)
 	register(a, operation{

@@ -39,14 +39,10 @@ func (a *API) authenticate(r *http.Request) (*agentidp.Principal, error) {
 
 // checkBody refuses a body in a form that will not be read, before it is read.
 func checkBody(op operation) func(huma.Context, func(huma.Context)) {
-	media := op.media
-	if media == nil {
-		media = []string{mediaJSON}
-	}
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
-			if err := acceptable(r, media); err != nil && r.ContentLength != 0 {
+			if err := acceptable(r, op.media); err != nil && r.ContentLength != 0 {
 				problem.Write(w, r, err)
 				return
 			}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -52,7 +53,6 @@ type App struct {
 	registry *registry.Registry
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
-	api      *api.API
 	listener net.Listener
 	http     *http.Server
 }
@@ -66,7 +66,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if err := os.MkdirAll(a.cfg.DataDir, 0o700); err != nil {
+	if err := dataFolder(a.cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
 	}
 	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
@@ -82,6 +82,22 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		}
 	}
 	return a, nil
+}
+
+// dataFolder makes the data directory. Whoever can write to it can put a database
+// of their own there, so nobody else may.
+func dataFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others (mode %04o); run: chmod go-w %s", dir, info.Mode().Perm(), dir)
+	}
+	return nil
 }
 
 // stored returns a clock with the precision of the database, so that what was
@@ -102,7 +118,7 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.db.Migrate(ctx); err != nil {
 		return err
 	}
-	if err := a.unlock(ctx); err != nil {
+	if err := a.unlock(ctx, a.cfg.SQLite()); err != nil {
 		return err
 	}
 	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
@@ -121,14 +137,15 @@ func (a *App) open(ctx context.Context) error {
 // publicURLSetting tells programs beside the server under which URL it issues.
 const publicURLSetting = "public_url"
 
-// unlock proves the master key and makes what signs and what is kept ready.
-func (a *App) unlock(ctx context.Context) error {
+// unlock proves the master key and makes ready what signs and what is kept. create
+// allows a new master key for a database that was never sealed.
+func (a *App) unlock(ctx context.Context, create bool) error {
 	kinds, err := providers.Kinds()
 	if err != nil {
 		return err
 	}
 	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
-		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: a.cfg.SQLite(),
+		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: create,
 	})
 	if err != nil {
 		return err
@@ -150,10 +167,10 @@ func (a *App) wire(version string) {
 	})
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
-		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, Clock: a.clock, Logger: a.logger,
+		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,
 	})
 	mux := http.NewServeMux()
-	a.api = api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Tokens: a.tokens, Version: version})
+	api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Tokens: a.tokens, Version: version})
 	oauth.New(mux, a.ring, a.cfg.SigningAlg)
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
@@ -189,9 +206,6 @@ func (a *App) URL() string { return a.cfg.PublicURL }
 // Address returns the address that the server listens on.
 func (a *App) Address() string { return a.listener.Addr().String() }
 
-// OpenAPI returns the OpenAPI 3.1 document.
-func (a *App) OpenAPI() ([]byte, error) { return a.api.Document() }
-
 // grace is how long requests under way may take to finish after the end was
 // asked for.
 const grace = 10 * time.Second
@@ -200,11 +214,12 @@ const grace = 10 * time.Second
 // under way finish for at most ten seconds, and closes storage. It returns nil
 // after an orderly end.
 func (a *App) Run(ctx context.Context) error {
-	janitorCtx, stopJanitor := context.WithCancel(ctx)
-	janitor := make(chan struct{})
+	easeCollector()
+	purgeCtx, stopPurge := context.WithCancel(ctx)
+	purged := make(chan struct{})
 	go func() {
-		defer close(janitor)
-		a.sweep(janitorCtx)
+		defer close(purged)
+		a.purgeAlways(purgeCtx)
 	}()
 
 	served := make(chan error, 1)
@@ -215,14 +230,26 @@ func (a *App) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		err = a.http.Shutdown(timeout)
+		if err = a.http.Shutdown(timeout); err != nil {
+			err = errors.Join(fmt.Errorf("requests were still under way %s after the end was asked for: %w", grace, err), a.http.Close())
+		}
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	stopJanitor()
-	<-janitor
+	stopPurge()
+	<-purged
 	return errors.Join(err, a.close())
+}
+
+// easeCollector lets the heap grow to five times what is live before it is
+// collected, unless GOGC says otherwise. Only a few MB are live, and the default
+// would collect them many times a second under load, for a quarter of the CPU of an
+// exchange (docs/performance.md).
+func easeCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // close ends what New opened, in the reverse order.
@@ -245,15 +272,19 @@ func (a *App) close() error {
 	return errors.Join(errs...)
 }
 
-// sweepInterval is how often used tokens that no longer matter are removed.
-const sweepInterval = time.Minute
+// purgeInterval is how often used tokens that no longer matter are removed.
+const purgeInterval = time.Minute
 
-const sweepBatch = 1000
+// purgeMargin keeps used tokens longer than they could be used, so that a clock
+// that jumps ahead and back forgets none.
+const purgeMargin = 24 * time.Hour
 
-// sweep removes used subject tokens that the verifier refuses for their age
-// anyway.
-func (a *App) sweep(ctx context.Context) {
-	ticker := time.NewTicker(sweepInterval)
+const purgeBatch = 1000
+
+// purgeAlways removes, every minute, used subject tokens that the verifier refuses
+// for their age anyway.
+func (a *App) purgeAlways(ctx context.Context) {
+	ticker := time.NewTicker(purgeInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -261,14 +292,19 @@ func (a *App) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for {
-			n, err := a.db.PurgeUsedTokens(ctx, a.clock(), sweepBatch)
-			if err != nil && ctx.Err() == nil {
-				a.logger.Warn("used tokens were not purged; trying again in a minute", "error", err)
-			}
-			if err != nil || n < sweepBatch {
-				break
-			}
+		a.purge(ctx)
+	}
+}
+
+// purge removes what was due a day ago.
+func (a *App) purge(ctx context.Context) {
+	for {
+		n, err := a.db.PurgeUsedTokens(ctx, a.clock().Add(-purgeMargin), purgeBatch)
+		if err != nil && ctx.Err() == nil {
+			a.logger.Warn("used tokens were not purged; trying again in a minute", "error", err)
+		}
+		if err != nil || n < purgeBatch {
+			return
 		}
 	}
 }

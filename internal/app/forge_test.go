@@ -1,17 +1,10 @@
 package app
 
 import (
-	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,28 +17,6 @@ import (
 	"github.com/sentryagent/agentidp/internal/jose"
 	"github.com/sentryagent/agentidp/internal/store"
 )
-
-// ciKey is the private key of every world's CI issuer. Whoever holds it can say
-// anything with a good signature.
-func ciKey() *rsa.PrivateKey { return issuerKey().(*rsa.PrivateKey) }
-
-// malloryKey is a key that nobody trusts.
-var malloryKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
-func newECKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
 
 // forger is a world in which whoever attacks may have the provider's real key. Its
 // clock stands still, its issuer's keys are known to the server, and an agent with
@@ -199,9 +170,6 @@ func unb64(s string) []byte {
 	return b
 }
 
-// signer signs the signing input of a JWS, in whatever way.
-type signer func(input string) []byte
-
 // compact returns a compact JWS, whatever its parts are.
 func compact(header, payload string, sign signer) string {
 	return joined(b64(header), b64(payload), sign)
@@ -213,80 +181,8 @@ func joined(header, payload string, sign signer) string {
 	return input + "." + b64(sign(input))
 }
 
-func rs256(input string) []byte { return pkcs1(ciKey(), crypto.SHA256)(input) }
-
-func pkcs1(key *rsa.PrivateKey, hash crypto.Hash) signer {
-	return func(input string) []byte {
-		h := hash.New()
-		h.Write([]byte(input))
-		signature, err := rsa.SignPKCS1v15(nil, key, hash, h.Sum(nil))
-		if err != nil {
-			panic(err)
-		}
-		return signature
-	}
-}
-
-// es256 hashes with SHA-256 whatever the key's curve is.
-func es256(key *ecdsa.PrivateKey) signer {
-	return func(input string) []byte {
-		r, s := ecSign(key, input)
-		return rs(r, s, (key.Params().BitSize+7)/8)
-	}
-}
-
-func ecSign(key *ecdsa.PrivateKey, input string) (r, s *big.Int) {
-	sum := sha256.Sum256([]byte(input))
-	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
-	if err != nil {
-		panic(err)
-	}
-	return r, s
-}
-
-// rs writes two integers of size bytes one behind the other (RFC 7518 §3.4).
-func rs(r, s *big.Int, size int) []byte {
-	return append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
-}
-
-// raw is a signer that does not look at its input.
-func raw(signature []byte) signer { return func(string) []byte { return signature } }
-
 func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b)
 	return b
-}
-
-// jwk describes a public key; a member that is nil is left out.
-func jwk(pub crypto.PublicKey, kid string, members claims) claims {
-	k := claims{"kid": kid, "use": "sig"}
-	switch key := pub.(type) {
-	case *rsa.PublicKey:
-		k["kty"], k["alg"] = "RSA", "RS256"
-		k["n"], k["e"] = b64(key.N.Bytes()), b64(big.NewInt(int64(key.E)).Bytes())
-	case *ecdsa.PublicKey:
-		point, err := key.Bytes()
-		if err != nil {
-			panic(err)
-		}
-		size := len(point) / 2
-		k["kty"], k["alg"], k["crv"] = "EC", map[string]string{"P-256": "ES256", "P-384": "ES384"}[key.Params().Name], key.Params().Name
-		k["x"], k["y"] = b64(point[1:1+size]), b64(point[1+size:])
-	}
-	for name, value := range members {
-		if k[name] = value; value == nil {
-			delete(k, name)
-		}
-	}
-	return k
-}
-
-// keySet is a JWK set of the given keys.
-func keySet(keys ...claims) string {
-	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(map[string]any{"keys": keys}); err != nil {
-		panic(err)
-	}
-	return strings.TrimSpace(b.String())
 }

@@ -34,6 +34,7 @@ type world struct {
 	issuer  string
 	clock   *testClock
 	fetches *atomic.Int64 // requests that the issuer got
+	outage  *atomic.Bool  // the issuer fails
 	logs    *syncBuffer
 	stop    func()
 }
@@ -60,7 +61,7 @@ type option func(*config.Config)
 // loopback. Everything ends with the test.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, logs: &syncBuffer{}}
+	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, outage: &atomic.Bool{}, logs: &syncBuffer{}}
 	issuer := httptest.NewUnstartedServer(nil)
 	w.issuer = "http://" + issuer.Listener.Addr().String()
 	var err error
@@ -70,6 +71,10 @@ func newWorld(t *testing.T, options ...option) *world {
 	}
 	issuer.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.fetches.Add(1)
+		if w.outage.Load() {
+			http.Error(rw, "down", http.StatusServiceUnavailable)
+			return
+		}
 		w.ci.Handler().ServeHTTP(rw, r)
 	})
 	issuer.Start()
@@ -82,7 +87,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w.url = "http://" + listener.Addr().String()
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
-		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
+		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 1_000_000, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	for _, o := range options {

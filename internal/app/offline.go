@@ -37,7 +37,7 @@ func AdminToken(ctx context.Context, cfg config.Config, logger *slog.Logger, slu
 			return "", nil, fmt.Errorf("read the server's public URL; start the server once, or give --public-url: %w", err)
 		}
 	}
-	if err := a.unlock(ctx); err != nil {
+	if err := a.unlock(ctx, false); err != nil {
 		return "", nil, err
 	}
 	return a.AdminToken(ctx, slug, scope, ttl)

@@ -179,7 +179,7 @@ func (r *exchangeRace) grant(n int64) {
 // A warm cache delays neither a refusal nor a grant, on this node or another.
 func TestAWarmCacheIsNoWindow(t *testing.T) {
 	t.Parallel()
-	onBothEngines(t, func(t *testing.T, nodes []*world) {
+	onBothEngines(t, func(_ *testing.T, nodes []*world) {
 		admin := nodes[0].admin()
 		for i, c := range changes {
 			w := nodes[0]
@@ -249,6 +249,7 @@ func atOnce(t *testing.T, n int, request func(i int) (*answer, error)) map[strin
 	return counts
 }
 
+//
 func TestTheLimitOnAgentsHoldsUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
@@ -265,6 +266,7 @@ func TestTheLimitOnAgentsHoldsUnderConcurrency(t *testing.T) {
 	})
 }
 
+//
 func TestOneNameRegisteredManyTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {

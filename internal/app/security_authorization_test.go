@@ -221,22 +221,24 @@ func TestTenThousandPoliciesOfOneRepository(t *testing.T) {
 	admin := w.admin()
 	agent := w.register(admin, agentName)
 	first := w.policy(admin, map[string]any{"agentId": agent, "branch": "first"}).str("id")
-	const n = 10_000
-	err := w.app.db.Write(t.Context(), func(tx *store.Tx) error {
-		p, err := tx.Policy(t.Context(), w.org().ID, first)
-		if err != nil {
-			return err
-		}
-		for i := range n {
-			p.ID, p.Branch = agentidp.NewID(w.clock.Now()), fmt.Sprint("branch-", i)
-			if err := tx.CreatePolicy(t.Context(), p, p.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	const n, each = 10_000, 500
+	p, err := w.app.db.Policy(t.Context(), w.org().ID, first)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for start := 0; start < n; start += each {
+		err := w.app.db.Write(t.Context(), func(tx *store.Tx) error {
+			for i := range each {
+				p.ID, p.Branch = agentidp.NewID(w.clock.Now()), fmt.Sprint("branch-", start+i)
+				if err := tx.CreatePolicy(t.Context(), p, p.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	last := w.policy(admin, map[string]any{"agentId": agent, "branch": "last"}).str("id")
 	for branch, id := range map[string]string{"first": first, "last": last} {

@@ -3,14 +3,10 @@ package app
 import (
 	"crypto"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha1"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -78,17 +74,6 @@ func TestSecurityKeysThatATokenNames(t *testing.T) {
 	})
 }
 
-// selfSigned returns a certificate that says mallory's key is the issuer's.
-func selfSigned(t *testing.T) []byte {
-	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "token.actions.githubusercontent.com"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, malloryKey().Public(), malloryKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 func TestSecurityKeyIDs(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)
@@ -133,6 +118,8 @@ func TestSecurityKeyIDs(t *testing.T) {
 	if counters := f.app.exchange.Refusals().Counts(); len(counters) > 8 {
 		t.Errorf("A-031 a counter for each kid: %v", counters)
 	}
+	f.clock.advance(30 * time.Second) // an unknown kid would have keys fetched again
+	f.attacks([]attack{{"A-032 no kid is no reason to fetch keys", f.headed(none), "unknown_key"}})
 }
 
 func TestSecurityHeaderParameters(t *testing.T) {

@@ -56,6 +56,7 @@ func (w *world) keyIDs() []string {
 	return ids
 }
 
+// A-162, between organizations.
 func TestKeysOfTwoOrganizations(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t)

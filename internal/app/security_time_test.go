@@ -186,7 +186,7 @@ func TestSecurityA100UsedTokensAreForgottenWhenTheyHaveExpired(t *testing.T) {
 	f.becomes(token, "granted")
 	remembered := func() (n int) {
 		t.Helper()
-		if _, err := f.app.db.PurgeUsedTokens(t.Context(), f.clock.Now(), sweepBatch); err != nil {
+		if _, err := f.app.db.PurgeUsedTokens(t.Context(), f.clock.Now(), purgeBatch); err != nil {
 			t.Fatal(err)
 		}
 		row := f.rows.QueryRowContext(t.Context(), "SELECT count(*) FROM used_tokens WHERE replay_key = $1", saidBy(t, token)["jti"])

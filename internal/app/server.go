@@ -27,6 +27,8 @@ var (
 	csp     = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noRefer = []string{"no-referrer"}
 	hsts    = []string{"max-age=31536000"}
+
+	connectionClose = []string{"close"}
 )
 
 // handler is what every request passes: a trace, safe headers, the log, the
@@ -47,6 +49,11 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		h["Content-Security-Policy"], h["Referrer-Policy"] = csp, noRefer
 		if secure {
 			h["Strict-Transport-Security"] = hsts
+		}
+		if len(r.TransferEncoding) > 0 {
+			// RFC 9112 §6.3: the connection ends after a request that had a length as
+			// well, which net/http does not tell. A proxy may have read the length.
+			h["Connection"] = connectionClose
 		}
 		defer a.finish(rw, r, trace, start)
 		a.route(rw, r, mux)
@@ -118,7 +125,7 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 	level := slog.LevelInfo
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
-		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", loggedPath(r.URL.Path)),
 		slog.Int("status", w.status), slog.Int64("duration_us", time.Since(start).Microseconds()), slog.String("remote", r.RemoteAddr))
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
@@ -129,6 +136,30 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 		}
 	}
 	a.logger.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// maxLoggedPath bounds what a stranger can write into the log with one request.
+const maxLoggedPath = 200
+
+// jwtPrefix is how a JOSE header begins in base64url: {"
+const jwtPrefix = "eyJ"
+
+// loggedPath is a path as the log may hold it: not too long, and without what
+// somebody put there by mistake in place of an id.
+func loggedPath(p string) string {
+	if strings.Contains(p, jwtPrefix) {
+		segments := strings.Split(p, "/")
+		for i, s := range segments {
+			if strings.Contains(s, jwtPrefix) {
+				segments[i] = "(a token)"
+			}
+		}
+		p = strings.Join(segments, "/")
+	}
+	if len(p) > maxLoggedPath {
+		p = p[:maxLoggedPath] + "…"
+	}
+	return p
 }
 
 // response remembers the status, and holds back the plain-text 404 and 405 of

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/sentryagent/agentidp/internal/jose"
 )
@@ -36,17 +35,16 @@ func LoadOrCreateKey(path string) (crypto.Signer, error) {
 }
 
 func loadKey(path string) (crypto.Signer, error) {
-	f, err := os.Open(path) //nolint:gosec // G304: the path is the operator's own
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open key file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("open key file: %w", err)
 	}
-	// Windows has no such bits: every file shows 0666 there.
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 {
 		return nil, fmt.Errorf("key file %s: others than its owner may use it (mode %04o); run chmod 600 on it", path, perm)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, keyMaxSize))
@@ -86,7 +84,7 @@ func createKey(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // the link stays
+	defer func() { _ = os.Remove(tmp.Name()) }() // the link stays
 	err = pem.Encode(tmp, &pem.Block{Type: keyBlock, Bytes: der})
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err

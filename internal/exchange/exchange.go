@@ -27,8 +27,8 @@ import (
 // BootstrapTTL is the life of a bootstrap token where its policy says nothing.
 const BootstrapTTL = 10 * time.Minute
 
-// maxRounds bounds how often an exchange starts again because a policy or agent
-// changed under it.
+// maxRounds bounds how often an exchange starts again because something that it
+// rested on changed under it.
 const maxRounds = 3
 
 // Config is what an Exchanger works with.
@@ -41,8 +41,10 @@ type Config struct {
 	// Providers are those of the configuration; every organization has them.
 	Providers []*agentidp.Provider
 	TokenTTL  time.Duration // life of an agent's token where its policy says nothing
-	Clock     func() time.Time
-	Logger    *slog.Logger
+	// RefusalsPerMinute bounds the recorded refusals of one repository.
+	RefusalsPerMinute int
+	Clock             func() time.Time
+	Logger            *slog.Logger
 }
 
 // Exchanger exchanges subject tokens for access tokens. It is safe for
@@ -50,12 +52,15 @@ type Config struct {
 type Exchanger struct {
 	Config
 	cache    *cache
+	limits   *limits
 	refusals *Refusals
 }
 
 // New returns an Exchanger.
 func New(cfg Config) *Exchanger {
-	return &Exchanger{Config: cfg, cache: newCache(), refusals: newRefusals(cfg.Logger, cfg.Clock)}
+	return &Exchanger{
+		Config: cfg, cache: newCache(), limits: newLimits(cfg.RefusalsPerMinute), refusals: newRefusals(cfg.Logger, cfg.Clock),
+	}
 }
 
 // Refusals gives the counters of subject tokens refused before their signature
@@ -63,41 +68,82 @@ func New(cfg Config) *Exchanger {
 func (x *Exchanger) Refusals() *Refusals { return x.refusals }
 
 // Exchange runs one exchange for an organization. The response may be sent as
-// soon as it is returned: everything about it is durable by then. The error is
-// an *agentidp.Error.
+// soon as it is returned: everything about it is durable by then. An error that is
+// no *agentidp.Error is the context's: the caller left.
 func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
-	// 1. The request: its own fields, before anything is spent on it.
-	want, err := req.check()
+	// 1. What the request says itself, and the format of the subject token, before
+	// anything is spent on it.
+	scopes, err := req.check()
 	if err != nil {
 		return nil, err
 	}
-
-	// 2. Format and issuer of the subject token. Unproven, so it may choose among
-	// this organization's providers and nothing else: no network, no policy.
 	unverified, err := verify.Peek(req.Token)
 	if err != nil {
 		return nil, x.refusals.note(req.RequestID, "", err)
 	}
+	for round := range maxRounds {
+		resp, err := x.round(ctx, org, req, scopes, unverified, round > 0)
+		if !errors.Is(err, store.ErrStale) {
+			return resp, err
+		}
+		// Something changed between the look and the commit: again, with what the
+		// database holds now.
+		if org, err = x.Organization(ctx, org.Slug); err != nil {
+			return nil, err
+		}
+	}
+	return nil, unavailable(errors.New("what the exchange rests on changed faster than it could follow"))
+}
+
+// round is one pass over steps 2 to 8. store.ErrStale asks for another; afresh
+// forbids it what is remembered.
+func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*Response, error) {
+	// 2. The issuer, unproven, may choose among this organization's providers and
+	// nothing else: no network, no policy.
 	provider, err := x.provider(ctx, org, unverified.Issuer)
 	if err != nil {
 		return nil, x.refusals.note(req.RequestID, "", err)
 	}
 
-	// 3. Signature, audience, times. From proven claims on, every outcome is
-	// recorded.
+	// 3. Signature, audience, times. From proven claims on, a refusal is recorded.
 	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
 	if claims == nil {
 		return nil, x.refusals.note(req.RequestID, provider.Name, err)
 	}
-	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, want: want}
+	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
 	if err != nil {
 		return nil, a.deny(ctx, nil, err)
 	}
 
-	// 4–7. Match and issue; again from the start of matching when something
-	// changed in between.
-	return a.run(ctx)
+	// 4. Candidates: policies pinned to this repository, or unpinned and of its name.
+	// 5. The decision.
+	outcome, agent, err := a.decide(ctx, afresh)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if !outcome.Granted {
+		return nil, a.deny(ctx, outcome, outcome.Err)
+	}
+
+	// 6. Sign. The token stays here until its record is durable.
+	grant := a.grant(outcome, agent)
+	signed, err := a.sign(ctx, grant)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+
+	// 7. One commit: everything still as seen, single use, records.
+	err = a.DB.Issue(ctx, grant)
+	switch {
+	case errors.Is(err, store.ErrReplayed):
+		return nil, a.deny(ctx, outcome, replayed(claims))
+	case errors.Is(err, store.ErrStale):
+		return nil, store.ErrStale
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	return newResponse(signed, grant), nil // 8. only after the commit
 }
 
 // attempt is one exchange whose subject token is authentic.
@@ -107,55 +153,24 @@ type attempt struct {
 	provider *agentidp.Provider
 	claims   *agentidp.Claims
 	request  *Request
-	want     *wanted
+	scopes   []string
 	decision *agentidp.Decision
 }
 
-func (a *attempt) run(ctx context.Context) (*Response, error) {
-	mustRead := false
-	for round := 0; round < maxRounds; {
-		// 4. Candidates: policies pinned to this repository, or unpinned and of its name.
-		input, candidates, fresh, err := a.candidates(ctx, mustRead)
+// decide matches the candidates. Cached rows may grant, because the commit checks
+// what the grant rests on; they never deny.
+func (a *attempt) decide(ctx context.Context, afresh bool) (*policy.Outcome, *agentidp.Agent, error) {
+	for {
+		input, candidates, read, err := a.candidates(ctx, afresh)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, nil, err
 		}
-
-		// 5. The decision. Cached rows may grant, because the commit checks them;
-		// they never deny.
 		outcome := policy.Match(candidates, input)
-		switch {
-		case !outcome.Granted && fresh:
-			return nil, a.deny(ctx, &outcome, outcome.Err)
-		case !outcome.Granted:
-			mustRead = true
-			continue
+		if outcome.Granted || read {
+			return &outcome, input.Agent, nil
 		}
-
-		// 6. Sign. The token stays here until its record is durable.
-		grant := a.grant(&outcome, input.Agent)
-		signed, err := a.sign(ctx, grant)
-		if err != nil {
-			return nil, unavailable(err)
-		}
-
-		// 7. One commit: everything still as seen, single use, records.
-		err = a.DB.Issue(ctx, grant)
-		switch {
-		case err == nil:
-			return newResponse(signed, grant), nil // 8. only after the commit
-		case errors.Is(err, store.ErrStale):
-			if a.org, err = a.Organization(ctx, a.org.Slug); err != nil {
-				return nil, err // closed, while this exchange was under way
-			}
-			mustRead = true
-			round++
-		case errors.Is(err, store.ErrReplayed):
-			return nil, a.deny(ctx, &outcome, replayed(a.claims))
-		default:
-			return nil, unavailable(err)
-		}
+		afresh = true
 	}
-	return nil, unavailable(errors.New("policies or agents changed faster than the exchange could follow"))
 }
 
 // provider finds the provider that an organization trusts for an issuer. The
@@ -192,7 +207,7 @@ func (a *attempt) candidates(ctx context.Context, mustRead bool) (*policy.Input,
 		return nil, nil, false, fmt.Errorf("read candidate policies: %w", err)
 	}
 	input := &policy.Input{
-		Claims: a.claims, AgentID: a.request.AgentID, Scopes: a.want.scopes, Audience: a.request.Audience,
+		Claims: a.claims, AgentID: a.request.AgentID, Scopes: a.scopes, Audience: a.request.Audience,
 		Organization: a.org, Now: a.Clock(), AgentTTL: a.TokenTTL, BootstrapTTL: BootstrapTTL,
 	}
 	named := func(c *policy.Compiled) bool { return c.Policy.AgentID == a.request.AgentID }

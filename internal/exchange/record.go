@@ -29,6 +29,10 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return e
 	}
+	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, a.claims.RepositoryID); err != nil {
+		a.refusals.count(a.request.RequestID, agentidp.CodeRateLimited, a.provider.Name)
+		return err
+	}
 	d := a.decision
 	d.Code, d.Reason = e.Code, e.Reason
 	policyID := ""
@@ -82,7 +86,7 @@ func replayed(c *agentidp.Claims) error {
 
 func unavailable(err error) error {
 	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
-		"The exchange could not be decided and recorded now; nothing was issued. Try again with a fresh ID token.")
+		"The exchange could not be decided and recorded now, and no token leaves without its record. Try again with a fresh ID token.")
 	e.RetryAfter = time.Second
 	return e.WithCause(err)
 }

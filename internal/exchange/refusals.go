@@ -10,9 +10,10 @@ import (
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
-// Refusals counts subject tokens that were refused before their signature was
-// proven. Anyone can cause them, so they cost no durable write: a counter each,
-// and one log line a second at most.
+// Refusals counts subject tokens that were refused without a durable record:
+// before their signature was proven, or beyond the limit of recorded refusals.
+// Anyone can cause them, so they cost a counter each, and one log line a second at
+// most.
 type Refusals struct {
 	logger *slog.Logger
 	clock  func() time.Time
@@ -38,23 +39,26 @@ func (r *Refusals) Counts() map[Refusal]uint64 {
 	return maps.Clone(r.counts)
 }
 
-// note counts a refusal, logs a sample, and returns err as it came. Failures of
-// ours and of the issuer are no refusals.
+// note counts a refusal and returns err as it came. Failures of ours and of the
+// issuer are no refusals.
 func (r *Refusals) note(requestID, provider string, err error) error {
-	if agentidp.AsError(err).Kind != agentidp.Unauthenticated {
-		return err
+	if agentidp.AsError(err).Kind == agentidp.Unauthenticated {
+		r.count(requestID, verify.Category(err), provider)
 	}
-	refusal := Refusal{Category: verify.Category(err), Provider: provider}
+	return err
+}
+
+// count counts a refusal that leaves no record, and logs a sample.
+func (r *Refusals) count(requestID, category, provider string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts[refusal]++
+	r.counts[Refusal{Category: category, Provider: provider}]++
 	now := r.clock()
 	if now.Sub(r.logged) < time.Second {
 		r.dropped++
-		return err
+		return
 	}
-	r.logger.Warn("subject token refused before its signature was proven",
-		"request_id", requestID, "category", refusal.Category, "provider", provider, "not_logged_before", r.dropped)
+	r.logger.Warn("subject token refused without a record",
+		"request_id", requestID, "category", category, "provider", provider, "not_logged_before", r.dropped)
 	r.logged, r.dropped = now, 0
-	return err
 }

@@ -1,24 +1,24 @@
 package exchange
 
 import (
-	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// Request asks for an exchange. Nil pointers are absent members; an empty string
-// is a mistake and not an absence: an empty agentId must not turn a request for
-// one agent into a bootstrap request.
+// Request asks for an exchange.
 type Request struct {
 	Token    string // the subject token; never logged
 	AgentID  string // empty: bootstrap mode
 	Scope    string // space-separated, empty: all that the policy allows
 	Audience string // empty: the policy's first
-	// Empty names members that were present and empty.
-	Empty     []string
+	// Bad are the field errors that were found while decoding. An empty string is
+	// one: an empty agentId must not turn a request for one agent into a bootstrap
+	// request.
+	Bad       []agentidp.FieldError
 	RequestID string
 }
 
@@ -44,24 +44,17 @@ func newResponse(signed string, g *store.Grant) *Response {
 	}
 }
 
-// wanted is what a request asks for, parsed.
-type wanted struct{ scopes []string }
-
 const (
-	maxAgentID  = 64
-	maxScope    = 2048
-	maxAudience = 255
+	maxAgentID = 64
+	maxScope   = 2048
 )
 
 // check refuses a request for what it says itself. An agentId of any spelling is
 // let through: one that is not an id matches no policy, and the answer to that
 // must not differ from the answer to an unknown one.
-func (r *Request) check() (*wanted, error) {
-	var bad []agentidp.FieldError
-	for _, name := range r.Empty {
-		bad = append(bad, agentidp.FieldError{Field: name, Reason: "is empty; leave it out or give a value"})
-	}
-	if r.Token == "" && len(bad) == 0 {
+func (r *Request) check() ([]string, error) {
+	bad := slices.Clone(r.Bad)
+	if r.Token == "" && !slices.ContainsFunc(bad, func(e agentidp.FieldError) bool { return e.Field == "token" }) {
 		bad = append(bad, agentidp.FieldError{Field: "token", Reason: "is required: the OIDC ID token of the workflow run"})
 	}
 	if len(r.AgentID) > maxAgentID {
@@ -74,15 +67,10 @@ func (r *Request) check() (*wanted, error) {
 	if !ok || len(r.Scope) > maxScope {
 		return nil, refuse(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice, 2048 bytes at most (RFC 6749 §3.3)")
 	}
-	if r.Audience != "" && !absoluteURI(r.Audience) {
+	if r.Audience != "" && !policy.IsAudience(r.Audience) {
 		return nil, refuse(agentidp.CodeInvalidTarget, "audience", "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
 	}
-	return &wanted{scopes: scopes}, nil
-}
-
-func absoluteURI(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && len(s) <= maxAudience && u.IsAbs() && !strings.ContainsAny(s, "# \t\r\n")
+	return scopes, nil
 }
 
 func refuse(code, field, reason string) error {

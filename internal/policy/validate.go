@@ -145,7 +145,7 @@ func (p *problems) audiences(spec *agentidp.TrustPolicySpec) {
 	for i, audience := range spec.Audiences {
 		field := fmt.Sprintf("audiences[%d]", i)
 		switch {
-		case !isAudience(audience):
+		case !IsAudience(audience):
 			p.add(field, "%sis not an absolute URI without a fragment (RFC 8707) of at most %d ASCII characters. Write the service's own URL, for example https://deploy.example.com.", said(audience), maxAudienceLength)
 		case slices.Contains(spec.Audiences[:i], audience):
 			p.add(field, "repeats %s. Leave it out.", said(audience))
@@ -153,8 +153,9 @@ func (p *problems) audiences(spec *agentidp.TrustPolicySpec) {
 	}
 }
 
-// isAudience reports whether s is an absolute URI without a fragment.
-func isAudience(s string) bool {
+// IsAudience reports whether s may be an audience: an absolute URI without a
+// fragment (RFC 8707 §2), at most 255 ASCII characters long.
+func IsAudience(s string) bool {
 	if len(s) > maxAudienceLength {
 		return false
 	}

@@ -127,9 +127,6 @@ func SetHeaders(h http.Header, e *agentidp.Error) {
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	if len(e.Allow) > 0 {
-		h.Set("Allow", strings.Join(e.Allow, ", "))
-	}
 }
 
 // Trace is what the edges remember of one request.

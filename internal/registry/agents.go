@@ -44,6 +44,9 @@ func (r *Registry) newAgent(org *agentidp.Organization, spec agentidp.AgentSpec,
 
 // Agent returns one agent.
 func (r *Registry) Agent(ctx context.Context, org *agentidp.Organization, id string) (*agentidp.Agent, error) {
+	if !agentidp.IsID(id) {
+		return nil, notFound("agent")
+	}
 	a, err := r.DB.Agent(ctx, org.ID, id)
 	return a, public(err, "agent")
 }
@@ -126,6 +129,9 @@ func setStatus(status agentidp.AgentStatus) func(*agentidp.Agent) error {
 // changeAgent is the frame of every change: lock, compare, change, and commit
 // with its event. A change that changes nothing writes nothing.
 func (r *Registry) changeAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, typ agentidp.EventType, change func(*agentidp.Agent) error) (*agentidp.Agent, error) {
+	if !agentidp.IsID(id) {
+		return nil, notFound("agent")
+	}
 	var a *agentidp.Agent
 	err := r.DB.Write(ctx, func(tx *store.Tx) error {
 		var err error

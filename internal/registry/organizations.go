@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ func (r *Registry) EnsureDefaultOrganization(ctx context.Context) error {
 }
 
 // Organization returns the active organization with this slug, at most a second
-// old. It is what routes a request.
+// old, or as it was last known while storage cannot be reached. It is what routes a
+// request.
 func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	now := r.Clock()
 	r.orgs.mu.RLock()
@@ -54,12 +56,27 @@ func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Org
 	if age := now.Sub(k.read); ok && age >= 0 && age < organizationAge {
 		return k.org, nil
 	}
-	return r.ReadOrganization(ctx, slug)
+	org, err := r.ReadOrganization(ctx, slug)
+	if e, ours := errors.AsType[*agentidp.Error](err); ok && ours && e.Kind == agentidp.Unavailable {
+		return k.org, nil // keys and health are served without storage; what needs it finds out by itself
+	}
+	return org, err
+}
+
+// isSlug reports whether s can be the slug of an organization, so that nothing
+// else is looked up.
+func isSlug(s string) bool {
+	return s != "" && len(s) <= 63 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
+	})
 }
 
 // ReadOrganization returns the active organization with this slug as it is in
 // the database now, its issuer filled in. Error: NotFound, also for a closed one.
 func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+	if !isSlug(slug) {
+		return nil, noOrganization()
+	}
 	now := r.Clock()
 	org, err := r.DB.Organization(ctx, slug)
 	if err == nil && org.Status != agentidp.OrganizationActive {
@@ -67,14 +84,18 @@ func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp
 	}
 	r.orgs.mu.Lock()
 	defer r.orgs.mu.Unlock()
-	if err != nil {
+	if errors.Is(err, store.ErrNotFound) {
 		delete(r.orgs.bySlug, slug)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is no such organization on this server.")
-		}
+		return nil, noOrganization()
+	}
+	if err != nil {
 		return nil, public(err, "organization")
 	}
 	org.Issuer = agentidp.IssuerURL(r.PublicURL, org.Slug)
 	r.orgs.bySlug[slug] = known{org, now}
 	return org, nil
+}
+
+func noOrganization() error {
+	return agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is no such organization on this server.")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -43,14 +44,19 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 }
 
 // ReplacePolicy replaces a trust policy whole: a field that is left out returns
-// to its default. revision is what the caller last read.
+// to its default. revision is what the caller last read. A replacement that
+// changes nothing leaves the revision as it is.
 func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
+	if !agentidp.IsID(id) {
+		return nil, notFound("trust policy")
+	}
 	kind, err := r.validPolicy(ctx, org, &spec)
 	if err != nil {
 		return nil, err
 	}
 	var p *agentidp.TrustPolicy
 	err = r.DB.Write(ctx, func(tx *store.Tx) error {
+		var err error
 		if p, err = tx.LockPolicy(ctx, org.ID, id); err != nil {
 			return err
 		}
@@ -59,6 +65,9 @@ func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization
 		}
 		if err := unchanged(&p.TrustPolicySpec, &spec); err != nil {
 			return err
+		}
+		if reflect.DeepEqual(p.TrustPolicySpec, spec) {
+			return nil
 		}
 		p.TrustPolicySpec, p.Revision, p.UpdatedAt = spec, p.Revision+1, r.Clock()
 		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
@@ -79,6 +88,9 @@ func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization
 // DeletePolicy ends a trust policy. No exchange that begins after it returned is
 // granted by that policy. revision 0 deletes whatever the revision is.
 func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) error {
+	if !agentidp.IsID(id) {
+		return notFound("trust policy")
+	}
 	err := r.DB.Write(ctx, func(tx *store.Tx) error {
 		p, err := tx.LockPolicy(ctx, org.ID, id)
 		if err != nil {
@@ -97,6 +109,9 @@ func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization,
 
 // Policy returns one trust policy with its warnings as of now.
 func (r *Registry) Policy(ctx context.Context, org *agentidp.Organization, id string) (*agentidp.TrustPolicy, error) {
+	if !agentidp.IsID(id) {
+		return nil, notFound("trust policy")
+	}
 	p, err := r.DB.Policy(ctx, org.ID, id)
 	if err != nil {
 		return nil, public(err, "trust policy")
@@ -179,10 +194,7 @@ func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization
 		case agent.Status == agentidp.AgentDecommissioned:
 			return decommissioned("A policy for it could never grant anything.")
 		}
-		if len(scopes) == 0 {
-			scopes = agent.Capabilities
-		}
-		if err := mayGrant(c, "scopes", scopes); err != nil {
+		if err := mayBind(c, agent, scopes); err != nil {
 			return err
 		}
 	}
@@ -190,6 +202,24 @@ func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization
 		return insufficient(agentidp.ScopeAdmin, "audiences lists "+org.ManagementAudience()+", which opens the management API to the agent; only admin may do that.")
 	}
 	return checkPin(ctx, tx, p)
+}
+
+// mayBind checks that a caller may let a repository act as an agent with these
+// scopes. The token will bear the agent's name, so whoever is not admin must hold
+// all that the agent can do; and must name the scopes, because a policy without
+// them follows the agent's capabilities wherever others take them later.
+func mayBind(c *Caller, agent *agentidp.Agent, scopes []string) error {
+	if c.Has(agentidp.ScopeAdmin) {
+		return nil
+	}
+	if len(scopes) == 0 {
+		return insufficient(agentidp.ScopeAdmin,
+			"A policy without scopes grants whatever the agent may do, now and later; only admin may create one. Name the scopes, from among those that the caller holds.")
+	}
+	if err := mayGrant(c, "scopes", scopes); err != nil {
+		return err
+	}
+	return mayGrant(c, "agentId", agent.Capabilities)
 }
 
 // checkPin refuses conditions on ids that contradict the identity already pinned.

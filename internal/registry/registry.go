@@ -73,7 +73,7 @@ func (r *Registry) event(c *Caller, typ agentidp.EventType, data map[string]stri
 }
 
 // mayGrant checks that a caller hands out nothing that it does not hold itself.
-// Management scopes and the management audience are for admin alone to give.
+// Management scopes are for admin alone to give.
 func mayGrant(c *Caller, field string, scopes []string) error {
 	missing := c.Missing(scopes)
 	if !c.Has(agentidp.ScopeAdmin) {
@@ -132,7 +132,7 @@ func notFound(noun string) error {
 
 func unavailable(err error) error {
 	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
-		"Storage cannot be reached now. Nothing may have been changed: look before you try again.")
+		"Storage cannot be reached now. Try again; if this was a change, look first whether it was made.")
 	e.RetryAfter = time.Second
 	return e.WithCause(err)
 }

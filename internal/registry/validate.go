@@ -54,7 +54,7 @@ func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 		limit        int
 	}{{"description", a.Description, maxText}, {"version", a.Version, maxVersion}, {"owner", a.Owner, maxName}} {
 		if !isText(f.value, f.limit) {
-			refuse(f.field, "must be text of at most %d bytes without control characters", f.limit)
+			refuse(f.field, "must be text of at most %d characters without control characters", f.limit)
 		}
 	}
 	if !slices.Contains(agentidp.AgentTypes, a.AgentType) {
@@ -69,7 +69,7 @@ func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 	for i, c := range a.Capabilities {
 		field := fmt.Sprintf("capabilities[%d]", i)
 		switch {
-		case !isCapability(c):
+		case !agentidp.IsCapability(c):
 			refuse(field, "must be resource:action, such as deploy:production, 128 bytes at most")
 		case slices.Contains(a.Capabilities[:i], c):
 			refuse(field, "stands in the list twice")
@@ -80,18 +80,11 @@ func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 	}
 	for name, value := range a.Labels {
 		if name == "" || !isText(name, maxLabel) || !isText(value, maxLabel) {
-			refuse("labels", "names and values must be text of at most %d bytes without control characters, names not empty", maxLabel)
+			refuse("labels", "names and values must be text of at most %d characters without control characters, names not empty", maxLabel)
 			break
 		}
 	}
 	return bad
-}
-
-// isCapability accepts resource:action and the scope admin, which is how an
-// agent is made an administrator.
-func isCapability(s string) bool {
-	resource, action, ok := strings.Cut(s, ":")
-	return agentidp.IsScopeToken(s) && (s == agentidp.ScopeAdmin || ok && resource != "" && action != "")
 }
 
 // isAgentName accepts local@domain in ASCII. It is stricter than RFC 5322: a name
@@ -119,5 +112,5 @@ func isAlnum(r rune) bool {
 }
 
 func isText(s string, limit int) bool {
-	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' })
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' })
 }

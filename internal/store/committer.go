@@ -11,9 +11,13 @@ import (
 // maxBatch bounds a commit: what a failure harms, and how long a member waits.
 const maxBatch = 64
 
-// gatherTime is for GOMAXPROCS=1, where a commit that blocks in fdatasync also
-// stops those who would have joined the next one: without it, every batch has
-// one member.
+// gatherTime bounds how long a batch waits for more members.
+//
+// It is waited for in full with GOMAXPROCS=1, where a commit that blocks in
+// fdatasync also stops those who would have joined the next one: without it,
+// every batch has one member. Otherwise a batch waits for as long as the last
+// commit took, and only when that was shared: the load is then such that others
+// are on their way, and a commit costs the same for one member as for ten.
 const gatherTime = 2 * time.Millisecond
 
 // heldTime bounds how long a member tries again because somebody is about to
@@ -34,7 +38,8 @@ type committer struct {
 	queue    chan *member
 	checks   *checks
 	usage    *usage
-	gather   time.Duration
+	alone    bool          // GOMAXPROCS is 1
+	gather   time.Duration // how long the next batch waits for more members
 	timeout  time.Duration // of a batch
 	stopping chan struct{} // closed by stop
 	stopped  chan struct{} // closed when the goroutine has ended
@@ -49,7 +54,7 @@ func (c *committer) start(db *DB) {
 	c.usage = newUsage()
 	c.timeout = txTimeout
 	if runtime.GOMAXPROCS(0) == 1 {
-		c.gather = gatherTime
+		c.alone, c.gather = true, gatherTime
 	}
 	c.stopping, c.stopped = make(chan struct{}), make(chan struct{})
 	go c.run()
@@ -133,7 +138,7 @@ func (c *committer) run() {
 			if m.begin() {
 				batch = append(batch, m)
 			}
-			time.Sleep(c.gather) // 0, mostly
+			time.Sleep(c.gather)
 			c.commit(c.fill(batch))
 		case <-c.usage.due():
 			c.flushUsage()
@@ -181,10 +186,17 @@ func (c *committer) commit(members []*member) {
 	c.members.Add(int64(len(members)))
 	c.largest.Store(max(c.largest.Load(), int64(len(members))))
 
+	began := time.Now()
 	ctx, cancel := c.batchContext()
 	defer cancel()
 	if err := c.try(ctx, members); err != nil {
 		c.settle(ctx, members, err)
+	}
+	if !c.alone {
+		c.gather = 0
+		if len(members) > 1 {
+			c.gather = min(time.Since(began), gatherTime)
+		}
 	}
 	for _, m := range members {
 		if m.err == nil {

@@ -66,9 +66,7 @@ func (t *Tokens) IssueAdmin(ctx context.Context, org *agentidp.Organization, sco
 func checkAdminScope(scope string) error {
 	scopes, ok := agentidp.ParseScope(scope)
 	if ok {
-		ok = !slices.ContainsFunc(scopes, func(s string) bool {
-			return !agentidp.IsManagementScope(s) && !strings.Contains(s, ":")
-		})
+		ok = !slices.ContainsFunc(scopes, func(s string) bool { return !agentidp.IsCapability(s) })
 	}
 	if !ok {
 		return agentidp.InvalidFields(agentidp.FieldError{

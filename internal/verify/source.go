@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -29,6 +30,7 @@ type source struct {
 	address string
 	used    time.Time // guarded by cache.mu
 	loaded  bool      // what is persisted was read; touched by the flight alone
+	saved   KeySet    // what is persisted, as far as known; touched by the flight alone
 
 	mu       sync.Mutex
 	set      *keySet       // nil: none yet
@@ -185,6 +187,9 @@ func (s *source) persisted() *keySet {
 		return nil
 	}
 	s.loaded = true
+	if saved != nil {
+		s.saved = *saved
+	}
 	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
 		return nil
 	}
@@ -201,14 +206,16 @@ func (s *source) persisted() *keySet {
 }
 
 func (s *source) persist(set *KeySet) {
-	if s.cache.save == nil {
-		return
+	if s.cache.save == nil || bytes.Equal(set.JWKS, s.saved.JWKS) && set.FetchedAt.Sub(s.saved.FetchedAt) < refreshAfter {
+		return // what is saved is as good; strangers cause fetches, and must not cause writes
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
 	defer cancel()
 	if err := s.cache.save(ctx, set); err != nil {
 		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)
+		return
 	}
+	s.saved = *set
 }
 
 func (s *source) failing() bool {

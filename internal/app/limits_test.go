@@ -1,0 +1,107 @@
+package app
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/exchange"
+)
+
+// An old token from a public log is authentic for ever, and its refusals are
+// recorded. Beyond the limit they cost a counter and nothing else; grants, and the
+// refusals of others, go on.
+func TestRefusalsOfOneRepositoryAreRecordedAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.RefusalsPerMinute = 5 })
+	admin := w.admin()
+	agent := w.agentWithPolicy(admin)
+	expired := w.mint(claims{"repository": "mallory/evil"})
+	w.clock.advance(time.Hour)
+
+	for range 5 {
+		w.want(w.exchange(map[string]any{"token": expired}), http.StatusUnauthorized, agentidp.CodeInvalidToken, agentidp.ReasonTokenExpired)
+	}
+	before := w.events()
+	a := w.want(w.exchange(map[string]any{"token": expired}), http.StatusTooManyRequests, agentidp.CodeRateLimited)
+	if a.Header.Get("Retry-After") == "" || a.str("decision_id") != "" {
+		t.Errorf("Retry-After %q, decision_id %q", a.Header.Get("Retry-After"), a.str("decision_id"))
+	}
+	if after := w.events(); after != before {
+		t.Errorf("%d events were written beyond the limit", after-before)
+	}
+	if n := w.app.exchange.Refusals().Counts()[exchange.Refusal{Category: agentidp.CodeRateLimited, Provider: "github"}]; n != 1 {
+		t.Errorf("counted %d", n)
+	}
+	w.want(w.exchange(map[string]any{"token": w.mint(claims{"repository": "honest/other"})}), http.StatusForbidden, agentidp.CodeTrustPolicyViolation)
+	w.want(w.exchange(map[string]any{"token": w.mint(), "agentId": agent}), http.StatusOK)
+
+	w.clock.advance(time.Minute)
+	w.want(w.exchange(map[string]any{"token": expired}), http.StatusUnauthorized, agentidp.CodeInvalidToken, agentidp.ReasonTokenExpired)
+}
+
+// events counts the default organization's audit events.
+func (w *world) events() int {
+	w.t.Helper()
+	events, err := w.app.db.Events(w.t.Context(), w.org().ID, "", 10_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(events)
+}
+
+// A used token is kept well beyond its use, so that a clock which jumps ahead and
+// back forgets none.
+func TestAClockThatJumpsAheadAndBackForgetsNoUsedToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.agentWithPolicy(w.admin())
+	token := w.mint()
+	body := map[string]any{"token": token, "agentId": agent}
+	w.want(w.exchange(body), http.StatusOK)
+	w.clock.advance(2 * time.Hour)
+	w.app.purge(t.Context())
+	w.clock.advance(-2 * time.Hour)
+	w.want(w.exchange(body), http.StatusUnauthorized, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed)
+
+	w.clock.advance(48 * time.Hour)
+	w.app.purge(t.Context())
+	if n, err := w.app.db.PurgeUsedTokens(t.Context(), w.clock.Now(), 10); err != nil || n != 0 {
+		t.Errorf("%d used tokens are kept for ever (%v)", n, err)
+	}
+}
+
+// Somebody swaps two variables, and a token stands where an id belongs.
+func TestATokenInAPathDoesNotReachTheLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.admin()
+	for _, path := range []string{"/api/v1/agents/" + token, "/o/" + token + "/healthz", "/" + token, "/" + strings.Repeat("x", 4000)} {
+		if a := w.do(http.MethodGet, path, "", nil); a.Status == http.StatusOK {
+			t.Errorf("there is something at %.40s", path)
+		}
+	}
+	if log := w.logs.String(); strings.Contains(log, token[:40]) || strings.Contains(log, strings.Repeat("x", 300)) {
+		t.Error("the log holds it") // the harness looks for whole tokens when the server ends
+	}
+}
+
+func TestHealthAndKeysAreServedWithoutStorage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.want(w.do(http.MethodGet, "/.well-known/jwks.json", "", nil), http.StatusOK)
+	if err := w.app.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(time.Minute)
+	for _, path := range []string{"/healthz", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/api/v1/openapi.json"} {
+		if a := w.do(http.MethodGet, path, "", nil); a.Status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, a.Status, a.Raw)
+		}
+	}
+	w.want(w.do(http.MethodGet, "/readyz", "", nil), http.StatusServiceUnavailable, agentidp.CodeTemporarilyUnavailable)
+	w.want(w.exchange(map[string]any{"token": w.mint()}), http.StatusServiceUnavailable, agentidp.CodeTemporarilyUnavailable)
+}

@@ -1,0 +1,168 @@
+package app
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.agentWithPolicy(admin)
+	padded := func(size int) string {
+		body := fmt.Sprintf(`{"token":%q,"agentId":%q}`, w.subject(nil), agent)
+		return body + strings.Repeat(" ", size-len(body))
+	}
+	w.want(w.do("POST", exchangePath, "", padded(64<<10)), 200)
+	for _, path := range []string{exchangePath, agentsPath, policiesPath} {
+		w.isProblem(w.want(w.do("POST", path, admin, padded(64<<10+1)), 413, agentidp.CodePayloadTooLarge))
+	}
+	t.Run("A-199 a body without end", func(t *testing.T) {
+		w := w.in(t)
+		for _, path := range []string{exchangePath, agentsPath} {
+			endless := &countingReader{}
+			req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+path, endless)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer "+admin)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 413 || !resp.Close || endless.n.Load() > 64<<20 {
+				t.Errorf("%s: status %d after %d bytes, closed: %v", path, resp.StatusCode, endless.n.Load(), resp.Close)
+			}
+		}
+	})
+	t.Run("A-199 a length that promises ten gigabytes, with Expect: 100-continue", func(t *testing.T) {
+		if line := w.in(t).raw("POST " + exchangePath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10737418240\r\nExpect: 100-continue\r\n\r\n"); line != "HTTP/1.1 413 Request Entity Too Large" {
+			t.Errorf("the first line is %q", line)
+		}
+	})
+	t.Run("A-199 a length that is shorter than the body", func(t *testing.T) {
+		w.in(t).want(w.do("POST", exchangePath, "", `{"token":"x"}`), 401, agentidp.CodeInvalidToken)
+		if line := w.in(t).raw("POST " + exchangePath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n{\"token\":\"x\"}"); line != "HTTP/1.1 400 Bad Request" {
+			t.Errorf("the first line is %q", line)
+		}
+	})
+	t.Run("A-204 headers of 32 KiB", func(t *testing.T) {
+		if a := w.in(t).do("GET", "/healthz", "", nil, "X-Long", strings.Repeat("x", 32<<10)); a.Status != 431 {
+			t.Errorf("status %d", a.Status)
+		}
+	})
+	t.Run("A-204 a thousand headers", func(t *testing.T) {
+		var headers []string
+		for i := range 1000 {
+			headers = append(headers, fmt.Sprintf("X-%d", i), strings.Repeat("x", 32))
+		}
+		if a := w.in(t).do("GET", "/healthz", "", nil, headers...); a.Status != 431 {
+			t.Errorf("status %d", a.Status)
+		}
+	})
+	t.Run("A-204 two Authorization headers", func(t *testing.T) {
+		if line := w.in(t).raw("GET " + agentsPath + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nAuthorization: Bearer " + admin + "\r\n\r\n"); line != "HTTP/1.1 401 Unauthorized" {
+			t.Errorf("the first line is %q", line)
+		}
+	})
+	t.Run("other ways to present a token", func(t *testing.T) {
+		w := w.in(t)
+		for _, value := range []string{"Basic " + admin, admin, "Bearer", "Bearer ", "Bearer  " + admin, "Bearer " + admin + " x", "Bearer " + admin + ",Bearer " + admin, "Token " + admin} {
+			w.isProblem(w.want(w.do("GET", agentsPath, "", nil, "Authorization", value), 401, agentidp.CodeInvalidToken))
+		}
+		w.want(w.do("GET", agentsPath, "", nil, "Authorization", "bearer "+admin), 200) // RFC 9110 §11.1
+	})
+}
+
+// A-201: what a proxy in front may read otherwise than we do.
+func TestFramesThatCanBeReadInTwoWays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const head = "POST " + exchangePath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for name, request := range map[string]string{
+		"two lengths":                    head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+		"two lengths in one header":      head + "Content-Length: 2, 3\r\n\r\n{}",
+		"a length with a sign":           head + "Content-Length: +2\r\n\r\n{}",
+		"a length in hexadecimal":        head + "Content-Length: 0x2\r\n\r\n{}",
+		"chunks, twice":                  head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"chunks under another name":      head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+		"a chunk that ends in a bare LF": head + "Transfer-Encoding: chunked\r\n\r\nd\n{\"token\":\"x\"}\r\n0\r\n\r\n",
+		"a folded header":                head + "Content-Length: 2\r\nX-A: b\r\n c\r\n\r\n{}",
+		"a space before the colon":       head + "Content-Length : 2\r\n\r\n{}",
+		"two hosts":                      "GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+		"no host":                        "GET /healthz HTTP/1.1\r\n\r\n",
+		"a NUL in a header":              "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n",
+		"a version that there is not":    "GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
+	} {
+		if line := w.raw(request); !strings.HasPrefix(line, "HTTP/1.1 400 ") && !strings.HasPrefix(line, "HTTP/1.1 50") {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+	// RFC 9112 §6.3: chunks win over a length, and nothing behind them is taken for
+	// a request.
+	both := head + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{\"token\":\"x\"}\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	if all := w.untilTheEnd(both); !strings.HasPrefix(all, "HTTP/1.1 401 Unauthorized\r\n") || strings.Contains(all, "200 OK") {
+		t.Errorf("a length and chunks: %s", all)
+	}
+}
+
+// countingReader gives spaces for ever.
+type countingReader struct{ n atomic.Int64 }
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	r.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// raw sends bytes as they are and returns the first line of the answer.
+func (w *world) raw(request string) string {
+	w.t.Helper()
+	conn := w.dial(request)
+	defer conn.Close()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// untilTheEnd sends bytes as they are and returns all that comes until the server
+// closes the connection.
+func (w *world) untilTheEnd(request string) string {
+	w.t.Helper()
+	conn := w.dial(request)
+	defer conn.Close()
+	all, err := io.ReadAll(conn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(all)
+}
+
+func (w *world) dial(request string) net.Conn {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.app.Address())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, request); err != nil {
+		w.t.Fatal(err)
+	}
+	return conn
+}

@@ -1,0 +1,229 @@
+package config_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+func good() config.Config {
+	return config.Config{
+		Listen: "127.0.0.1:8080", GitHubIssuer: "https://token.actions.githubusercontent.com",
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60,
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		want   func(*config.Config) (got, want string)
+	}{
+		{"data is beside the program", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.DataDir, "./data" }},
+		{"the database is in the data directory", func(c *config.Config) { c.DataDir = "/x" }, func(c *config.Config) (string, string) { return c.DatabaseURL, "sqlite:/x/agentidp.db" }},
+		{"so is the master key", func(c *config.Config) { c.DataDir = "/x" }, func(c *config.Config) (string, string) { return c.MasterKeyFile, filepath.Join("/x", "master.key") }},
+		{"the public URL has the port listened on", func(c *config.Config) { c.Listen = "127.0.0.1:9000" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost:9000" }},
+		{"but for the default port", func(c *config.Config) { c.Listen = "localhost:80" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost" }},
+		{"with any free port it has the usual one", func(c *config.Config) { c.Listen = "127.0.0.1:0" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost:8080" }},
+		{"what is set stays", func(c *config.Config) { c.PublicURL = "https://idp.example.com" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://idp.example.com" }},
+		{"logs fit where they go", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.LogFormat, "auto" }},
+		{"a password in a database URL is not shown", func(c *config.Config) { c.DatabaseURL = "postgres://u:secret@db/x" }, func(c *config.Config) (string, string) { return c.Kind(), "postgres" }},
+		{"where SQLite is may be shown", func(c *config.Config) { c.DatabaseURL = "sqlite:/x/y.db" }, func(c *config.Config) (string, string) { return c.Kind(), "sqlite:/x/y.db" }},
+	} {
+		c := good()
+		tt.change(&c)
+		if err := c.Complete(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got, want := tt.want(&c); got != want {
+			t.Errorf("%s: %q, want %q", tt.name, got, want)
+		}
+	}
+}
+
+func TestGoodConfigurations(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+	}{
+		{"a public URL with https", func(c *config.Config) { c.PublicURL = "https://idp.example.com" }},
+		{"a public URL with a port", func(c *config.Config) { c.PublicURL = "https://idp.example.com:8443" }},
+		{"plain http on an address of loopback", func(c *config.Config) { c.PublicURL = "http://127.0.0.1:8080" }},
+		{"plain http on IPv6 loopback", func(c *config.Config) { c.PublicURL = "http://[::1]:8080" }},
+		{"plain http on loopback without a port", func(c *config.Config) { c.PublicURL = "http://localhost" }},
+		{"a public URL with an IPv6 address", func(c *config.Config) { c.PublicURL = "https://[2001:db8::1]" }},
+		{"a public URL with a name of one label", func(c *config.Config) { c.PublicURL = "https://idp" }},
+		{"a public URL with an internationalized name", func(c *config.Config) { c.PublicURL = "https://xn--bcher-kva.example" }},
+		{"https on the port of http", func(c *config.Config) { c.PublicURL = "https://idp.example.com:80" }},
+		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
+		{"an issuer beside the server, under another path", func(c *config.Config) {
+			c.PublicURL, c.GitHubIssuer = "https://ghes.example.com", "https://ghes.example.com/_services/token"
+		}},
+		{"all addresses, behind a proxy", func(c *config.Config) { c.Listen, c.PublicURL = ":8080", "https://idp.example.com" }},
+		{"IPv6", func(c *config.Config) { c.Listen = "[::1]:8080" }},
+		{"PostgreSQL", func(c *config.Config) { c.DatabaseURL = "postgres://u@db.example.com/agentidp?sslmode=verify-full" }},
+		{"an issuer of an enterprise", func(c *config.Config) { c.GitHubIssuer = "https://token.actions.githubusercontent.com/acme" }},
+		{"an issuer of GitHub Enterprise Server", func(c *config.Config) { c.GitHubIssuer = "https://ghes.example.com/_services/token" }},
+		{"an issuer on loopback, in development", func(c *config.Config) { c.GitHubIssuer, c.Dev = "http://localhost:9999", true }},
+		{"RS256", func(c *config.Config) { c.SigningAlg = "RS256" }},
+		{"EdDSA", func(c *config.Config) { c.SigningAlg = "EdDSA" }},
+		{"logs as text", func(c *config.Config) { c.LogFormat = "text" }},
+		{"logs as JSON", func(c *config.Config) { c.LogFormat = "json" }},
+		{"the shortest life", func(c *config.Config) { c.TokenTTL = time.Minute }},
+		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
+	} {
+		c := good()
+		tt.change(&c)
+		if err := c.Complete(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// Each sentence names the setting and the remedy.
+func TestWrongConfigurations(t *testing.T) {
+	t.Parallel()
+	const (
+		noURL    = "is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash"
+		noIssuer = "is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user"
+		noListen = "is not host:port, for example 127.0.0.1:8080"
+		noTTL    = "is not between 1m and 1h in whole seconds"
+		noHost   = "is neither a DNS name nor an IP address in its usual form"
+		usual    = "names the default port, which most clients leave out; write "
+		itself   = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
+		noAlg    = "is none of ES256, RS256, EdDSA"
+	)
+	public := func(s string) func(*config.Config) { return func(c *config.Config) { c.PublicURL = s } }
+	issuer := func(s string) func(*config.Config) { return func(c *config.Config) { c.GitHubIssuer = s } }
+	listen := func(s string) func(*config.Config) { return func(c *config.Config) { c.Listen = s } }
+	database := func(s string) func(*config.Config) { return func(c *config.Config) { c.DatabaseURL = s } }
+	ttl := func(d time.Duration) func(*config.Config) { return func(c *config.Config) { c.TokenTTL = d } }
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		want   string // the whole error
+	}{
+		{"a public URL with a slash", public("https://idp.example.com/"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com/" ` + noURL},
+		{"a public URL with a path", public("https://idp.example.com/idp"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com/idp" ` + noURL},
+		{"a public URL with a query", public("https://idp.example.com?x=1"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com?x=1" ` + noURL},
+		{"a public URL with a bare question mark", public("https://idp.example.com?"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com?" ` + noURL},
+		{"a public URL with a fragment", public("https://idp.example.com#x"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com#x" ` + noURL},
+		{"a public URL with a user", public("https://me@idp.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "https://me@idp.example.com" ` + noURL},
+		{"a public URL in upper case", public("https://IDP.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "https://IDP.example.com" ` + noURL},
+		{"a public URL without a scheme", public("idp.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "idp.example.com" ` + noURL},
+		{"a public URL without a host", public("https://:8443"), `public-url (AGENTIDP_PUBLIC_URL): "https://:8443" ` + noURL},
+		{"a public URL with a colon and no port", public("https://idp.example.com:"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com:" ` + noURL},
+		{"a public URL with a port that there is not", public("https://idp.example.com:99999"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com:99999" ` + noURL},
+		{"a public URL with a space", public("https://idp.example.com "), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com " ` + noURL},
+		{"a public URL with port 0", public("https://idp.example.com:0"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com:0" ` + noURL},
+		{"a public URL with a port written in another way", public("https://idp.example.com:08443"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com:08443" ` + noURL},
+		{"a star for a host", public("https://*"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://*" ` + noHost},
+		{"a wildcard for a host", public("https://*.example.com"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://*.example.com" ` + noHost},
+		{"a name that ends in a dot", public("https://idp.example.com."), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://idp.example.com." ` + noHost},
+		{"a name with an empty label", public("https://idp..example"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://idp..example" ` + noHost},
+		{"a name that is not ASCII", public("https://bücher.example"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://bücher.example" ` + noHost},
+		{"a name with an underscore", public("https://my_idp.example.com"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://my_idp.example.com" ` + noHost},
+		{"a label that ends in a hyphen", public("https://idp-.example.com"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://idp-.example.com" ` + noHost},
+		{"a label of 64 letters", public("https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example" ` + noHost},
+		{"a number that clients take for an address", public("https://2130706433"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://2130706433" ` + noHost},
+		{"a name that ends in a number", public("https://idp.1"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://idp.1" ` + noHost},
+		{"a name that ends in a hexadecimal number", public("https://127.0.0.0x1"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://127.0.0.0x1" ` + noHost},
+		{"an IPv6 address in another form", public("https://[2001:db8:0:0::1]"), `public-url (AGENTIDP_PUBLIC_URL): the host of "https://[2001:db8:0:0::1]" ` + noHost},
+		{"an IPv6 address with a zone", public("https://[fe80::1%25eth0]"), `public-url (AGENTIDP_PUBLIC_URL): "https://[fe80::1%25eth0]" ` + noURL},
+		{"a name in brackets", public("https://[idp]"), `public-url (AGENTIDP_PUBLIC_URL): "https://[idp]" ` + noURL},
+		{"the default port of https", public("https://idp.example.com:443"), `public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com:443" ` + usual + "https://idp.example.com"},
+		{"the default port of http", public("http://[::1]:80"), `public-url (AGENTIDP_PUBLIC_URL): "http://[::1]:80" ` + usual + "http://[::1]"},
+		{"a public URL of another scheme", public("ftp://idp.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "ftp://idp.example.com" is neither https nor http`},
+		{"plain http that is not on loopback", public("http://idp.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "http://idp.example.com" uses plain http, which is for loopback only; use https`},
+		{"plain http on a name that begins like loopback", public("http://localhost.example.com"), `public-url (AGENTIDP_PUBLIC_URL): "http://localhost.example.com" uses plain http, which is for loopback only; use https`},
+		{"plain http on a private address", public("http://10.0.0.1"), `public-url (AGENTIDP_PUBLIC_URL): "http://10.0.0.1" uses plain http, which is for loopback only; use https`},
+		{"an issuer with a slash", issuer("https://ci.example/"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://ci.example/" ` + noIssuer},
+		{"an issuer with a query", issuer("https://ci.example?x=1"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://ci.example?x=1" ` + noIssuer},
+		{"an issuer with a bare question mark", issuer("https://ci.example?"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://ci.example?" ` + noIssuer},
+		{"an issuer with a bare fragment", issuer("https://ci.example#"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://ci.example#" ` + noIssuer},
+		{"an issuer with a slash and a bare fragment", issuer("https://ci.example/#"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://ci.example/#" ` + noIssuer},
+		{"an issuer that is the server itself", func(c *config.Config) {
+			c.PublicURL, c.GitHubIssuer = "https://idp.example.com", "https://idp.example.com"
+		}, `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://idp.example.com" ` + itself},
+		{"an issuer that is one of the server's organizations", func(c *config.Config) {
+			c.PublicURL, c.GitHubIssuer = "https://idp.example.com", "https://idp.example.com/o/acme"
+		}, `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://idp.example.com/o/acme" ` + itself},
+		{"an issuer that is the server itself, under its default URL", func(c *config.Config) { c.GitHubIssuer, c.Dev = "http://localhost:8080", true }, `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://localhost:8080" ` + itself},
+		{"an issuer with a user", issuer("https://me@ci.example"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https://me@ci.example" ` + noIssuer},
+		{"an issuer without a host", issuer("https:///token"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "https:///token" ` + noIssuer},
+		{"an issuer that is no URL", issuer("github"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "github" ` + noIssuer},
+		{"no issuer", issuer(""), `github-issuer (AGENTIDP_GITHUB_ISSUER): "" ` + noIssuer},
+		{"a plain-http issuer", issuer("http://ci.example"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://ci.example" must use https`},
+		{"a plain-http issuer on loopback, not in development", issuer("http://127.0.0.1:9999"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://127.0.0.1:9999" uses plain http; for a local issuer start with --dev (AGENTIDP_DEV=true)`},
+		{"a plain-http issuer elsewhere, in development", func(c *config.Config) { c.GitHubIssuer, c.Dev = "http://ci.example", true }, `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://ci.example" must use https`},
+		{"an address without a port", listen("127.0.0.1"), `listen (AGENTIDP_LISTEN): "127.0.0.1" ` + noListen},
+		{"a port alone", listen("8080"), `listen (AGENTIDP_LISTEN): "8080" ` + noListen},
+		{"a port that is a word", listen("127.0.0.1:http"), `listen (AGENTIDP_LISTEN): "127.0.0.1:http" ` + noListen},
+		{"a port that there is not", listen("127.0.0.1:65536"), `listen (AGENTIDP_LISTEN): "127.0.0.1:65536" ` + noListen},
+		{"no address", listen(""), `listen (AGENTIDP_LISTEN): "" ` + noListen},
+		{"all addresses without a public URL", listen(":8080"), `public-url (AGENTIDP_PUBLIC_URL): needed with listen ":8080", which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com`},
+		{"a name without a public URL", listen("idp.internal:8080"), `public-url (AGENTIDP_PUBLIC_URL): needed with listen "idp.internal:8080", which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com`},
+		{"development on all addresses", func(c *config.Config) { c.Listen, c.Dev = ":8080", true }, `dev (AGENTIDP_DEV): refused with listen ":8080", which is not on loopback; development trusts plain-http issuers`},
+		{"development on a public address", func(c *config.Config) { c.Listen, c.Dev = "192.0.2.1:8080", true }, `dev (AGENTIDP_DEV): refused with listen "192.0.2.1:8080", which is not on loopback; development trusts plain-http issuers`},
+		{"development under a public URL", func(c *config.Config) { c.PublicURL, c.Dev = "https://idp.example.com", true }, `dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is not on loopback`},
+		{"an algorithm that there is not", func(c *config.Config) { c.SigningAlg = "HS256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "HS256" ` + noAlg},
+		{"an algorithm in another case", func(c *config.Config) { c.SigningAlg = "es256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "es256" ` + noAlg},
+		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
+		{"no life", ttl(0), `token-ttl (AGENTIDP_TOKEN_TTL): 0s ` + noTTL},
+		{"a negative life", ttl(-time.Minute), `token-ttl (AGENTIDP_TOKEN_TTL): -1m0s ` + noTTL},
+		{"a life of 59 s", ttl(59 * time.Second), `token-ttl (AGENTIDP_TOKEN_TTL): 59s ` + noTTL},
+		{"a life of an hour and a second", ttl(time.Hour + time.Second), `token-ttl (AGENTIDP_TOKEN_TTL): 1h0m1s ` + noTTL},
+		{"a life with half a second", ttl(90*time.Second + 500*time.Millisecond), `token-ttl (AGENTIDP_TOKEN_TTL): 1m30.5s ` + noTTL},
+		{"no refusal", func(c *config.Config) { c.RefusalsPerMinute = 0 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 0 is not between 1 and 1000000"},
+		{"more refusals than there can be", func(c *config.Config) { c.RefusalsPerMinute = 1_000_001 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 1000001 is not between 1 and 1000000"},
+		{"another database", database("mysql://u:secret@db/x"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
+		{"SQLite without a path", database("sqlite:"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
+		{"a path alone", database("/var/lib/agentidp.db"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
+	} {
+		c := good()
+		tt.change(&c)
+		if err := c.Complete(); err == nil || err.Error() != tt.want {
+			t.Errorf("%s:\n%v\nwant\n%s", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	c := config.Config{
+		Storage: config.Storage{DatabaseURL: "oracle"}, Listen: "x", PublicURL: "http://idp.example.com/", GitHubIssuer: "github", SigningAlg: "none", TokenTTL: 7 * time.Hour, RefusalsPerMinute: -1, LogFormat: "xml", Dev: true,
+	}
+	err := c.Complete()
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, setting := range []string{"DATABASE_URL", "LISTEN", "PUBLIC_URL", "GITHUB_ISSUER", "SIGNING_ALG", "TOKEN_TTL", "REFUSALS_PER_MINUTE", "LOG_FORMAT", "DEV"} {
+		n := 0
+		for _, line := range lines {
+			if strings.Contains(line, "(AGENTIDP_"+setting+")") {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("AGENTIDP_%s is named in %d lines of\n%v", setting, n, err)
+		}
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.8.8.8": true, "::1": true, "": false, "0.0.0.0": false, "::": false, "10.0.0.1": false,
+		"localhost.": false, "LOCALHOST": false, "127.0.0.1.example": false, "2130706433": false, "0x7f.1": false, "localhost.example": false,
+	} {
+		if got := config.IsLoopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}

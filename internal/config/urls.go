@@ -1,0 +1,117 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// completeURLs checks the addresses, alone and against each other. The default
+// public URL is true only where no other machine can reach the listener: anywhere
+// else every installation would have the same issuer, http://localhost.
+func (c *Config) completeURLs() error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	listens := err == nil && isPort(port)
+	var errs []error
+	switch {
+	case !listens:
+		errs = append(errs, fmt.Errorf("listen (AGENTIDP_LISTEN): %q is not host:port, for example 127.0.0.1:8080", c.Listen))
+	case c.Dev && !IsLoopback(host):
+		errs = append(errs, fmt.Errorf("dev (AGENTIDP_DEV): refused with listen %q, which is not on loopback; development trusts plain-http issuers", c.Listen))
+	case c.PublicURL == "" && !IsLoopback(host):
+		errs = append(errs, fmt.Errorf("public-url (AGENTIDP_PUBLIC_URL): needed with listen %q, which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com", c.Listen))
+	}
+	if c.PublicURL == "" {
+		c.PublicURL = localURL(listens, port)
+	}
+	errs = append(errs, CheckPublicURL(c.PublicURL), checkIssuer(c.GitHubIssuer, c.Dev))
+	if c.GitHubIssuer == c.PublicURL || strings.HasPrefix(c.GitHubIssuer, c.PublicURL+"/o/") {
+		errs = append(errs, fmt.Errorf("github-issuer (AGENTIDP_GITHUB_ISSUER): %q is this server itself, and its own tokens must not buy others; give the CI's issuer", c.GitHubIssuer))
+	}
+	if u, err := url.Parse(c.PublicURL); c.Dev && err == nil && !IsLoopback(u.Hostname()) {
+		errs = append(errs, fmt.Errorf("dev (AGENTIDP_DEV): refused with public URL %q, which is not on loopback", c.PublicURL))
+	}
+	return errors.Join(errs...)
+}
+
+func localURL(listens bool, port string) string {
+	switch {
+	case !listens || port == "0":
+		return "http://localhost:8080"
+	case port == "80":
+		return "http://localhost"
+	}
+	return "http://localhost:" + port
+}
+
+// CheckPublicURL refuses what is not exactly scheme, host and port, or could be
+// written in another way: clients compare an issuer byte for byte.
+func CheckPublicURL(s string) error {
+	const name = "public-url (AGENTIDP_PUBLIC_URL)"
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme+"://"+u.Host != s || strings.ToLower(s) != s || strings.HasSuffix(s, ":") || u.Port() != "" && !isPort(u.Port()) || u.Port() == "0":
+		return fmt.Errorf("%s: %q is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash", name, s)
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%s: %q is neither https nor http", name, s)
+	case !isHost(u.Hostname()):
+		return fmt.Errorf("%s: the host of %q is neither a DNS name nor an IP address in its usual form", name, s)
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
+		return fmt.Errorf("%s: %q uses plain http, which is for loopback only; use https", name, s)
+	case u.Port() == map[string]string{"https": "443", "http": "80"}[u.Scheme]:
+		return fmt.Errorf("%s: %q names the default port, which most clients leave out; write %s", name, s, strings.TrimSuffix(s, ":"+u.Port()))
+	}
+	return nil
+}
+
+func checkIssuer(s string, dev bool) error {
+	const name = "github-issuer (AGENTIDP_GITHUB_ISSUER)"
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?#") || strings.HasSuffix(s, "/") {
+		return fmt.Errorf("%s: %q is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user", name, s)
+	}
+	switch {
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && IsLoopback(u.Hostname()) && dev:
+		return nil
+	case u.Scheme == "http" && IsLoopback(u.Hostname()):
+		return fmt.Errorf("%s: %q uses plain http; for a local issuer start with --dev (AGENTIDP_DEV=true)", name, s)
+	}
+	return fmt.Errorf("%s: %q must use https", name, s)
+}
+
+var (
+	dnsName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	number  = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
+)
+
+// isHost reports whether a host is a DNS name (RFC 1123 §2.1, lower case) or an IP
+// address in canonical form. A name that ends in a number is neither: many clients
+// take it for an address.
+func isHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.String() == host
+	}
+	return len(host) <= 253 && dnsName.MatchString(host) && !number.MatchString(host)
+}
+
+// isPort reports whether s is the number of a TCP port; 0 is any free one.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// IsLoopback reports whether a host name or address can only be this machine.
+func IsLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

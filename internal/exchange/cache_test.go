@@ -1,0 +1,126 @@
+package exchange
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+func newDB(t *testing.T) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() }) // one test closes it itself
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func write(t *testing.T, db *store.DB, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := db.Write(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newPolicy(org, id string) *agentidp.TrustPolicy {
+	now := time.Now()
+	p := &agentidp.TrustPolicy{ID: id, OrganizationID: org, CreatedAt: now, UpdatedAt: now, Revision: 1}
+	p.Provider, p.Repository, p.Mode = "github", "acme/deploy", agentidp.ModeEnforce
+	return p
+}
+
+func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
+	t.Parallel()
+	db, c := newDB(t), newCache()
+	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
+	read := func(key cacheKey, mustRead bool, wantN int, wantFresh bool) {
+		t.Helper()
+		compiled, fresh, err := c.policies(t.Context(), db, key, mustRead)
+		if err != nil || len(compiled) != wantN || fresh != wantFresh {
+			t.Errorf("%d policies, fresh %v, %v; want %d, fresh %v", len(compiled), fresh, err, wantN, wantFresh)
+		}
+	}
+	read(key, false, 0, true)
+	read(key, false, 0, true) // that there is none is not remembered: it would be for whoever asks
+	if n := len(c.candidates.entries); n != 0 {
+		t.Errorf("%d entries for nothing", n)
+	}
+	write(t, db, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", "1"), "1") })
+	read(key, false, 1, true)
+	read(key, false, 1, false)
+	write(t, db, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", "2"), "2") })
+	read(key, false, 1, false) // stale, which the commit finds out
+	read(key, true, 2, true)
+	read(key, false, 2, false)
+	other := key
+	other.org = "b"
+	read(other, false, 0, true)
+	renamed := key
+	renamed.repositoryID = "75"
+	read(renamed, false, 2, true)
+	for _, id := range []string{"1", "2"} {
+		write(t, db, func(tx *store.Tx) error { return tx.DeletePolicy(t.Context(), "a", id) })
+	}
+	read(key, true, 0, true)
+	read(key, false, 0, true) // forgotten
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.policies(t.Context(), db, key, false); err == nil {
+		t.Error("nothing known, no storage, and no error")
+	}
+	read(renamed, false, 2, false)
+}
+
+func TestAgentsAreReadOnceAndWhenAskedTo(t *testing.T) {
+	t.Parallel()
+	db, c := newDB(t), newCache()
+	read := func(org string, mustRead bool, want agentidp.AgentStatus, wantFresh bool) {
+		t.Helper()
+		agent, fresh, err := c.agent(t.Context(), db, org, "x", mustRead)
+		status := agentidp.AgentStatus("")
+		if agent != nil {
+			status = agent.Status
+		}
+		if err != nil || status != want || fresh != wantFresh {
+			t.Errorf("%q, fresh %v, %v; want %q, fresh %v", status, fresh, err, want, wantFresh)
+		}
+	}
+	read("a", false, "", true)
+	a := &agentidp.Agent{AgentID: "x", OrganizationID: "a", Status: agentidp.AgentActive, CreatedAt: time.Now(), UpdatedAt: time.Now(), Revision: 1}
+	a.Name = "x@ci.acme.example"
+	write(t, db, func(tx *store.Tx) error { return tx.CreateAgent(t.Context(), a) })
+	read("a", false, agentidp.AgentActive, true)
+	read("a", false, agentidp.AgentActive, false)
+	read("b", false, "", true)
+	a.Status, a.Revision = agentidp.AgentSuspended, 2
+	write(t, db, func(tx *store.Tx) error { return tx.UpdateAgent(t.Context(), a) })
+	read("a", false, agentidp.AgentActive, false) // stale, which the commit finds out
+	read("a", true, agentidp.AgentSuspended, true)
+	read("a", false, agentidp.AgentSuspended, false)
+}
+
+func TestTheCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	b := &bounded[int, int]{entries: map[int]int{}}
+	for i := range 3 * cacheSize {
+		b.put(i, i)
+		if got, ok := b.get(i); !ok || got != i {
+			t.Fatalf("%d is not there", i)
+		}
+	}
+	if n := len(b.entries); n != cacheSize {
+		t.Errorf("%d entries, want %d", n, cacheSize)
+	}
+	b.drop(3*cacheSize - 1)
+	if _, ok := b.get(3*cacheSize - 1); ok {
+		t.Error("dropped, and there")
+	}
+}

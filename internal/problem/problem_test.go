@@ -1,0 +1,147 @@
+package problem_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/problem"
+)
+
+func TestEveryKindHasItsStatus(t *testing.T) {
+	t.Parallel()
+	seen := map[int]agentidp.Kind{}
+	for kind := agentidp.Internal; kind <= agentidp.Unavailable; kind++ {
+		status := problem.Status(kind)
+		if http.StatusText(status) == "" || status < 400 {
+			t.Errorf("kind %d has the status %d", kind, status)
+		}
+		if other, ok := seen[status]; ok {
+			t.Errorf("kinds %d and %d have the same status %d", other, kind, status)
+		}
+		seen[status] = kind
+	}
+	for kind, want := range map[agentidp.Kind]int{agentidp.Internal: 500, agentidp.Invalid: 400, agentidp.Unauthenticated: 401, agentidp.Denied: 403, agentidp.Stale: 412, agentidp.PreconditionRequired: 428, agentidp.TooMany: 429, agentidp.Unavailable: 503} {
+		if got := problem.Status(kind); got != want {
+			t.Errorf("kind %d has the status %d, want %d", kind, got, want)
+		}
+	}
+	if _, ok := seen[422]; ok {
+		t.Error("the contract has no 422")
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	type headers = map[string]string
+	newError := agentidp.NewError
+	insufficient := newError(agentidp.Denied, agentidp.CodeInsufficientScope, "")
+	scoped := *insufficient
+	scoped.Scope = "agents:write deploy:staging"
+	later := newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "")
+	later.RetryAfter = 1500 * time.Millisecond
+	limited := newError(agentidp.TooMany, agentidp.CodeRateLimited, "")
+	limited.RetryAfter = time.Millisecond
+	for _, tt := range []struct {
+		name string
+		err  *agentidp.Error
+		want headers // of the three; the rest must be absent
+	}{
+		{"no credential: a challenge without a code (RFC 6750 §3.1)", newError(agentidp.Unauthenticated, agentidp.CodeAuthenticationRequired, ""), headers{"WWW-Authenticate": "Bearer"}},
+		{"a bad credential", newError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, ""), headers{"WWW-Authenticate": `Bearer error="invalid_token"`}},
+		{"a credential without the right", insufficient, headers{"WWW-Authenticate": `Bearer error="insufficient_scope"`}},
+		{"and which right", &scoped, headers{"WWW-Authenticate": `Bearer error="insufficient_scope", scope="agents:write deploy:staging"`}},
+		{"a refusal of another sort is no challenge", newError(agentidp.Denied, agentidp.CodeTrustPolicyViolation, ""), headers{}},
+		{"seconds are rounded up", later, headers{"Retry-After": "2"}},
+		{"and never to nothing", limited, headers{"Retry-After": "1"}},
+		{"unknown is not said", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, ""), headers{}},
+	} {
+		h := http.Header{"Cache-Control": {"public, max-age=300"}}
+		problem.SetHeaders(h, tt.err)
+		for _, name := range []string{"WWW-Authenticate", "Retry-After", "Allow"} {
+			if got := h.Get(name); got != tt.want[name] {
+				t.Errorf("%s: %s is %q, want %q", tt.name, name, got, tt.want[name])
+			}
+		}
+		if h.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: it may be cached", tt.name)
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	denied := &agentidp.Error{
+		Kind: agentidp.Denied, Code: agentidp.CodeBranchNotPermitted, Message: "Not <this> branch.", Reason: "r", DecisionID: "d",
+		Claims: map[string]string{"ref": "refs/heads/x"}, Details: []agentidp.FieldError{{Field: "f", Reason: "is wrong"}},
+	}
+	secret := errors.New("password of the database")
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string // a body, without its end of line
+	}{
+		{"all members", denied, `{"type":"urn:agentidp:error:branch_not_permitted","title":"Branch not permitted","status":403,"detail":"Not <this> branch.","code":"branch_not_permitted",` +
+			`"message":"Not <this> branch.","details":[{"field":"f","reason":"is wrong"}],"reason":"r","claims":{"ref":"refs/heads/x"},"request_id":"id","decision_id":"d"}`},
+		{"an error within others", fmt.Errorf("a: %w", fmt.Errorf("b: %w", agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "No."))),
+			`{"type":"urn:agentidp:error:not_found","title":"Not found","status":404,"detail":"No.","code":"not_found","message":"No.","request_id":"id"}`},
+		{"a private cause stays private", agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "Later.").WithCause(secret),
+			`{"type":"urn:agentidp:error:temporarily_unavailable","title":"Temporarily unavailable","status":503,"detail":"Later.","code":"temporarily_unavailable","message":"Later.","request_id":"id"}`},
+		{"any other error is ours, and tells nothing", secret, `"status":500`},
+		{"no error at all is a fault", nil, `"status":500`},
+		{"a request that took too long", fmt.Errorf("query: %w", context.DeadlineExceeded), `"code":"temporarily_unavailable"`},
+		{"a caller that left", context.Canceled, `"code":"temporarily_unavailable"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			trace := &problem.Trace{RequestID: "id"}
+			for _, method := range []string{"GET", "HEAD"} {
+				r := httptest.NewRequestWithContext(problem.WithTrace(t.Context(), trace), method, "/", nil)
+				w := httptest.NewRecorder()
+				problem.Write(w, r, tt.err)
+				body := strings.TrimSuffix(w.Body.String(), "\n")
+				var doc problem.Document
+				switch {
+				case w.Header().Get("Content-Type") != "application/problem+json":
+					t.Errorf("Content-Type is %q", w.Header().Get("Content-Type"))
+				case method == "HEAD":
+					if body != "" {
+						t.Errorf("HEAD with a body: %s", body)
+					}
+				case tt.want[0] == '{' && body != tt.want || !strings.Contains(body, tt.want):
+					t.Errorf("%s\nwant\n%s", body, tt.want)
+				case json.Unmarshal([]byte(body), &doc) != nil || doc.Status != w.Code:
+					t.Errorf("status %d: %s", w.Code, body)
+				}
+				if strings.Contains(body, "password") {
+					t.Errorf("the cause is shown: %s", body)
+				}
+				if !errors.Is(trace.Err, tt.err) {
+					t.Errorf("the log gets %v", trace.Err)
+				}
+			}
+		})
+	}
+}
+
+func TestADocumentWithoutARequest(t *testing.T) {
+	t.Parallel()
+	if id := problem.RequestID(t.Context()); id != "" {
+		t.Errorf("the request is %q", id)
+	}
+	e := problem.Note(t.Context(), errors.New("x")) // nobody to leave it with
+	if e.Kind != agentidp.Internal {
+		t.Errorf("%v", e)
+	}
+	doc := problem.New(&agentidp.Error{}, "")
+	if doc.Title != "" || doc.GetStatus() != 500 || doc.ContentType("application/json") != problem.ContentType || doc.Error() != ": " {
+		t.Errorf("%+v", doc)
+	}
+}
