@@ -5,25 +5,25 @@ import "time"
 // AgentSpec is what is said about an agent when it is created.
 type AgentSpec struct {
 	Name          string            `json:"name" minLength:"3" maxLength:"254" doc:"E-mail form; unique in the organization regardless of case." example:"deployer@ci.acme.example"`
-	Description   string            `json:"description,omitempty" maxLength:"1000"`
+	Description   string            `json:"description,omitempty" maxLength:"1000" doc:"For people."`
 	AgentType     AgentType         `json:"agentType,omitempty" enum:"screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom" doc:"Default custom."`
 	Version       string            `json:"version,omitempty" maxLength:"100" doc:"The agent's own software version."`
 	Capabilities  []string          `json:"capabilities,omitempty" maxItems:"100" doc:"Scopes (resource:action) that its tokens may carry." example:"[\"deploy:production\"]"`
 	Owner         string            `json:"owner,omitempty" maxLength:"254" doc:"Who answers for it."`
-	DeploymentEnv DeploymentEnv     `json:"deploymentEnv,omitempty" enum:"development,staging,production"`
-	Labels        map[string]string `json:"labels,omitempty"`
+	DeploymentEnv DeploymentEnv     `json:"deploymentEnv,omitempty" enum:"development,staging,production" doc:"For people; nothing is decided by it."`
+	Labels        map[string]string `json:"labels,omitempty" doc:"For people; nothing is decided by them."`
 }
 
 // Agent is a registered identity: what an access token is issued for.
 type Agent struct {
-	AgentID        string `json:"agentId"`
+	AgentID        string `json:"agentId" readOnly:"true" doc:"Assigned by the server."`
 	OrganizationID string `json:"-"`
 	AgentSpec
-	Status       AgentStatus  `json:"status" enum:"active,suspended,decommissioned"`
-	RegisteredBy RegisteredBy `json:"registeredBy"`
-	CreatedAt    time.Time    `json:"createdAt"`
-	UpdatedAt    time.Time    `json:"updatedAt"`
-	Revision     int64        `json:"revision" doc:"Counts changes; the ETag."`
+	Status       AgentStatus  `json:"status" readOnly:"true" enum:"active,suspended,decommissioned" doc:"Only an active agent gets tokens; decommissioned is final."`
+	RegisteredBy RegisteredBy `json:"registeredBy" readOnly:"true" doc:"Who registered it and, for CI, from which run."`
+	CreatedAt    time.Time    `json:"createdAt" readOnly:"true"`
+	UpdatedAt    time.Time    `json:"updatedAt" readOnly:"true"`
+	Revision     int64        `json:"revision" readOnly:"true" doc:"Counts changes; the ETag."`
 }
 
 // RegisteredBy says who registered an agent: the principal, and for CI the run.

@@ -29,7 +29,7 @@ const (
 	Unavailable                      // cannot be decided now; never means "allow"
 )
 
-// Codes of the contract. They are stable for ever; a client may switch on them.
+// Codes of errors. They are stable for ever; a client may switch on them.
 const (
 	CodeInternal       = "internal_error"
 	CodeInvalidRequest = "invalid_request"

@@ -36,17 +36,17 @@ const (
 // knows about it. Two policies of one repository are alternatives; their
 // conditions never mix and their order never matters.
 type TrustPolicy struct {
-	ID             string `json:"id"`
+	ID             string `json:"id" readOnly:"true" doc:"Assigned by the server."`
 	OrganizationID string `json:"-"`
 	TrustPolicySpec
-	Pinned        *Pin       `json:"pinned,omitempty" doc:"The identity that the repository had at its first accepted exchange."`
-	Warnings      []Warning  `json:"warnings" doc:"What is weak about this policy."`
-	MatchCount    int64      `json:"matchCount" doc:"Exchanges granted; updated at most once a minute."`
-	LastMatchedAt *time.Time `json:"lastMatchedAt,omitempty" doc:"Updated at most once a minute."`
-	CreatedBy     string     `json:"createdBy" doc:"Subject of the principal that created it."`
-	CreatedAt     time.Time  `json:"createdAt"`
-	UpdatedAt     time.Time  `json:"updatedAt"`
-	Revision      int64      `json:"revision" doc:"Counts administrators' changes; the ETag."`
+	Pinned        *Pin       `json:"pinned,omitempty" readOnly:"true" doc:"The identity that the repository had at its first accepted exchange."`
+	Warnings      []Warning  `json:"warnings" readOnly:"true" doc:"What is weak about this policy."`
+	MatchCount    int64      `json:"matchCount" readOnly:"true" doc:"Exchanges granted; updated at most once a minute."`
+	LastMatchedAt *time.Time `json:"lastMatchedAt,omitempty" readOnly:"true" doc:"Updated at most once a minute."`
+	CreatedBy     string     `json:"createdBy" readOnly:"true" doc:"Subject of the principal that created it."`
+	CreatedAt     time.Time  `json:"createdAt" readOnly:"true"`
+	UpdatedAt     time.Time  `json:"updatedAt" readOnly:"true"`
+	Revision      int64      `json:"revision" readOnly:"true" doc:"Counts administrators' changes; the ETag."`
 }
 
 // Bootstrap reports whether the policy grants bootstrap tokens rather than
@@ -57,8 +57,8 @@ func (s *TrustPolicySpec) Bootstrap() bool { return s.AgentID == "" }
 // first granted an exchange. It belongs to (organization, provider,
 // repository) and is shared by all policies of that repository.
 type Pin struct {
-	RepositoryID      string    `json:"repositoryId"`
-	RepositoryOwnerID string    `json:"repositoryOwnerId"`
+	RepositoryID      string    `json:"repositoryId" doc:"Numeric, as a string." example:"74"`
+	RepositoryOwnerID string    `json:"repositoryOwnerId" doc:"Numeric, as a string." example:"65"`
 	PinnedAt          time.Time `json:"pinnedAt"`
 }
 

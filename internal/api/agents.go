@@ -65,13 +65,6 @@ type agentAnswer struct {
 	Body     *agentidp.Agent
 }
 
-type agentList struct {
-	Body struct {
-		Items      []agentidp.Agent `json:"items" nullable:"false"`
-		NextCursor string           `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
-	}
-}
-
 // bootstrapMembers are all that a bootstrap token may say about an agent.
 var bootstrapMembers = []string{"name", "description", "agentType", "version"}
 
@@ -83,11 +76,12 @@ func (a *API) registerAgents() {
 		summary:     "Register an agent",
 		description: "With a bootstrap token: name, description, agentType and version alone; the same name from the same repository again answers 200 with the existing agent.",
 		body:        reflect.TypeFor[agentidp.AgentSpec](),
-		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
+		status:      http.StatusCreated, existing: "The agent that a bootstrap token of the same repository registered under this name before, unchanged.",
+		failures: []int{409, 413, 415},
 	}, a.createAgent)
 	register(a, operation{
 		id: "listAgents", method: http.MethodGet, path: agentsPath, tag: tag, scope: agentidp.ScopeAgentsRead,
-		summary: "List agents", description: "In the order of their registration.", failures: []int{400},
+		summary: "List agents", description: "In the order of their registration, in pages.",
 	}, a.listAgents)
 	register(a, operation{
 		id: "getAgent", method: http.MethodGet, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsRead,
@@ -98,20 +92,20 @@ func (a *API) registerAgents() {
 		summary:     "Change an agent",
 		description: "A JSON merge patch (RFC 7396) of description, agentType, version, capabilities, owner, deploymentEnv and labels; null removes. application/json is accepted too.",
 		body:        reflect.TypeFor[agentChange](),
-		media:       []string{mediaMergePatch, mediaJSON}, failures: []int{400, 404, 409, 412, 413, 415},
+		media:       []string{mediaMergePatch, mediaJSON}, failures: []int{404, 409, 412, 413, 415},
 	}, a.updateAgent)
 	register(a, operation{
 		id: "suspendAgent", method: http.MethodPost, path: agentsPath + "/{agentId}/suspend", tag: tag, scope: agentidp.ScopeAgentsWrite,
-		summary: "Suspend an agent", description: "No exchange that begins after the answer gets a token for it.", failures: []int{404, 409},
+		summary: "Suspend an agent", description: "No exchange that begins after the answer gets a token for it.", failures: []int{404, 409, 415},
 	}, a.suspendAgent)
 	register(a, operation{
 		id: "reactivateAgent", method: http.MethodPost, path: agentsPath + "/{agentId}/reactivate", tag: tag, scope: agentidp.ScopeAgentsWrite,
-		summary: "Reactivate a suspended agent", failures: []int{404, 409},
+		summary: "Reactivate a suspended agent", description: "It gives authority back, so the caller must hold the agent's capabilities.", failures: []int{404, 409, 415},
 	}, a.reactivateAgent)
 	register(a, operation{
 		id: "decommissionAgent", method: http.MethodDelete, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsWrite,
-		summary: "Decommission an agent", description: "Final: the record and its name stay. No exchange that begins after the answer gets a token for it.",
-		status: http.StatusNoContent, failures: []int{400, 404, 412},
+		summary: "Decommission an agent", description: "Final: the record stays, and its name stays taken. No exchange that begins after the answer gets a token for it.",
+		status: http.StatusNoContent, failures: []int{404, 412},
 	}, a.decommissionAgent)
 }
 
@@ -152,14 +146,12 @@ func answerAgent(org *agentidp.Organization, agent *agentidp.Agent, created bool
 	return out, nil
 }
 
-func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *page) (*agentList, error) {
+func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *page) (*listAnswer[agentidp.Agent], error) {
 	items, next, err := a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
-	out := &agentList{}
-	out.Body.Items, out.Body.NextCursor = list(items), next
-	return out, nil
+	return answerList(items, next), nil
 }
 
 func (a *API) getAgent(ctx context.Context, _ *registry.Caller, in *AgentPath) (*agentAnswer, error) {

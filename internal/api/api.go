@@ -13,7 +13,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -38,6 +38,8 @@ type Config struct {
 type API struct {
 	Config
 	huma huma.API
+	json func() (*document, error) // the OpenAPI document, rendered once
+	yaml func() (*document, error)
 }
 
 // maxBody bounds every request body, in bytes (contract: the exchange's 64 KiB).
@@ -56,6 +58,7 @@ func New(mux *http.ServeMux, cfg Config) *API {
 	a.registerExchange(mux)
 	a.registerPolicies()
 	a.registerAgents()
+	refine(a.huma.OpenAPI().Components.Schemas.Map())
 	a.registerDocument(mux)
 	return a
 }
@@ -67,7 +70,7 @@ func humaConfig(version string) huma.Config {
 			if err := strictjson.Valid(data, maxDepth); err != nil {
 				return err
 			}
-			return json.Unmarshal(data, v)
+			return readable(json.Unmarshal(data, v))
 		},
 	}
 	return huma.Config{
@@ -80,9 +83,9 @@ func humaConfig(version string) huma.Config {
 			},
 			Servers: []*huma.Server{{URL: "/", Description: "The default organization."}},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1."},
+					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals."},
 				},
 			},
 		},
@@ -102,8 +105,10 @@ type operation struct {
 	principals       []agentidp.PrincipalKind // nil: admin and agent
 	body             reflect.Type             // what the document says of the body; nil: there is none
 	media            []string                 // accepted media types of the body; nil: application/json
+	parameters       []*huma.Param            // documented otherwise than they are read
 	status           int                      // of success; 0: 200
-	failures         []int                    // beside 401, 403, 500 and 503, which all have
+	existing         string                   // what a 200 beside a 201 means; "": there is none
+	failures         []int                    // beside 400, 401, 403, 500 and 503, which all have
 }
 
 // register adds an operation whose caller is authenticated and authorized before
@@ -117,11 +122,12 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 	}
 	h := huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
-		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: maxBody,
-		Security:    []map[string][]string{{"bearer": {op.scope}}},
-		Middlewares: huma.Middlewares{a.authorize(op), checkBody(op)},
-		Responses:   a.failures(append(op.failures, 401, 403, 500, 503)),
-		Extensions:  map[string]any{"x-agentidp-principals": op.principals},
+		Tags: []string{op.tag}, DefaultStatus: op.status, Parameters: op.parameters,
+		MaxBodyBytes: maxBody + 1, // huma refuses a body that fills it
+		Security:     []map[string][]string{{"bearer": {op.scope}}},
+		Middlewares:  huma.Middlewares{a.authorize(op), checkBody(op)},
+		Responses:    a.failures(append(op.failures, 400, 401, 403, 500, 503)),
+		Extensions:   map[string]any{"x-agentidp-principals": op.principals},
 	}
 	if op.body != nil {
 		h.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
@@ -129,25 +135,7 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
 		return handle(ctx, callFrom(ctx).caller, in)
 	})
-	if op.body != nil { // huma documents a RawBody as a binary one
-		clear(h.RequestBody.Content)
-		for _, media := range op.media {
-			h.RequestBody.Content[media] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(op.body, true, "")}
-		}
-	}
-}
-
-// failures documents the statuses that an operation may fail with.
-func (a *API) failures(statuses []int) map[string]*huma.Response {
-	schema := a.huma.OpenAPI().Components.Schemas.Schema(documentType, true, "Problem")
-	responses := map[string]*huma.Response{}
-	for _, status := range statuses {
-		responses[strconv.Itoa(status)] = &huma.Response{
-			Description: http.StatusText(status),
-			Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: schema}},
-		}
-	}
-	return responses
+	a.correct(op, &h)
 }
 
 // call is what an authorized request carries: by whom, and to what API.
@@ -169,11 +157,8 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		principal, err := a.authenticate(r)
-		if err == nil && (!slices.Contains(op.principals, principal.Kind) || !principal.Has(op.scope)) {
-			e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope,
-				"This operation needs the scope "+op.scope+", in a token of an "+kinds(op.principals)+"; the token presented is of kind "+string(principal.Kind)+" and has not both.")
-			e.Scope = op.scope
-			err = e
+		if err == nil {
+			err = op.permit(principal)
 		}
 		if err != nil {
 			problem.Write(w, r, err)
@@ -182,6 +167,24 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 		caller := &registry.Caller{Principal: principal, RequestID: problem.RequestID(r.Context())}
 		next(huma.WithValue(hc, callKey{}, &call{a, caller}))
 	}
+}
+
+// permit returns what a principal lacks for the operation: the kind, the scope or
+// both.
+func (op *operation) permit(p *agentidp.Principal) error {
+	var missing []string
+	if !slices.Contains(op.principals, p.Kind) {
+		missing = append(missing, "This operation is not open to a token of kind "+string(p.Kind)+": present one of kind "+kinds(op.principals)+".")
+	}
+	if !p.Has(op.scope) {
+		missing = append(missing, "The token presented lacks the scope "+op.scope+", which this operation needs: get one with that scope.")
+	}
+	if missing == nil {
+		return nil
+	}
+	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, strings.Join(missing, " "))
+	e.Scope = op.scope
+	return e
 }
 
 func kinds(ks []agentidp.PrincipalKind) string {

@@ -21,7 +21,7 @@ const exchangePath = "/api/v1/oidc/token"
 // into it: decodeExchange reads the same members without reflection.
 type exchangeBody struct {
 	Token    string `json:"token" minLength:"1" doc:"The OIDC ID token of the workflow run, requested for the audience <issuer>."`
-	AgentID  string `json:"agentId,omitempty" minLength:"1" format:"uuid" doc:"Absent: a bootstrap token, good only to register agents."`
+	AgentID  string `json:"agentId,omitempty" minLength:"1" doc:"The agent's id as its registration answered it: a UUID in lower case. Any other spelling is answered like an agent that does not exist. Absent: a bootstrap token, good only to register agents."`
 	Scope    string `json:"scope,omitempty" minLength:"1" doc:"Space-separated. Absent: all that the policy allows."`
 	Audience string `json:"audience,omitempty" minLength:"1" format:"uri" doc:"The service that the token is for. Absent: the policy's first."`
 }
@@ -35,15 +35,15 @@ func (a *API) registerExchange(mux *http.ServeMux) {
 	responses := a.failures([]int{400, 401, 403, 413, 415, 429, 500, 503})
 	responses["200"] = &huma.Response{
 		Description: "The access token.",
-		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchange.Response](), true, "ExchangeResponse")}},
+		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchange.Response](), true, "")}},
 	}
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "exchangeToken", Method: http.MethodPost, Path: exchangePath, Tags: []string{"Exchange"},
 		Summary:     "Exchange a subject token for an access token",
-		Description: "The subject token is the authentication. It is good for one exchange; get a fresh one for every attempt.",
+		Description: "The subject token is the authentication. It is good for one exchange; get a fresh one for every attempt. With agentId the access token is that agent's; without, it is good only to register agents.",
 		Security:    []map[string][]string{},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchangeBody](), true, "ExchangeRequest")},
+			mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchangeBody](), true, "")},
 		}},
 		Responses: responses,
 	})
@@ -79,7 +79,10 @@ func readExchange(w http.ResponseWriter, r *http.Request, req *exchange.Request)
 		return tooLarge()
 	}
 	var body bytes.Buffer
-	body.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead) // room to see the end without growing again
+	// Room to see the end without growing again, but no more than this on the word
+	// of a client that has sent nothing yet.
+	const most = 4 << 10
+	body.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, most)))
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge()

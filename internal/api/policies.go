@@ -48,7 +48,7 @@ type PolicyPath struct {
 
 type policyReplacement struct {
 	PolicyPath
-	IfMatch string `header:"If-Match" doc:"The ETag that was read. Required."`
+	IfMatch string `header:"If-Match"`
 	Body    agentidp.TrustPolicySpec
 	RawBody []byte
 }
@@ -69,18 +69,19 @@ type policyAnswer struct {
 	Body     *agentidp.TrustPolicy
 }
 
-type policyList struct {
-	Body struct {
-		Items      []agentidp.TrustPolicy `json:"items" nullable:"false"`
-		NextCursor string                 `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
-	}
-}
-
 // page holds the query parameters of every list.
 type page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Items a page."`
 	Cursor string `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
 }
+
+// list is the body of every list.
+type list[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
+}
+
+type listAnswer[T any] struct{ Body list[T] }
 
 type nothing struct{}
 
@@ -91,28 +92,30 @@ func (a *API) registerPolicies() {
 		summary:     "Create a trust policy",
 		description: "provider, repository, branch and agentId suffice; everything else has a safe default. A weak policy is saved with warnings.",
 		body:        reflect.TypeFor[agentidp.TrustPolicySpec](),
-		status:      http.StatusCreated, failures: []int{400, 409, 413, 415},
+		status:      http.StatusCreated, failures: []int{409, 413, 415},
 	}, a.createPolicy)
 	register(a, operation{
 		id: "listTrustPolicies", method: http.MethodGet, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesRead,
-		summary: "List trust policies", description: "In the order of their creation.", failures: []int{400},
+		summary: "List trust policies", description: "In the order of their creation, in pages.",
 	}, a.listPolicies)
 	register(a, operation{
 		id: "getTrustPolicy", method: http.MethodGet, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesRead,
-		summary: "Read a trust policy", failures: []int{404},
+		summary: "Read a trust policy", description: "Its ETag is what a replacement needs.", failures: []int{404},
 	}, a.getPolicy)
 	register(a, operation{
 		id: "replaceTrustPolicy", method: http.MethodPut, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
 		summary:     "Replace a trust policy",
 		description: "A full replacement: what is left out returns to its default. provider, repository and agentId cannot change. No exchange that begins after the answer is granted by what the policy said before.",
 		body:        reflect.TypeFor[agentidp.TrustPolicySpec](),
-		failures:    []int{400, 404, 409, 412, 413, 415, 428},
+		// The operation itself refuses its absence, with 428 rather than huma's 400.
+		parameters: []*huma.Param{{Name: "If-Match", In: "header", Required: true, Description: "The ETag that was read.", Schema: &huma.Schema{Type: huma.TypeString}}},
+		failures:   []int{404, 409, 412, 413, 415, 428},
 	}, a.replacePolicy)
 	register(a, operation{
 		id: "deleteTrustPolicy", method: http.MethodDelete, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
 		summary:     "Delete a trust policy",
 		description: "No exchange that begins after the answer is granted by it. Tokens that it granted before live on until they expire.",
-		status:      http.StatusNoContent, failures: []int{400, 404, 412},
+		status:      http.StatusNoContent, failures: []int{404, 412},
 	}, a.deletePolicy)
 }
 
@@ -125,14 +128,12 @@ func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBo
 	return &policyAnswer{ETag: etag(p.Revision), Location: org.Issuer + policiesPath + "/" + p.ID, Body: p}, nil
 }
 
-func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *page) (*policyList, error) {
+func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *page) (*listAnswer[agentidp.TrustPolicy], error) {
 	items, next, err := a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
-	out := &policyList{}
-	out.Body.Items, out.Body.NextCursor = list(items), next
-	return out, nil
+	return answerList(items, next), nil
 }
 
 func (a *API) getPolicy(ctx context.Context, _ *registry.Caller, in *PolicyPath) (*policyAnswer, error) {
@@ -163,10 +164,10 @@ func (a *API) deletePolicy(ctx context.Context, c *registry.Caller, in *policyDe
 	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision)
 }
 
-// list makes an empty list of a missing one: clients loop over it.
-func list[T any](items []T) []T {
+// answerList makes an empty list of a missing one: clients loop over it.
+func answerList[T any](items []T, next string) *listAnswer[T] {
 	if items == nil {
-		return []T{}
+		items = []T{}
 	}
-	return items
+	return &listAnswer[T]{list[T]{items, next}}
 }

@@ -1,15 +1,18 @@
 package api
 
 import (
+	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/problem"
@@ -70,12 +73,28 @@ func acceptable(r *http.Request, media []string) error {
 	return nil
 }
 
-var documentType = reflect.TypeFor[problem.Document]()
-
-// huma asks these two hooks for every error that it answers: its own refusals of
-// a request's shape, and what handlers return.
+// huma asks the two hooks for every error that it answers: its own refusals of
+// a request's shape, and what handlers return. What it says of a member comes
+// from the texts.
 func init() {
-	huma.ValidateStrictCasing = true                                                            // JSON names are exact: "Name" is not "name"
+	huma.ValidateStrictCasing = true  // JSON names are exact: "Name" is not "name"
+	huma.DefaultArrayNullable = false // no list that this API answers is null
+	validation.MsgUnexpectedProperty = "is unknown here, or read-only; leave it out"
+	validation.MsgExpectedBoolean = "must be true or false"
+	validation.MsgExpectedNumber = "must be a number"
+	validation.MsgExpectedInteger = "must be a whole number"
+	validation.MsgExpectedString = "must be a string"
+	validation.MsgExpectedArray = "must be an array"
+	validation.MsgExpectedObject = "must be a JSON object"
+	validation.MsgExpectedRFC3339DateTime = "must be an instant as in RFC 3339, such as 2030-01-31T12:00:00Z"
+	validation.MsgExpectedOneOf = "must be one of: %s"
+	validation.MsgExpectedMinimumNumber = "must be at least %.0f"
+	validation.MsgExpectedMaximumNumber = "must be at most %.0f"
+	validation.MsgExpectedMinLength = "must be at least %d characters long"
+	validation.MsgExpectedMaxLength = "must be at most %d characters long"
+	validation.MsgExpectedMinItems = "must have at least %d elements"
+	validation.MsgExpectedMaxItems = "must have at most %d elements"
+
 	huma.NewError = func(int, string, ...error) huma.StatusError { return &problem.Document{} } // the schema's example
 	huma.NewErrorWithContext = func(hc huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		r, w := humago.Unwrap(hc)
@@ -88,10 +107,14 @@ func init() {
 // translate turns huma's account of an error into ours. What huma quotes of the
 // request is dropped: a body may hold a token.
 func translate(status int, msg string, errs []error) error {
-	if status == http.StatusInternalServerError && len(errs) == 1 {
-		return errs[0] // what a handler returned
-	}
 	switch status {
+	case http.StatusInternalServerError:
+		if msg == "cannot read request body" { // the client left, or broke the framing
+			return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
+		}
+		if len(errs) == 1 {
+			return errs[0] // what a handler returned
+		}
 	case http.StatusRequestEntityTooLarge:
 		return tooLarge()
 	case http.StatusNotAcceptable:
@@ -115,7 +138,7 @@ func translate(status int, msg string, errs []error) error {
 		}
 	}
 	if len(details) == 0 {
-		details = []agentidp.FieldError{{Field: "body", Reason: msg}}
+		details = []agentidp.FieldError{{Field: "body", Reason: reason(msg)}}
 	}
 	return agentidp.InvalidFields(details...)
 }
@@ -137,23 +160,54 @@ func field(d *huma.ErrorDetail) string {
 			return name
 		}
 	}
-	if name, ok := strings.CutPrefix(d.Message, "expected required property "); ok {
-		name, _, _ = strings.Cut(name, " ")
-		return name
+	for _, prefix := range []string{required, unreadable} {
+		if name, ok := strings.CutPrefix(d.Message, prefix); ok {
+			name, _, _ = strings.Cut(name, " ")
+			return name
+		}
 	}
 	return d.Location
 }
 
+// What precedes a member's name where huma can report only the whole body.
+const (
+	required   = "expected required property "
+	unreadable = "unreadable member "
+)
+
+// reason gives what is wrong with a field in the words that its caller reads.
 func reason(message string) string {
 	switch {
-	case message == "unexpected property":
-		return "is unknown here, or read-only; leave it out"
-	case strings.HasPrefix(message, "expected required property "):
+	case strings.HasPrefix(message, required):
 		return "is required"
-	case message == "unknown query parameter":
+	case strings.HasPrefix(message, unreadable):
+		return "is not in a form that can be read; write whole numbers in digits alone"
+	}
+	switch message {
+	case "must be at least 1 characters long":
+		return "is empty; give a value or leave it out"
+	case "must have at least 1 elements":
+		return "is empty; leave it out for the default, or name at least one"
+	case "request body is required":
+		return "is missing; send a JSON object"
+	case "unknown query parameter":
 		return "is unknown here; leave it out"
+	case "invalid integer":
+		return "must be a whole number"
 	}
 	return message
+}
+
+// readable rewords the error of a JSON body that has the right types and still
+// does not fit, such as 6e1 for a whole number.
+func readable(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return errors.New(unreadable + e.Field)
+	}
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
+		return errors.New("holds an instant that is not as in RFC 3339, such as 2030-01-31T12:00:00Z")
+	}
+	return err
 }
 
 func tooLarge() error {

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/app"
@@ -34,12 +36,13 @@ Example:
 
 // Run prints the token.
 func (c *adminTokenCmd) Run(ctx context.Context, std *IO) error {
-	c.MasterKey = std.Getenv("AGENTIDP_MASTER_KEY")
-	c.Complete()
+	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
+	err := c.Complete()
 	if c.PublicURL != "" {
-		if err := config.CheckPublicURL(c.PublicURL); err != nil {
-			return usageError{err}
-		}
+		err = errors.Join(err, config.CheckPublicURL(c.PublicURL))
+	}
+	if err != nil {
+		return usageError{err}
 	}
 	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	cfg := config.Config{Storage: c.Storage, PublicURL: c.PublicURL}

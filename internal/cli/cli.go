@@ -2,7 +2,7 @@
 // exit codes, and hands the work to internal/app, internal/emulator and client.
 //
 // Exit codes: 0 done; 1 the command failed; 2 the command line or the
-// configuration is wrong; 3 the server refused.
+// configuration is wrong; 3 the server refused (4xx).
 package cli
 
 import (
@@ -27,15 +27,15 @@ const (
 	exitRefused = 3
 )
 
-// IO is what a command reads and writes.
+// IO is what a command reads and writes. The environment is not part of it: kong
+// and the client read the process's own.
 type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
-	Getenv   func(string) string
 }
 
 // Std returns the process's own.
-func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr, os.Getenv} }
+func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr} }
 
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
@@ -60,7 +60,6 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	parser, err := kong.New(&cmds,
 		kong.Name("agentidp"),
 		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(std.Out, std.Err),
 		kong.Exit(func(code int) { exit = code }),
@@ -96,7 +95,7 @@ func report(std *IO, err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[*client.Error](err); ok {
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Status >= 400 && e.Status < 500 {
 		return exitRefused
 	}
 	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Invalid {

@@ -109,13 +109,15 @@ func (d *demo) start(ctx context.Context, dir string) (<-chan error, error) {
 func (d *demo) tell(ctx context.Context) error {
 	d.out.title("AgentIdP: a CI token in, an agent token out")
 	d.out.say("The server is %s, with a new database and new keys in a temporary folder.", d.server.URL())
-	d.out.say("A local CI issuer stands in for GitHub Actions; its tokens carry every claim that GitHub sends.")
+	d.out.say("A local CI issuer, %s, stands in for GitHub Actions; its tokens have the claims of an ordinary repository.", d.ci.Issuer())
+	d.out.say("Every request (>) and answer (<) is real. Tokens are secrets, so only their beginnings are shown.")
 	for _, chapter := range []func(context.Context) error{d.bootstrapPolicy, d.register, d.agentPolicy, d.exchange, d.refusals} {
 		if err := chapter(ctx); err != nil {
 			return fmt.Errorf("the demo did not hold: %w", err)
 		}
 	}
 	d.out.title("Everything held.")
+	d.out.say("An agent has an identity, its CI run holds a token of 15 minutes, and no secret is stored in the CI.")
 	return nil
 }
 
@@ -126,7 +128,8 @@ func (d *demo) client(token string) *client.Client {
 
 func (d *demo) bootstrapPolicy(ctx context.Context) error {
 	d.out.chapter("The administrator trusts a repository to register agents")
-	d.out.say("The admin token comes from: agentidp admin token")
+	d.out.say("A trust policy without an agent: runs on main of %s may register agents, and nothing else.", demoRepository)
+	d.out.say("(The administrator's token comes from: agentidp admin token.)")
 	token, _, err := d.server.AdminToken(ctx, agentidp.DefaultOrganization, "", 0)
 	if err != nil {
 		return err
@@ -142,20 +145,24 @@ func (d *demo) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.out.say("The run exchanges it, naming no agent:")
 	resp, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject})
 	if err != nil {
 		return err
 	}
-	d.out.token("The bootstrap token says", resp.AccessToken)
+	d.out.token("The answer is a bootstrap token, good for ten minutes and for registering agents. It says", resp.AccessToken)
+	d.out.say("With it the run registers its agent:")
 	d.agent, err = d.client(resp.AccessToken).RegisterAgent(ctx, agentidp.AgentSpec{Name: demoAgent, Description: "Deploys acme", AgentType: "custom", Version: "1.0.0"})
 	return err
 }
 
 func (d *demo) agentPolicy(ctx context.Context) error {
 	d.out.chapter("The administrator says what the agent may do, and from where")
+	d.out.say("The agent's capabilities are the most that it can ever be given:")
 	if _, err := d.admin.UpdateAgent(ctx, d.agent.AgentID, map[string]any{"capabilities": []string{"deploy:production", "deploy:staging"}}); err != nil {
 		return err
 	}
+	d.out.say("A trust policy for this agent: runs on main get one of the two, for one service.")
 	_, err := d.admin.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{
 		Provider: "github", Repository: demoRepository, Branch: "main", AgentID: d.agent.AgentID,
 		Scopes: []string{"deploy:staging"}, Audiences: []string{demoService},
@@ -169,21 +176,24 @@ func (d *demo) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.out.say("The run exchanges it, naming its agent:")
 	resp, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: d.agent.AgentID})
 	if err != nil {
 		return err
 	}
-	d.out.token("The access token says", resp.AccessToken)
+	d.out.token("The answer is the agent's access token, for the service that the policy names. It says", resp.AccessToken)
 	parsed, err := jose.Parse(resp.AccessToken)
 	if err != nil {
 		return err
 	}
-	if err := verifyWithServer(ctx, d.server.URL(), parsed); err != nil {
+	d.out.say("%s verifies it by itself, with the issuer's published keys:", demoService)
+	if err := verifyWithServer(ctx, d.out.httpClient(), d.server.URL(), parsed); err != nil {
 		return err
 	}
-	d.out.good("Any service verifies it by itself: key %s of %s/.well-known/jwks.json fits.", parsed.Header.Kid, d.server.URL())
+	d.out.good("The signature fits key %s, the issuer is right, and it has not expired.", parsed.Header.Kid)
 
 	d.out.chapter("Refused: the same CI token a second time")
+	d.out.say("Somebody has copied the CI token of the last step, and presents it again:")
 	return d.refused(ctx, subject, d.agent.AgentID, 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed)
 }
 
@@ -207,11 +217,20 @@ func (d *demo) refusals(ctx context.Context) error {
 // refused exchanges a token that must be refused, in exactly this way.
 func (d *demo) refused(ctx context.Context, subject, agentID string, status int, code, reason string) error {
 	_, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: agentID})
-	e, ok := errors.AsType[*client.Error](err)
-	if !ok || e.Status != status || e.Code != code || e.Reason != reason {
+	if err := wantRefusal(err, status, code, reason); err != nil {
+		return err
+	}
+	d.out.good("Refused, as it should be; no token was issued.")
+	return nil
+}
+
+func wantRefusal(err error, status int, code, reason string) error {
+	if err == nil {
+		return fmt.Errorf("expected a refusal with status %d, code %q and reason %q; got a token", status, code, reason)
+	}
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Status != status || e.Code != code || e.Reason != reason {
 		return fmt.Errorf("expected a refusal with status %d, code %q and reason %q; got: %w", status, code, reason, err)
 	}
-	d.out.good("Refused, as it should be: %s", e.Message)
 	return nil
 }
 

@@ -23,7 +23,9 @@ Example:
 
 // Run migrates.
 func (c *migrateCmd) Run(ctx context.Context, std *IO) error {
-	c.Complete()
+	if err := c.Complete(); err != nil {
+		return usageError{err}
+	}
 	cfg := config.Config{Storage: c.Storage}
 	before, after, err := app.Migrate(ctx, cfg, newLogger(std.Err, "auto"))
 	if err != nil {

@@ -2,6 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"os"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -14,16 +18,17 @@ type serveCmd struct {
 // Help is shown by serve --help.
 func (*serveCmd) Help() string {
 	return `The first start creates the SQLite database, a master key file (0600) and a
-signing key under the data directory.
+signing key under the data directory. With PostgreSQL the master key is given, best
+in AGENTIDP_MASTER_KEY. A variable AGENTIDP_… that is no setting stops the start.
 
 Example:
   agentidp serve --public-url https://idp.example.com --data-dir /var/lib/agentidp`
 }
 
 // Run serves until the process is told to end.
-func (c *serveCmd) Run(ctx context.Context, std *IO) error {
-	c.MasterKey = std.Getenv("AGENTIDP_MASTER_KEY")
-	if err := c.Complete(); err != nil {
+func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
+	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
 		return usageError{err}
 	}
 	logger := newLogger(std.Err, c.LogFormat)

@@ -9,8 +9,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
+	"github.com/sentryagent/agentidp/client"
 	"github.com/sentryagent/agentidp/internal/jose"
 )
 
@@ -94,7 +94,7 @@ func (s *story) token(caption, token string) {
 
 // httpClient returns a client whose requests and answers are shown.
 func (s *story) httpClient() *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &shown{s}}
+	return &http.Client{Timeout: client.DefaultTimeout, Transport: &shown{s}}
 }
 
 type shown struct{ *story }

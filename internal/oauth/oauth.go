@@ -19,8 +19,8 @@ import (
 	"github.com/sentryagent/agentidp/internal/registry"
 )
 
-// Server serves the protocol documents.
-type Server struct {
+// server serves the protocol documents.
+type server struct {
 	ring *keys.Ring
 	alg  string
 }
@@ -28,19 +28,19 @@ type Server struct {
 // New registers the documents on mux, with paths from the root of an
 // organization.
 func New(mux *http.ServeMux, ring *keys.Ring, signingAlg string) {
-	s := &Server{ring: ring, alg: signingAlg}
+	s := &server{ring: ring, alg: signingAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
 }
 
-// cacheControl lets relying parties keep a document for five minutes; that is
-// how long a new key must be published before it signs.
+// cacheControl lets relying parties keep a document for five minutes. A key that
+// is added later (another algorithm) is unknown to them for as long.
 const cacheControl = "public, max-age=300"
 
-// metadata is the server's description. The members that OpenID Connect
-// Discovery §3 requires are present; the lists of what this server does not do
-// are empty.
+// metadata is the server's description, as far as there is something to describe:
+// no authorization or token endpoint yet, so neither is named and the lists of what
+// they would do are empty. Libraries that only verify tokens need no more.
 type metadata struct {
 	Issuer                string   `json:"issuer"`
 	JWKSURI               string   `json:"jwks_uri"`
@@ -53,7 +53,7 @@ type metadata struct {
 	TokenExchangeEndpoint string   `json:"agentidp_exchange_endpoint"`
 }
 
-func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
+func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 	org := registry.OrganizationFrom(r.Context())
 	body, err := json.Marshal(metadata{
 		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
@@ -69,7 +69,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
 	serve(w, r, body, entityTag(body), "application/json")
 }
 
-func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
+func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()).ID)
 	if err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The keys cannot be read now. Try again.")

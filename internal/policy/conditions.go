@@ -21,7 +21,7 @@ type condition struct {
 	show func(c *Compiled, r *request) (expected, got string)
 }
 
-// conditions in the order of the contract: a policy that fails a later one got
+// conditions in their fixed order: a policy that fails a later one got
 // further. A new condition on claims belongs between ref and scope, with the
 // code condition_not_met.
 var conditions = []condition{

@@ -35,7 +35,7 @@ func expiring(t time.Time) specChange {
 func TestPoliciesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]specChange{
-		"the four fields of the seeds":            func(*agentidp.TrustPolicySpec) {},
+		"the four usual fields":                   func(*agentidp.TrustPolicySpec) {},
 		"without branch":                          inBranch(""),
 		"without agent":                           asBootstrap(func(*agentidp.TrustPolicySpec) {}),
 		"the shortest repository":                 inRepository("a/b"),

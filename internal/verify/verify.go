@@ -42,7 +42,7 @@ type Config struct {
 	Load func(ctx context.Context, source string) (*KeySet, error)
 	Save func(ctx context.Context, set *KeySet) error
 
-	// HTTP fetches key sets; nil: a client for public hosts with TLS 1.2 or later.
+	// HTTP fetches key sets; nil: a client with TLS 1.2 or later, which asks no redirects.
 	// Of another client the transport is used, and neither its rule for redirects
 	// nor its timeout.
 	HTTP *http.Client

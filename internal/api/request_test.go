@@ -1,0 +1,136 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/exchange"
+)
+
+// shapes serves the shape of the API's requests without what is behind it.
+func shapes() http.Handler {
+	mux := http.NewServeMux()
+	api := humago.New(mux, humaConfig("1"))
+	type policy struct{ Body agentidp.TrustPolicySpec }
+	type agent struct{ Body agentidp.AgentSpec }
+	huma.Register(api, huma.Operation{Method: "POST", Path: "/policy"}, func(context.Context, *policy) (*nothing, error) { return nil, nil })
+	huma.Register(api, huma.Operation{Method: "POST", Path: "/agent"}, func(context.Context, *agent) (*nothing, error) { return nil, nil })
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/list"}, func(context.Context, *page) (*nothing, error) { return nil, nil })
+	return mux
+}
+
+func TestWhatIsWrongIsSaidInPlainWords(t *testing.T) {
+	t.Parallel()
+	api := shapes()
+	const base = `{"provider": "github", "repository": "acme/deploy", `
+	for _, tt := range []struct{ name, request, body, field, reason string }{
+		{"nothing", "POST /policy", "", "body", "is missing; send a JSON object"},
+		{"not an object", "POST /policy", `[]`, "body", "must be a JSON object"},
+		{"a required member is missing", "POST /policy", `{"provider": "github"}`, "repository", "is required"},
+		{"an unknown member", "POST /policy", base + `"id": "x"}`, "id", "is unknown here, or read-only; leave it out"},
+		{"a number for a string", "POST /policy", base + `"branch": 1}`, "branch", "must be a string"},
+		{"a string for a number", "POST /policy", base + `"maxAgents": "1"}`, "maxAgents", "must be a whole number"},
+		{"a fraction", "POST /policy", base + `"maxAgents": 1.5}`, "maxAgents", "must be a whole number"},
+		{"an exponent", "POST /policy", base + `"maxAgents": 1e2}`, "maxAgents", "is not in a form that can be read; write whole numbers in digits alone"},
+		{"a string for a list", "POST /policy", base + `"events": "push"}`, "events", "must be an array"},
+		{"a number in a list", "POST /policy", base + `"events": ["push", 1]}`, "events[1]", "must be a string"},
+		{"a list for an object", "POST /agent", `{"name": "abc", "labels": []}`, "labels", "must be a JSON object"},
+		{"an empty string", "POST /policy", base + `"branch": ""}`, "branch", "is empty; give a value or leave it out"},
+		{"an empty list", "POST /policy", base + `"events": []}`, "events", "is empty; leave it out for the default, or name at least one"},
+		{"too short", "POST /agent", `{"name": "ab"}`, "name", "must be at least 3 characters long"},
+		{"too long", "POST /agent", `{"name": "abc", "version": "` + strings.Repeat("1", 101) + `"}`, "version", "must be at most 100 characters long"},
+		{"too many", "POST /agent", `{"name": "abc", "capabilities": [` + strings.Repeat(`"a:b", `, 100) + `"a:b"]}`, "capabilities", "must have at most 100 elements"},
+		{"too small", "POST /policy", base + `"tokenTtlSeconds": 59}`, "tokenTtlSeconds", "must be at least 60"},
+		{"too great", "POST /policy", base + `"maxAgents": 1000001}`, "maxAgents", "must be at most 1000000"},
+		{"another value", "POST /policy", base + `"mode": "shadow"}`, "mode", "must be one of: enforce, disabled"},
+		{"no instant", "POST /policy", base + `"expiresAt": "tomorrow"}`, "expiresAt", "must be an instant as in RFC 3339, such as 2030-01-31T12:00:00Z"},
+		{"almost an instant", "POST /policy", base + `"expiresAt": "2030-01-31T12:00:00,5Z"}`, "body", "holds an instant that is not as in RFC 3339, such as 2030-01-31T12:00:00Z"},
+		{"a word for a limit", "GET /list?limit=all", "", "limit", "must be a whole number"},
+		{"a limit too great", "GET /list?limit=201", "", "limit", "must be at most 200"},
+		{"an unknown query parameter", "GET /list?page=2", "", "page", "is unknown here; leave it out"},
+	} {
+		method, path, _ := strings.Cut(tt.request, " ")
+		r := httptest.NewRequest(method, path, strings.NewReader(tt.body))
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		var got struct{ Details []agentidp.FieldError }
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 400 {
+			t.Errorf("%s: %d %s", tt.name, w.Code, w.Body)
+			continue
+		}
+		if diff := cmp.Diff([]agentidp.FieldError{{Field: tt.field, Reason: tt.reason}}, got.Details); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestARefusalSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	op := operation{scope: agentidp.ScopeAgentsRead, principals: []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent}}
+	const (
+		kind  = "This operation is not open to a token of kind bootstrap: present one of kind admin or agent."
+		scope = "The token presented lacks the scope agents:read, which this operation needs: get one with that scope."
+	)
+	for _, tt := range []struct {
+		name   string
+		kind   agentidp.PrincipalKind
+		scopes []string
+		want   string
+	}{
+		{"nothing", agentidp.PrincipalAgent, []string{"agents:read"}, ""},
+		{"the scope", agentidp.PrincipalAdmin, []string{"agents:write"}, scope},
+		{"the kind", agentidp.PrincipalBootstrap, []string{"agents:read"}, kind},
+		{"both", agentidp.PrincipalBootstrap, []string{"agents:write"}, kind + " " + scope},
+	} {
+		err := op.permit(&agentidp.Principal{Kind: tt.kind, Scopes: tt.scopes})
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		if e := agentidp.AsError(err); e.Message != tt.want || e.Code != agentidp.CodeInsufficientScope || e.Scope != op.scope {
+			t.Errorf("%s: %+v", tt.name, e)
+		}
+	}
+}
+
+// room notes how much it was offered at first.
+type room struct {
+	io.Reader
+	first int
+}
+
+func (r *room) Read(p []byte) (int, error) {
+	if r.first == 0 {
+		r.first = len(p)
+	}
+	return r.Reader.Read(p)
+}
+
+func TestNoRoomIsMadeForBytesThatDoNotCome(t *testing.T) {
+	t.Parallel()
+	for _, claimed := range []int64{-1, 0, 100, 4 << 10, maxBody} {
+		body := &room{Reader: bytes.NewReader([]byte(`{"token": "x"}`))}
+		r := httptest.NewRequest("POST", exchangePath, body)
+		r.ContentLength = claimed
+		req := &exchange.Request{}
+		if err := readExchange(httptest.NewRecorder(), r, req); err != nil || req.Token != "x" {
+			t.Errorf("%d claimed: %v", claimed, err)
+		}
+		if body.first > 4<<10 {
+			t.Errorf("%d claimed: %d bytes were made ready", claimed, body.first)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const prefix = "AGENTIDP_"
+
+// notFlags are the variables that are settings without a flag, because the process
+// list shows flags, or by which scripts and clients know a server.
+var notFlags = []string{"AGENTIDP_MASTER_KEY", "AGENTIDP_SERVER", "AGENTIDP_TOKEN"}
+
+// notOurs are variables that begin like a setting and are none: those of tests,
+// and those that Kubernetes sets in every pod beside a Service called agentidp
+// (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+var notOurs = regexp.MustCompile(`^AGENTIDP_((TEST|BENCH|REQUIRE)_` +
+	`|(\w+_)?SERVICE_(HOST|PORT|PORT_\w+)=` +
+	`|(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://` +
+	`|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=)`)
+
+// checkEnvironment refuses variables that look like settings and are none: a
+// setting with a typing error would be silently left at its default. Values are
+// not repeated.
+func checkEnvironment(model *kong.Node, environ []string) error {
+	known := slices.Concat(notFlags, variables(model))
+	var errs []error
+	for _, variable := range slices.Sorted(slices.Values(environ)) {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, prefix) || notOurs.MatchString(variable) || slices.Contains(known, name) {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s: there is no such setting; the nearest is %s (agentidp serve --help names all)", name, nearest(name, known)))
+	}
+	return errors.Join(errs...)
+}
+
+// variables returns the environment variables of all flags of a command and of
+// those below it.
+func variables(node *kong.Node) []string {
+	var names []string
+	for _, flag := range node.Flags {
+		names = append(names, flag.Envs...)
+	}
+	for _, child := range node.Children {
+		names = append(names, variables(child)...)
+	}
+	return names
+}
+
+func nearest(name string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+}
+
+// distance is how many letters have to be put in, taken out or replaced to make b
+// of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
