@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -203,9 +202,6 @@ func reason(message string) string {
 func readable(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return errors.New(unreadable + e.Field)
-	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return errors.New("holds an instant that is not as in RFC 3339, such as 2030-01-31T12:00:00Z")
 	}
 	return err
 }

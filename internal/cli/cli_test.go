@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"regexp"
@@ -81,7 +82,7 @@ func waitFor(url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for {
-		if _, err := get(ctx, url); err == nil || ctx.Err() != nil {
+		if _, err := fetch(ctx, url); err == nil || ctx.Err() != nil {
 			return err
 		}
 		select {
@@ -91,6 +92,11 @@ func waitFor(url string) error {
 	}
 }
 
+// fetch gets a document from a server on this machine.
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	return get(ctx, http.DefaultClient, "the document", url)
+}
+
 func TestTheDemoStaysUpUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,7 +104,7 @@ func TestTheDemoStaysUpUntilItIsInterrupted(t *testing.T) {
 	done := make(chan int, 1)
 	var stderr strings.Builder
 	go func() {
-		done <- Main(ctx, []string{"demo"}, &IO{In: strings.NewReader(""), Out: in, Err: &stderr, Getenv: func(string) string { return "" }})
+		done <- Main(ctx, []string{"demo"}, &IO{In: strings.NewReader(""), Out: in, Err: &stderr})
 		in.Close()
 	}()
 	lines := bufio.NewScanner(out)
@@ -110,7 +116,7 @@ func TestTheDemoStaysUpUntilItIsInterrupted(t *testing.T) {
 		}
 	}
 	go io.Copy(io.Discard, out)
-	if _, err := get(t.Context(), url); err != nil {
+	if _, err := fetch(t.Context(), url); err != nil {
 		t.Errorf("after the story, %s: %v", url, err)
 	}
 	cancel()

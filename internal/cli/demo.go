@@ -109,7 +109,7 @@ func (d *demo) start(ctx context.Context, dir string) (<-chan error, error) {
 func (d *demo) tell(ctx context.Context) error {
 	d.out.title("AgentIdP: a CI token in, an agent token out")
 	d.out.say("The server is %s, with a new database and new keys in a temporary folder.", d.server.URL())
-	d.out.say("A local CI issuer, %s, stands in for GitHub Actions; its tokens have the claims of an ordinary repository.", d.ci.Issuer())
+	d.out.say("A local CI issuer stands in for GitHub Actions; its tokens carry the claims of an ordinary repository.")
 	d.out.say("Every request (>) and answer (<) is real. Tokens are secrets, so only their beginnings are shown.")
 	for _, chapter := range []func(context.Context) error{d.bootstrapPolicy, d.register, d.agentPolicy, d.exchange, d.refusals} {
 		if err := chapter(ctx); err != nil {
@@ -117,7 +117,7 @@ func (d *demo) tell(ctx context.Context) error {
 		}
 	}
 	d.out.title("Everything held.")
-	d.out.say("An agent has an identity, its CI run holds a token of 15 minutes, and no secret is stored in the CI.")
+	d.out.say("The agent has an identity, its run got a token for 15 minutes, and the CI stores no secret.")
 	return nil
 }
 
@@ -193,8 +193,8 @@ func (d *demo) exchange(ctx context.Context) error {
 	d.out.good("The signature fits key %s, the issuer is right, and it has not expired.", parsed.Header.Kid)
 
 	d.out.chapter("Refused: the same CI token a second time")
-	d.out.say("Somebody has copied the CI token of the last step, and presents it again:")
-	return d.refused(ctx, subject, d.agent.AgentID, 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed)
+	d.out.say("Somebody has copied the CI token of the step before, which is not expired yet.")
+	return d.refused(ctx, subject, 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed)
 }
 
 func (d *demo) refusals(ctx context.Context) error {
@@ -203,7 +203,7 @@ func (d *demo) refusals(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.refused(ctx, subject, d.agent.AgentID, 403, agentidp.CodeBranchNotPermitted, ""); err != nil {
+	if err := d.refused(ctx, subject, 403, agentidp.CodeBranchNotPermitted, ""); err != nil {
 		return err
 	}
 
@@ -211,12 +211,13 @@ func (d *demo) refusals(ctx context.Context) error {
 	if subject, err = d.idToken(emulator.Run{Repository: "mallory/deploy", Ref: "refs/heads/main"}); err != nil {
 		return err
 	}
-	return d.refused(ctx, subject, d.agent.AgentID, 403, agentidp.CodeTrustPolicyViolation, "")
+	return d.refused(ctx, subject, 403, agentidp.CodeTrustPolicyViolation, "")
 }
 
 // refused exchanges a token that must be refused, in exactly this way.
-func (d *demo) refused(ctx context.Context, subject, agentID string, status int, code, reason string) error {
-	_, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: agentID})
+func (d *demo) refused(ctx context.Context, subject string, status int, code, reason string) error {
+	d.out.say("It is exchanged, naming the agent:")
+	_, err := d.client("").Exchange(ctx, client.ExchangeRequest{Token: subject, AgentID: d.agent.AgentID})
 	if err := wantRefusal(err, status, code, reason); err != nil {
 		return err
 	}
