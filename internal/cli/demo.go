@@ -150,7 +150,8 @@ func (d *demo) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.out.token("The answer is a bootstrap token, good for ten minutes and for registering agents. It says", resp.AccessToken)
+	d.out.say("The answer is a bootstrap token, good for ten minutes and for registering agents.")
+	d.out.token("It says", resp.AccessToken)
 	d.out.say("With it the run registers its agent:")
 	d.agent, err = d.client(resp.AccessToken).RegisterAgent(ctx, agentidp.AgentSpec{Name: demoAgent, Description: "Deploys acme", AgentType: "custom", Version: "1.0.0"})
 	return err
@@ -181,7 +182,8 @@ func (d *demo) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.out.token("The answer is the agent's access token, for the service that the policy names. It says", resp.AccessToken)
+	d.out.say("The answer is the agent's access token, for the service that the policy names.")
+	d.out.token("It says", resp.AccessToken)
 	parsed, err := jose.Parse(resp.AccessToken)
 	if err != nil {
 		return err
