@@ -135,11 +135,11 @@ func (c *Client) send(req *http.Request) (status int, header http.Header, body [
 		hc = *c.HTTP
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	res, err := hc.Do(req) //nolint:gosec // G704: the address is the caller's own
+	res, err := hc.Do(req)
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
+	defer res.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("read the answer: %w", err)

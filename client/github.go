@@ -12,7 +12,7 @@ import (
 
 const (
 	requestURLVariable   = "ACTIONS_ID_TOKEN_REQUEST_URL"
-	requestTokenVariable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN" //nolint:gosec // G101: a variable's name
+	requestTokenVariable = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 )
 
 // GitHubIDToken fetches a fresh ID token of the GitHub Actions job that the

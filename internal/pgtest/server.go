@@ -63,7 +63,7 @@ func startServer() (_ *server, err error) {
 	data := filepath.Join(folder, "data")
 	initdb := append(slices.Clone(prefix), filepath.Join(bin, "initdb"),
 		"-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "-D", data)
-	cmd := exec.CommandContext(ctx, initdb[0], initdb[1:]...) //nolint:gosec // PostgreSQL's own programs, found in fixed places.
+	cmd := exec.CommandContext(ctx, initdb[0], initdb[1:]...)
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -81,12 +81,12 @@ func startServer() (_ *server, err error) {
 // watch starts the command under the watchdog. The command's output goes to a
 // file: a child that held this process's own output would keep "go test" waiting.
 func watch(folder string, command []string) (*server, error) {
-	log, err := os.Create(filepath.Join(folder, "log")) //nolint:gosec // the folder is ours.
+	log, err := os.Create(filepath.Join(folder, "log"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()                                                                // the child has its own descriptor
-	cmd := exec.Command("/bin/sh", append([]string{"-c", watchdog, "pgtest", folder}, command...)...) //nolint:gosec,noctx // a fixed script, which outlives every context of a test.
+	cmd := exec.Command("/bin/sh", append([]string{"-c", watchdog, "pgtest", folder}, command...)...) //nolint:noctx // a fixed script, which outlives every context of a test.
 	cmd.Dir, cmd.Stdout, cmd.Stderr = folder, log, log
 	alive, err := cmd.StdinPipe()
 	if err != nil {

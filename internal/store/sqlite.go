@@ -81,7 +81,7 @@ func (db *DB) openSQLite(path string) error {
 // companions (-wal, -shm) the same mode. It never opens a file that exists: the
 // close would drop the locks that this process holds on it.
 func createPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil

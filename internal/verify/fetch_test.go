@@ -111,7 +111,7 @@ func TestA190TLSIsVerified(t *testing.T) {
 		w := newWorld(t, jose.ES256)
 		old := httptest.NewUnstartedServer(http.NotFoundHandler())
 		old.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-		old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // it must be refused
+		old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 		old.StartTLS()
 		t.Cleanup(old.Close)
 		w.config.HTTP = old.Client()
