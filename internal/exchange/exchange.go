@@ -63,8 +63,7 @@ func New(cfg Config) *Exchanger {
 	}
 }
 
-// Refusals gives the counters of subject tokens refused before their signature
-// was proven.
+// Refusals gives the counters of subject tokens that were refused without a record.
 func (x *Exchanger) Refusals() *Refusals { return x.refusals }
 
 // Exchange runs one exchange for an organization. The response may be sent as
