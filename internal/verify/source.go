@@ -30,9 +30,9 @@ type source struct {
 	address string
 	used    time.Time // guarded by cache.mu
 	loaded  bool      // what is persisted was read; touched by the flight alone
-	saved   KeySet    // what is persisted, as far as known; touched by the flight alone
 
 	mu       sync.Mutex
+	saved    KeySet        // what is persisted, as far as known
 	set      *keySet       // nil: none yet
 	latest   time.Time     // when the latest fetch began, or brought the set
 	failedAt time.Time     // when the latest fetch failed; zero: it did not
@@ -188,7 +188,7 @@ func (s *source) persisted() *keySet {
 	}
 	s.loaded = true
 	if saved != nil {
-		s.saved = *saved
+		s.remember(saved)
 	}
 	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
 		return nil
@@ -206,8 +206,8 @@ func (s *source) persisted() *keySet {
 }
 
 func (s *source) persist(set *KeySet) {
-	if s.cache.save == nil || bytes.Equal(set.JWKS, s.saved.JWKS) && set.FetchedAt.Sub(s.saved.FetchedAt) < refreshAfter {
-		return // what is saved is as good; strangers cause fetches, and must not cause writes
+	if s.cache.save == nil || s.asGood(set) {
+		return
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
 	defer cancel()
@@ -215,6 +215,20 @@ func (s *source) persist(set *KeySet) {
 		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)
 		return
 	}
+	s.remember(set)
+}
+
+// asGood reports whether what is persisted is the same and not much older than set:
+// strangers cause fetches, and must not cause writes.
+func (s *source) asGood(set *KeySet) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Equal(set.JWKS, s.saved.JWKS) && set.FetchedAt.Sub(s.saved.FetchedAt) < refreshAfter
+}
+
+func (s *source) remember(set *KeySet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.saved = *set
 }
 
