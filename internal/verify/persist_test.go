@@ -17,6 +17,7 @@ type disk struct {
 	mu    sync.Mutex
 	sets  map[string]*verify.KeySet
 	loads int
+	saves int
 	err   error
 }
 
@@ -32,6 +33,7 @@ func (d *disk) save(_ context.Context, set *verify.KeySet) error {
 	defer d.mu.Unlock()
 	if d.err == nil {
 		d.sets[set.Source] = set
+		d.saves++
 	}
 	return d.err
 }
@@ -70,6 +72,29 @@ func TestARestartWhileTheIssuerIsDown(t *testing.T) {
 	w.wantUnreachable(t, w.good(t))
 	w.restart(t)
 	w.wantUnreachable(t, w.good(t))
+}
+
+// A stranger's token with an unknown key id is worth a fetch every 30 seconds, and
+// no write.
+func TestFetchesThatBringNothingNewAreNotSaved(t *testing.T) {
+	t.Parallel()
+	w, d := newWorldWithDisk(t)
+	w.mustVerify(t, w.good(t))
+	stranger := newKey(t, "stranger", jose.ES256)
+	for range 10 {
+		w.Advance(31 * time.Second)
+		w.wantRefused(t, stranger.token(t, claims(t, nil)), "unknown_key")
+	}
+	w.wantFetches(t, 11)
+	w.issuer.publish(t, w.key, newKey(t, "k2", jose.ES256))
+	w.Advance(31 * time.Second)
+	w.wantRefused(t, stranger.token(t, claims(t, nil)), "unknown_key")
+	eventually(t, "the new set is saved", func() bool { return d.set(w.provider.JWKSURI).FetchedAt.After(start) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.saves != 2 {
+		t.Errorf("saved %d times, want 2: the first set, and the one that was new", d.saves)
+	}
 }
 
 func TestASavedSetThatIsTooOldIsFetchedAgain(t *testing.T) {
