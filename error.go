@@ -120,8 +120,10 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		s += ": " + e.Message
 	}
-	for _, d := range e.Details {
-		s += "; " + d.Field + ": " + d.Reason
+	if len(e.Details) > 1 { // the message says all about one
+		for _, d := range e.Details {
+			s += "; " + d.Field + ": " + d.Reason
+		}
 	}
 	if e.cause != nil {
 		s += ": " + e.cause.Error()

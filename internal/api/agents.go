@@ -130,7 +130,7 @@ func beyondBootstrap(body []byte) (bad []agentidp.FieldError) {
 		return nil
 	})
 	if err != nil {
-		return []agentidp.FieldError{{Field: "body", Reason: err.Error()}}
+		return []agentidp.FieldError{{Field: "body", Reason: "is not acceptable JSON: " + err.Error()}}
 	}
 	return bad
 }
@@ -167,7 +167,7 @@ func (a *API) updateAgent(ctx context.Context, c *registry.Caller, in *agentPatc
 		return nil, err
 	}
 	if err := strictjson.Valid(in.RawBody, maxDepth); err != nil {
-		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "is not acceptable JSON: " + err.Error()})
 	}
 	agent, err := a.Registry.UpdateAgent(ctx, org, c, in.AgentID, revision, in.RawBody)
 	return answerAgent(org, agent, false, err)

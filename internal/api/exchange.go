@@ -120,7 +120,7 @@ func decodeExchange(body []byte, req *exchange.Request) error {
 		return nil
 	})
 	if err != nil {
-		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: err.Error()})
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "is not acceptable JSON: " + err.Error()})
 	}
 	return nil
 }

@@ -144,11 +144,15 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 	if err != nil {
 		return err
 	}
+	_, missing := os.Stat(a.cfg.MasterKeyFile)
 	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
 		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: create,
 	})
 	if err != nil {
 		return err
+	}
+	if missing != nil && a.cfg.MasterKey == "" {
+		a.logger.Warn("a new master key was made; without it the signing keys are lost, so keep a copy apart from the database", "file", a.cfg.MasterKeyFile)
 	}
 	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
 	a.tokens = token.New(a.db, a.ring, a.clock)

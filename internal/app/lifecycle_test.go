@@ -289,10 +289,10 @@ func TestAnAdminTokenMadeBesideTheServer(t *testing.T) {
 		want        string
 	}{
 		{"an organization that there is not", cfg, "none", "", 0, "There is no such organization"},
-		{"a scope that there is not", cfg, "default", "root", 0, "scope: must be management scopes"},
-		{"a scope twice", cfg, "default", "admin admin", 0, "scope: must be management scopes"},
-		{"31 days", cfg, "default", "", 31 * 24 * time.Hour, "ttl: 744h0m0s is not between 1s and 720h0m0s"},
-		{"a negative life", cfg, "default", "", -time.Hour, "ttl: -1h0m0s is not between"},
+		{"a scope that there is not", cfg, "default", "root", 0, "scope must be management scopes"},
+		{"a scope twice", cfg, "default", "admin admin", 0, "scope must be management scopes"},
+		{"31 days", cfg, "default", "", 31 * 24 * time.Hour, "ttl 744h0m0s is not between 1s and 720h0m0s"},
+		{"a negative life", cfg, "default", "", -time.Hour, "ttl -1h0m0s is not between"},
 		{"an empty folder", empty, "default", "", 0, "there is no database to make a token for; start the server once, or give its --data-dir"},
 		{"no master key", unlocked, "default", "", 0, "there is no key in AGENTIDP_MASTER_KEY or in"},
 	} {

@@ -30,4 +30,8 @@ func lockData(dir string) (*dataLock, error) {
 	return &dataLock{f}, nil
 }
 
-func (l *dataLock) release() error { return l.file.Close() }
+// release unlocks before it closes: a child process that is being started at this
+// moment has the file open too, and closing alone would leave the lock with it.
+func (l *dataLock) release() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}

@@ -130,6 +130,9 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
 		attrs = append(attrs, slog.String("code", e.Code))
+		if e.DecisionID != "" {
+			attrs = append(attrs, slog.String("decision_id", e.DecisionID))
+		}
 		if w.status >= http.StatusInternalServerError {
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("error", trace.Err.Error()))

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
 )
@@ -35,9 +37,9 @@ Example:
 }
 
 // Run prints the token.
-func (c *adminTokenCmd) Run(ctx context.Context, std *IO) error {
+func (c *adminTokenCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	err := c.Complete()
+	err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete())
 	if c.PublicURL != "" {
 		err = errors.Join(err, config.CheckPublicURL(c.PublicURL))
 	}

@@ -35,7 +35,11 @@ func checkEnvironment(model *kong.Node, environ []string) error {
 		if !strings.HasPrefix(name, prefix) || notOurs.MatchString(variable) || slices.Contains(known, name) {
 			continue
 		}
-		errs = append(errs, fmt.Errorf("%s: there is no such setting; the nearest is %s (agentidp serve --help names all)", name, nearest(name, known)))
+		remedy := "agentidp serve --help names all"
+		if n := nearest(name, known); distance(name, n) <= maxDistance {
+			remedy = "did you mean " + n + "?"
+		}
+		errs = append(errs, fmt.Errorf("%s: there is no such setting; %s", name, remedy))
 	}
 	return errors.Join(errs...)
 }
@@ -52,6 +56,10 @@ func variables(node *kong.Node) []string {
 	}
 	return names
 }
+
+// maxDistance is how many letters a typing error may have; what is further away is
+// no suggestion.
+const maxDistance = 2
 
 func nearest(name string, known []string) string {
 	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })

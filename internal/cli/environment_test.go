@@ -13,9 +13,9 @@ func TestOnlySettingsAreTakenFromTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const noSuch = ": there is no such setting; the nearest is "
+	const far = ": there is no such setting; agentidp serve --help names all"
 	unknown := func(name, nearest string) string {
-		return name + noSuch + nearest + " (agentidp serve --help names all)"
+		return name + ": there is no such setting; did you mean " + nearest + "?"
 	}
 	for _, tt := range []struct {
 		name     string
@@ -36,11 +36,11 @@ func TestOnlySettingsAreTakenFromTheEnvironment(t *testing.T) {
 		{"Kubernetes: a link", "AGENTIDP_PORT=tcp://10.0.0.1:80", ""},
 		{"Kubernetes: a link's part", "AGENTIDP_PORT_80_TCP_ADDR=10.0.0.1", ""},
 		{"Kubernetes: a Service beside it", "AGENTIDP_METRICS_SERVICE_PORT=9090", ""},
-		{"a port that somebody hopes to set", "AGENTIDP_PORT=8080", "AGENTIDP_PORT" + noSuch},
+		{"a port that somebody hopes to set", "AGENTIDP_PORT=8080", "AGENTIDP_PORT" + far},
 		{"a letter left out", "AGENTIDP_PUBLC_URL=x", unknown("AGENTIDP_PUBLC_URL", "AGENTIDP_PUBLIC_URL")},
 		{"letters in another order", "AGENTIDP_TOKEN_TLT=5m", unknown("AGENTIDP_TOKEN_TLT", "AGENTIDP_TOKEN_TTL")},
 		{"a secret with a typing error is not repeated", "AGENTIDP_MASTERKEY=hunter2", unknown("AGENTIDP_MASTERKEY", "AGENTIDP_MASTER_KEY")},
-		{"nothing after the prefix", "AGENTIDP_=x", "AGENTIDP_" + noSuch},
+		{"nothing after the prefix", "AGENTIDP_=x", "AGENTIDP_" + far},
 	} {
 		got := ""
 		if err := checkEnvironment(parser.Model.Node, []string{tt.variable}); err != nil {

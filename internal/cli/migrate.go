@@ -2,7 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -22,8 +26,8 @@ Example:
 }
 
 // Run migrates.
-func (c *migrateCmd) Run(ctx context.Context, std *IO) error {
-	if err := c.Complete(); err != nil {
+func (c *migrateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
 		return usageError{err}
 	}
 	cfg := config.Config{Storage: c.Storage}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -37,6 +38,12 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 		return err
 	}
 	logger.Info("AgentIdP is ready", "version", version(), "issuer", a.URL(), "address", a.Address(), "database", c.Kind(), "github_issuer", c.GitHubIssuer)
+	if c.Dev {
+		logger.Warn("development: a plain-http issuer on loopback is trusted; whoever reaches it can be any workflow")
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !config.IsLoopback(host) {
+		logger.Warn("the listener speaks plain HTTP and is not on loopback; put a TLS proxy in front, and let nobody else reach it", "listen", c.Listen)
+	}
 	logger.Info("an admin token is made on this machine", "command", "agentidp admin token --data-dir "+c.DataDir)
 	err = a.Run(ctx)
 	logger.Info("AgentIdP has stopped")

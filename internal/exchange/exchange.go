@@ -189,7 +189,7 @@ func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, is
 			return &registered[i], nil
 		}
 	}
-	return nil, verify.UnknownIssuer()
+	return nil, verify.UnknownIssuer(issuer)
 }
 
 func (a *attempt) key() cacheKey {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -43,13 +44,13 @@ func (r *Refusals) Counts() map[Refusal]uint64 {
 // issuer are no refusals.
 func (r *Refusals) note(requestID, provider string, err error) error {
 	if agentidp.AsError(err).Kind == agentidp.Unauthenticated {
-		r.count(requestID, verify.Category(err), provider)
+		r.count(requestID, verify.Category(err), provider, err)
 	}
 	return err
 }
 
 // count counts a refusal that leaves no record, and logs a sample.
-func (r *Refusals) count(requestID, category, provider string) {
+func (r *Refusals) count(requestID, category, provider string, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[Refusal{Category: category, Provider: provider}]++
@@ -59,6 +60,6 @@ func (r *Refusals) count(requestID, category, provider string) {
 		return
 	}
 	r.logger.Warn("subject token refused without a record",
-		"request_id", requestID, "category", category, "provider", provider, "not_logged_before", r.dropped)
+		"request_id", requestID, "category", category, "provider", provider, "cause", errors.Unwrap(cause), "not_logged_before", r.dropped)
 	r.logged, r.dropped = now, 0
 }

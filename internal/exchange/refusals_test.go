@@ -19,7 +19,7 @@ func TestRefusalsAreCountedAndSampled(t *testing.T) {
 	now := time.Now()
 	r := newRefusals(slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now })
 	for range 100 {
-		if err := r.note("request", "github", verify.UnknownIssuer()); err == nil {
+		if err := r.note("request", "github", verify.UnknownIssuer("https://ci.example")); err == nil {
 			t.Fatal("the error is lost")
 		}
 	}
@@ -27,7 +27,7 @@ func TestRefusalsAreCountedAndSampled(t *testing.T) {
 		t.Errorf("%d lines in one instant", n)
 	}
 	now = now.Add(time.Second)
-	_ = r.note("request", "", verify.UnknownIssuer())
+	_ = r.note("request", "", verify.UnknownIssuer("https://ci.example"))
 	if !strings.Contains(log.String(), `"not_logged_before":99`) {
 		t.Errorf("the second line does not tell of the others: %s", log.String())
 	}

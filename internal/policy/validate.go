@@ -36,7 +36,7 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.text("repository", repositoryProblem(spec.Repository))
 	p.refs(spec)
 	if spec.AgentID != "" && !agentidp.IsID(spec.AgentID) {
-		p.add("agentId", "%sis not an agent's id. Give the UUID in lower case with hyphens, as agentidp agent list shows it, or leave it out for a bootstrap policy.", said(spec.AgentID))
+		p.add("agentId", "%sis not an agent's id. Give the UUID in lower case with hyphens, as GET /api/v1/agents lists it, or leave it out for a bootstrap policy.", said(spec.AgentID))
 	}
 	p.numericID("repositoryId", spec.RepositoryID)
 	p.numericID("repositoryOwnerId", spec.RepositoryOwnerID)
@@ -74,7 +74,7 @@ func (p *problems) provider(name string, kind *agentidp.ProviderKind) {
 	case name == "":
 		p.add("provider", "is required. Name a registered provider; github is built in.")
 	case kind == nil:
-		p.add("provider", "%sis not a registered provider. Register it first, or use github.", said(name))
+		p.add("provider", "%sis not a provider of this organization. Use github, in lower case.", said(name))
 	}
 }
 

@@ -230,7 +230,7 @@ func letters(n int) []string {
 func TestAProviderMustBeRegistered(t *testing.T) {
 	t.Parallel()
 	got := policy.Validate(spec(func(s *agentidp.TrustPolicySpec) { s.Provider = "gitlba" }), nil, now)
-	want := []agentidp.FieldError{{Field: "provider", Reason: `"gitlba" is not a registered provider. Register it first, or use github.`}}
+	want := []agentidp.FieldError{{Field: "provider", Reason: `"gitlba" is not a provider of this organization. Use github, in lower case.`}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}

@@ -188,7 +188,7 @@ func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization
 		agent, err := tx.Agent(ctx, org.ID, p.AgentID)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "there is no such agent in this organization; register it first (POST /api/v1/agents)"})
+			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "names no agent of this organization; register it first (POST /api/v1/agents)"})
 		case err != nil:
 			return err
 		case agent.Status == agentidp.AgentDecommissioned:

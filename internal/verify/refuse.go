@@ -36,10 +36,11 @@ func refuse(category string, cause error) *agentidp.Error {
 	).WithCause(&unacceptable{category, cause})
 }
 
-// UnknownIssuer returns the error for a token whose issuer is not registered. To
-// its caller it is the same as that for a bad signature.
-func UnknownIssuer() *agentidp.Error {
-	return refuse(categoryIssuer, errors.New("the issuer is not registered"))
+// UnknownIssuer returns the error for a token whose issuer is no provider's. To its
+// caller it is the same as that for a bad signature; the cause names the issuer, as
+// far as it is short, for the operator: it is the likeliest fault of a new set-up.
+func UnknownIssuer(issuer string) *agentidp.Error {
+	return refuse(categoryIssuer, fmt.Errorf("%.200q is the issuer of no provider", issuer))
 }
 
 // Category returns a word for an error of this package, for counters: one of a few

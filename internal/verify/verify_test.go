@@ -184,7 +184,7 @@ func TestA062TheCapOnSize(t *testing.T) {
 // uniform checks that an error tells its caller no more than any other refusal.
 func uniform(t testing.TB, e *agentidp.Error) {
 	t.Helper()
-	other := verify.UnknownIssuer()
+	other := verify.UnknownIssuer("https://ci.example")
 	if e.Kind != agentidp.Unauthenticated || e.Code != agentidp.CodeInvalidToken || e.Message != other.Message ||
 		e.Reason != "" || e.Claims != nil || e.Details != nil || e.RetryAfter != 0 {
 		t.Errorf("the error can be told from others: %+v", e)
@@ -247,7 +247,7 @@ func TestA191WhatIsRefusedAtSightCausesNoNetwork(t *testing.T) {
 	w := newWorld(t, jose.ES256)
 	c, err := w.verify(t, w.key.token(t, claims(t, map[string]any{"iss": "https://evil.example"})))
 	uniform(t, wantCategory(t, c, err, "issuer"))
-	uniform(t, wantCategory(t, nil, verify.UnknownIssuer(), "issuer"))
+	uniform(t, wantCategory(t, nil, verify.UnknownIssuer("https://ci.example"), "issuer"))
 	c, err = w.verify(t, w.key.sign(t, `{"alg":"ES256"}`, marshal(t, claims(t, nil))))
 	uniform(t, wantCategory(t, c, err, "unknown_key"))
 	if n := w.verifier.Stats().Fetches; n != 0 {
@@ -330,8 +330,8 @@ func TestCategoriesAreFew(t *testing.T) {
 		"audience_mismatch token_expired token_not_yet_valid token_too_old claim_invalid") {
 		known[name] = true
 	}
-	for _, err := range []error{verify.UnknownIssuer(), errors.New("x"), agentidp.NewError(agentidp.TooLarge, "", ""),
-		fmt.Errorf("wrapped: %w", verify.UnknownIssuer()), agentidp.NewError(agentidp.Unavailable, agentidp.CodeIssuerUnreachable, "")} {
+	for _, err := range []error{verify.UnknownIssuer("https://ci.example"), errors.New("x"), agentidp.NewError(agentidp.TooLarge, "", ""),
+		fmt.Errorf("wrapped: %w", verify.UnknownIssuer("https://ci.example")), agentidp.NewError(agentidp.Unavailable, agentidp.CodeIssuerUnreachable, "")} {
 		if !known[verify.Category(err)] {
 			t.Errorf("%v is of category %q", err, verify.Category(err))
 		}
