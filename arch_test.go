@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/exchange", "internal/registry", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store"},
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/exchange", "internal/token", "internal/problem", "internal/strictjson"},
-	"internal/oauth":      {"internal/registry", "internal/keys", "internal/problem"},
+	"internal/oauth":      {"internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/store"},
 	"internal/registry":   {"internal/policy", "internal/store"},

@@ -14,6 +14,8 @@ const (
 	EventRepositoryPinned          EventType = "repository_pinned"
 	EventRepositoryRenamed         EventType = "repository_renamed"
 	EventAdminTokenIssued          EventType = "admin_token_issued"
+	EventTokenRevoked              EventType = "token_revoked"
+	EventTokensRevoked             EventType = "tokens_revoked"
 	EventPolicyCreated             EventType = "policy_created"
 	EventPolicyReplaced            EventType = "policy_replaced"
 	EventPolicyDeleted             EventType = "policy_deleted"

@@ -20,3 +20,15 @@ type AccessToken struct {
 	ExpiresAt      time.Time // whole seconds, as in the token
 	RevokedAt      time.Time // zero: not revoked
 }
+
+// TokenSelection chooses issued tokens, to revoke them. Its members combine with
+// AND; an absent one excludes nothing.
+type TokenSelection struct {
+	AgentID      string     `json:"agentId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens of this agent."`
+	PolicyID     string     `json:"policyId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens that this trust policy granted, also when it was deleted since."`
+	RepositoryID string     `json:"repositoryId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens that runs of this repository got: its numeric id, as a string." example:"74"`
+	IssuedBefore *time.Time `json:"issuedBefore,omitempty" doc:"Tokens whose iat, in whole seconds, is before this instant; alone, those of administrators too." example:"2026-11-21T12:00:00Z"`
+}
+
+// Empty reports whether nothing is chosen: every token would be meant.
+func (s *TokenSelection) Empty() bool { return *s == TokenSelection{} }

@@ -44,13 +44,14 @@ type Client struct {
 type call struct {
 	verb    string // for error messages: "create the trust policy"
 	method  string
-	path    string // below /api/v1, escaped
+	path    string // below /api/v1, or below BaseURL with a form; escaped
 	query   url.Values
-	body    any    // nil: none
-	media   string // of body; empty: application/json
+	body    any        // nil: none
+	form    url.Values // in place of body, at an OAuth endpoint
+	media   string     // of body; empty: application/json
 	ifMatch string
 	out     any    // where the answer goes; nil: there is none
-	subject string // the subject token in body, which takes the place of Token
+	subject string // the token in body or form, which takes the place of Token
 }
 
 func (c *Client) do(ctx context.Context, k *call) error {
@@ -92,14 +93,18 @@ func (c *Client) request(ctx context.Context, k *call) (*http.Request, error) {
 		return nil, errors.New("BaseURL: it has a query or fragment; give scheme, host and path alone")
 	}
 	var body io.Reader
-	if k.body != nil {
+	target, media := base.String()+"/api/v1"+k.path, k.media
+	switch {
+	case k.form != nil:
+		body = strings.NewReader(k.form.Encode())
+		target, media = base.String()+k.path, "application/x-www-form-urlencoded"
+	case k.body != nil:
 		data, err := json.Marshal(k.body)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		body = bytes.NewReader(data)
 	}
-	target := base.String() + "/api/v1" + k.path
 	if len(k.query) > 0 {
 		target += "?" + k.query.Encode()
 	}
@@ -110,7 +115,6 @@ func (c *Client) request(ctx context.Context, k *call) (*http.Request, error) {
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	req.Header.Set("User-Agent", "agentidp-client")
 	if body != nil {
-		media := k.media
 		if media == "" {
 			media = "application/json"
 		}

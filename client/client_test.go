@@ -233,10 +233,59 @@ func TestConversations(t *testing.T) {
 			want: 4,
 		},
 		{
-			name:   "a policy is deleted",
-			call:   func(t *testing.T, c *Client) (any, error) { return nil, c.DeleteTrustPolicy(t.Context(), policyID) },
+			name: "a policy is deleted",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return nil, c.DeleteTrustPolicy(t.Context(), policyID, DeleteOptions{})
+			},
 			send:   "DELETE /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b\nAuthorization: Bearer the-admin-token",
 			answer: "204 No Content",
+		},
+		{
+			name: "a policy is deleted with its tokens",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return nil, c.DeleteTrustPolicy(t.Context(), policyID, DeleteOptions{RevokeIssued: true})
+			},
+			send:   "DELETE /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b?revokeIssued=true\nAuthorization: Bearer the-admin-token",
+			answer: "204 No Content",
+		},
+		{
+			name: "a token revokes itself, and no other token is sent",
+			call: func(t *testing.T, c *Client) (any, error) { return nil, c.RevokeToken(t.Context(), "a.b+c.d") },
+			send: `
+				POST /oauth2/revoke
+				Content-Type: application/x-www-form-urlencoded
+
+				token=a.b%2Bc.d`,
+			answer: "200 OK\nCache-Control: no-store",
+		},
+		{
+			name: "a token is revoked by its id, on the caller's authority",
+			call: func(t *testing.T, c *Client) (any, error) { return nil, c.RevokeToken(t.Context(), agentID) },
+			send: `
+				POST /oauth2/revoke
+				Authorization: Bearer the-admin-token
+				Content-Type: application/x-www-form-urlencoded
+
+				token=0193a5b0-0000-7000-8000-00000000000a`,
+			answer: "200 OK",
+		},
+		{
+			name: "tokens are revoked by what is said of them",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return c.RevokeTokens(t.Context(), agentidp.TokenSelection{AgentID: agentID, IssuedBefore: &expires})
+			},
+			send: `
+				POST /api/v1/tokens/revoke
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"agentId":"0193a5b0-0000-7000-8000-00000000000a","issuedBefore":"2026-12-01T00:00:00Z"}`,
+			answer: `
+				200 OK
+				Content-Type: application/json
+
+				{"revoked":3}`,
+			want: 3,
 		},
 		{
 			name: "an agent is registered with the members that are set",
@@ -388,8 +437,13 @@ func TestNothingIsSentWhen(t *testing.T) {
 		},
 		{
 			name: "an id is empty", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
-			call: func(c *Client) error { return c.DeleteTrustPolicy(t.Context(), "") },
+			call: func(c *Client) error { return c.DeleteTrustPolicy(t.Context(), "", DeleteOptions{}) },
 			want: "is not a UUID",
+		},
+		{
+			name: "there is no token to revoke", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
+			call: func(c *Client) error { return c.RevokeToken(t.Context(), "") },
+			want: "it is empty",
 		},
 		{
 			name: "there is no subject token", client: Client{BaseURL: "https://idp.example.com", Token: "t"},

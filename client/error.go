@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -51,26 +52,35 @@ func (e *Error) Error() string {
 }
 
 // newError makes an Error of any answer that is not 2xx. A problem document (RFC
-// 9457) speaks for itself; of any other body, which may come from a proxy and
-// hold anything, nothing is repeated.
+// 9457) speaks for itself, and so does an OAuth error (RFC 6749 §5.2) that has our
+// code; of any other body, which may come from a proxy and hold anything, nothing is
+// repeated.
 func newError(status int, header http.Header, body []byte, secrets ...string) *Error {
 	clean := cleaner(secrets)
 	var doc struct {
-		Code       string                `json:"code"`
-		Detail     string                `json:"detail"`
-		Message    string                `json:"message"`
-		Reason     string                `json:"reason"`
-		Details    []agentidp.FieldError `json:"details"`
-		Claims     map[string]string     `json:"claims"`
-		RequestID  string                `json:"request_id"`
-		DecisionID string                `json:"decision_id"`
+		Code        string                `json:"code"`
+		Detail      string                `json:"detail"`
+		Message     string                `json:"message"`
+		Description string                `json:"error_description"`
+		Reason      string                `json:"reason"`
+		Details     []agentidp.FieldError `json:"details"`
+		Claims      map[string]string     `json:"claims"`
+		RequestID   string                `json:"request_id"`
+		DecisionID  string                `json:"decision_id"`
 	}
 	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	if media != "application/problem+json" || json.Unmarshal(body, &doc) != nil || doc.Message == "" && doc.Detail == "" {
-		return &Error{Status: status, Message: clean(sentence(status, header))}
+	ours := json.Unmarshal(body, &doc) == nil
+	switch media {
+	case "application/problem+json":
+		doc.Message = cmp.Or(doc.Message, doc.Detail)
+	case "application/json":
+		ours = ours && doc.Code != ""
+		doc.Message = doc.Description
+	default:
+		ours = false
 	}
-	if doc.Message == "" {
-		doc.Message = doc.Detail
+	if !ours || doc.Message == "" {
+		return &Error{Status: status, Message: clean(sentence(status, header))}
 	}
 	for i, d := range doc.Details {
 		doc.Details[i] = agentidp.FieldError{Field: clean(d.Field), Reason: clean(d.Reason)}

@@ -73,6 +73,26 @@ func TestRefusals(t *testing.T) {
 			text: `bad [token]  [2J ::set-output::; jti = "[token]" (500 internal_error)`,
 		},
 		{
+			name: "an OAuth error of ours speaks for itself",
+			answer: `
+				403 Forbidden
+				Content-Type: application/json
+
+				{"error":"insufficient_scope","error_description":"Not ` + subject + `.","code":"insufficient_scope","request_id":"r1"}`,
+			want: Error{Status: 403, Code: agentidp.CodeInsufficientScope, Message: "Not [token].", RequestID: "r1"},
+			text: "Not [token]. (403 insufficient_scope, request r1)",
+		},
+		{
+			name: "an OAuth error of somebody else becomes a sentence",
+			answer: `
+				401 Unauthorized
+				Content-Type: application/json
+
+				{"error":"invalid_client","error_description":"` + subject + `"}`,
+			want: Error{Status: 401, Message: "The server answered 401 Unauthorized without a problem document; is there a proxy in front of it, or is it not an AgentIdP server?"},
+			text: "The server answered 401 Unauthorized without a problem document; is there a proxy in front of it, or is it not an AgentIdP server? (401)",
+		},
+		{
 			name: "a proxy's page becomes a sentence",
 			answer: `
 				502 Bad Gateway

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/sentryagent/agentidp"
@@ -62,11 +63,20 @@ func (c *Client) ReplaceTrustPolicy(ctx context.Context, id string, revision int
 	return &out, nil
 }
 
+// DeleteOptions say what else a deletion does.
+type DeleteOptions struct {
+	RevokeIssued bool // end the tokens that the policy granted, in the same commit
+}
+
 // DeleteTrustPolicy deletes a policy. Once it returns, no exchange is granted by
-// it; tokens that were issued live to their end.
-func (c *Client) DeleteTrustPolicy(ctx context.Context, id string) error {
+// it; tokens that it granted before live to their end, unless opts say otherwise.
+func (c *Client) DeleteTrustPolicy(ctx context.Context, id string, opts DeleteOptions) error {
 	if err := checkID("trust policy", id); err != nil {
 		return err
 	}
-	return c.do(ctx, &call{verb: "delete the trust policy", method: http.MethodDelete, path: policiesPath + "/" + id})
+	k := call{verb: "delete the trust policy", method: http.MethodDelete, path: policiesPath + "/" + id}
+	if opts.RevokeIssued {
+		k.query = url.Values{"revokeIssued": {"true"}}
+	}
+	return c.do(ctx, &k)
 }

@@ -58,6 +58,7 @@ func New(mux *http.ServeMux, cfg Config) *API {
 	a.registerExchange(mux)
 	a.registerPolicies()
 	a.registerAgents()
+	a.registerTokens()
 	refine(a.huma.OpenAPI().Components.Schemas.Map())
 	a.registerDocument(mux)
 	return a

@@ -136,7 +136,7 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
 	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
-		"Problem", "RegisteredBy", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
+		"Problem", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
 	}

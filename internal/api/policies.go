@@ -60,7 +60,8 @@ func (r *policyReplacement) Resolve(hc huma.Context) []error {
 
 type policyDeletion struct {
 	PolicyPath
-	IfMatch string `header:"If-Match" doc:"Delete only this revision."`
+	IfMatch      string `header:"If-Match" doc:"Delete only this revision."`
+	RevokeIssued bool   `query:"revokeIssued" doc:"End the tokens that it granted, too."`
 }
 
 type policyAnswer struct {
@@ -114,7 +115,7 @@ func (a *API) registerPolicies() {
 	register(a, operation{
 		id: "deleteTrustPolicy", method: http.MethodDelete, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesWrite,
 		summary:     "Delete a trust policy",
-		description: "No exchange that begins after the answer is granted by it. Tokens that it granted before live on until they expire.",
+		description: "No exchange that begins after the answer is granted by it. Tokens that it granted before live on until they expire, unless revokeIssued is true: then each of them is revoked, with the deletion, in one commit.",
 		status:      http.StatusNoContent, failures: []int{404, 412},
 	}, a.deletePolicy)
 }
@@ -161,7 +162,7 @@ func (a *API) deletePolicy(ctx context.Context, c *registry.Caller, in *policyDe
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision)
+	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision, in.RevokeIssued)
 }
 
 // answerList makes an empty list of a missing one: clients loop over it.

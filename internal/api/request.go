@@ -16,6 +16,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/token"
 )
 
 const (
@@ -23,18 +24,15 @@ const (
 	mediaMergePatch = "application/merge-patch+json"
 )
 
-// authenticate reads the bearer token of a request (RFC 6750 §2.1). A token
-// anywhere else, as in the query, is not looked at.
+// authenticate turns the bearer token of a request into its principal.
 func (a *API) authenticate(r *http.Request) (*agentidp.Principal, error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
+	bearer, err := token.Bearer(r)
+	if err != nil {
+		return nil, err
+	}
+	if bearer == "" {
 		return nil, agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeAuthenticationRequired,
 			"This operation needs an access token: send Authorization: Bearer <token>. The first one is made on the server's machine with: agentidp admin token.")
-	}
-	scheme, bearer, ok := strings.Cut(values[0], " ")
-	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
-		return nil, agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken,
-			"The Authorization header is not one bearer token: send it once, as Authorization: Bearer <token>.")
 	}
 	return a.Tokens.Authenticate(r.Context(), registry.OrganizationFrom(r.Context()), bearer)
 }
@@ -191,6 +189,8 @@ func reason(message string) string {
 		return "is missing; send a JSON object"
 	case "unknown query parameter":
 		return "is unknown here; leave it out"
+	case "invalid boolean":
+		return "must be true or false"
 	case "invalid integer":
 		return "must be a whole number"
 	}

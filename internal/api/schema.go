@@ -26,6 +26,8 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[agentidp.AgentSpec]():         "AgentRequest",
 	reflect.TypeFor[agentChange]():                "AgentPatch",
 	reflect.TypeFor[list[agentidp.Agent]]():       "AgentList",
+	reflect.TypeFor[agentidp.TokenSelection]():    "TokenRevocationRequest",
+	reflect.TypeFor[revocation]():                 "TokenRevocation",
 }
 
 func schemaName(t reflect.Type, hint string) string {

@@ -175,7 +175,7 @@ func (a *App) wire(version string) {
 	})
 	mux := http.NewServeMux()
 	api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Tokens: a.tokens, Version: version})
-	oauth.New(mux, a.ring, a.cfg.SigningAlg)
+	oauth.New(mux, a.ring, a.tokens, a.cfg.SigningAlg)
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	a.http = &http.Server{

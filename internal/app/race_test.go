@@ -113,7 +113,8 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	code  string // of the refusals after the change
+	code  string             // of the refusals after the change
+	keep  func(token string) // gets every access token; nil: nobody wants them
 
 	granted atomic.Int64
 	warm    chan struct{} // closed when every client has had some
@@ -156,6 +157,9 @@ func (r *exchangeRace) client(node *world) error {
 		case a.Status == 200 && began:
 			return fmt.Errorf("granted although it began after the change: %s", a.Raw)
 		case a.Status == 200:
+			if r.keep != nil {
+				r.keep(a.str("access_token"))
+			}
 			r.grant(1)
 			token = r.subject(nil)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point

@@ -147,8 +147,8 @@ func TestAnAgentThatIsNotActive(t *testing.T) {
 	}
 }
 
-// what the contract says of deletion. Tokens of an agent live on; a
-// bootstrap token stands for its policy and ends with it.
+// what the contract says of deletion. Tokens of an agent live on, unless they
+// are to end too; a bootstrap token stands for its policy and ends with it.
 func TestTokensOfADeletedPolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -165,6 +165,13 @@ func TestTokensOfADeletedPolicy(t *testing.T) {
 	for _, id := range []string{agent, ""} {
 		w.refused(exchangeBody(w.subject(nil), id), 403, agentidp.CodeTrustPolicyViolation)
 	}
+	again := w.policy(admin, map[string]any{"agentId": agent, "audiences": []string{w.url + "/api/v1"}}).str("id")
+	ended := w.granted(exchangeBody(w.subject(nil), agent)).str("access_token")
+	w.want(w.do("DELETE", policiesPath+"/"+again+"?revokeIssued=true", admin, nil), 204)
+	w.want(w.do("GET", agentsPath, ended, nil), 401, agentidp.CodeInvalidToken)
+	w.want(w.do("GET", agentsPath, held, nil), 200) // another policy's
+	w.want(w.do("POST", revokeAllPath, admin, map[string]any{"policyId": policy}), 200)
+	w.want(w.do("GET", agentsPath, held, nil), 401, agentidp.CodeInvalidToken)
 }
 
 // the cached and the persisted keys of an issuer are used only as long as a

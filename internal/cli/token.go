@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
 	"github.com/sentryagent/agentidp/internal/jose"
 )
@@ -18,6 +19,7 @@ import (
 type tokenCmd struct {
 	Exchange tokenExchangeCmd `cmd:"" help:"Exchange a CI's ID token for an access token."`
 	Inspect  tokenInspectCmd  `cmd:"" help:"Print what is in a token, and check it with its server."`
+	Revoke   tokenRevokeCmd   `cmd:"" help:"End an access token before it expires."`
 }
 
 type tokenExchangeCmd struct {
@@ -143,6 +145,37 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 	}
 	fmt.Fprintf(std.Out, "signature: good, by key %s of %s, the issuer\n", parsed.Header.Kid, server)
 	return nil
+}
+
+type tokenRevokeCmd struct {
+	TokenFile string `default:"-" placeholder:"FILE" help:"Read the access token from FILE, - for standard input."`
+	Server    string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
+}
+
+// Help is shown by token revoke --help.
+func (*tokenRevokeCmd) Help() string {
+	return `Having the token is all that it takes. The exit code is 0 also for a token that has
+ended already or that the server does not know. The server itself refuses it at
+once; a service that verifies tokens on its own accepts it until it expires.
+
+Example:
+  agentidp token revoke --server https://idp.example.com --token-file access.token`
+}
+
+// Run revokes.
+func (c *tokenRevokeCmd) Run(ctx context.Context, std *IO) error {
+	server, err := serverURL(c.Server)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(std, c.TokenFile)
+	if err != nil {
+		return err
+	}
+	if agentidp.IsID(token) {
+		return usageError{errors.New("this is the id of a token; give the token itself")}
+	}
+	return (&client.Client{BaseURL: server}).RevokeToken(ctx, token)
 }
 
 func indent(doc []byte) string {

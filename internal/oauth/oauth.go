@@ -1,9 +1,10 @@
-// Package oauth serves the OAuth 2.0 and OpenID protocol documents that relying
-// parties read: server metadata (RFC 8414, OpenID Connect Discovery) and the key
-// set (RFC 7517).
+// Package oauth is the OAuth 2.0 and OpenID side of the server: the documents that
+// relying parties read, server metadata (RFC 8414, OpenID Connect Discovery) and the
+// key set (RFC 7517), and the revocation endpoint (RFC 7009), with forms and error
+// bodies as RFC 6749 has them.
 //
-// It does not own keys (internal/keys) nor what is issued. It advertises only
-// endpoints that exist.
+// It does not own keys (internal/keys) nor what is issued and revoked
+// (internal/token). It advertises only endpoints that exist.
 package oauth
 
 import (
@@ -17,22 +18,26 @@ import (
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/token"
 )
 
-// server serves the protocol documents.
+// server serves the protocol's documents and endpoints.
 type server struct {
-	ring *keys.Ring
-	alg  string
+	ring   *keys.Ring
+	tokens *token.Tokens
+	alg    string
 }
 
-// New registers the documents on mux, with paths from the root of an
-// organization.
-func New(mux *http.ServeMux, ring *keys.Ring, signingAlg string) {
-	s := &server{ring: ring, alg: signingAlg}
+// New registers them on mux, with paths from the root of an organization.
+func New(mux *http.ServeMux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
+	s := &server{ring: ring, tokens: tokens, alg: signingAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
+
+const revocationPath = "/oauth2/revoke"
 
 // cacheControl lets relying parties keep a document for five minutes. A key that
 // is added later (another algorithm) is unknown to them for as long.
@@ -49,6 +54,8 @@ type metadata struct {
 	GrantTypes            []string `json:"grant_types_supported"`
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenSigningAlgs    []string `json:"id_token_signing_alg_values_supported"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
 	ServiceDocumentation  string   `json:"service_documentation"`
 	TokenExchangeEndpoint string   `json:"agentidp_exchange_endpoint"`
 }
@@ -59,6 +66,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
 		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
 		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
+		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
 		ServiceDocumentation:  org.Issuer + "/api/v1/openapi.json",
 		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",
 	})

@@ -86,8 +86,10 @@ func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization
 }
 
 // DeletePolicy ends a trust policy. No exchange that begins after it returned is
-// granted by that policy. revision 0 deletes whatever the revision is.
-func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) error {
+// granted by that policy. With revokeIssued, the tokens that it granted end in the
+// same commit, and none is missed: whatever was about to be issued was issued before
+// the lock was had, or never is. revision 0 deletes whatever the revision is.
+func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, revokeIssued bool) error {
 	if !agentidp.IsID(id) {
 		return notFound("trust policy")
 	}
@@ -102,9 +104,33 @@ func (r *Registry) DeletePolicy(ctx context.Context, org *agentidp.Organization,
 		if err := tx.DeletePolicy(ctx, org.ID, id); err != nil {
 			return err
 		}
-		return tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyDeleted, p))
+		if err := tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyDeleted, p)); err != nil || !revokeIssued {
+			return err
+		}
+		return r.revokeIssued(ctx, tx, c, p)
 	})
 	return public(err, "trust policy")
+}
+
+// revokeIssued ends the tokens of a policy that the transaction has locked.
+func (r *Registry) revokeIssued(ctx context.Context, tx *store.Tx, c *Caller, p *agentidp.TrustPolicy) error {
+	var total int64
+	for from := (store.TokenCursor{}); ; {
+		n, next, err := tx.RevokeTokens(ctx, p.OrganizationID, &agentidp.TokenSelection{PolicyID: p.ID}, from, r.Clock())
+		if err != nil {
+			return err
+		}
+		total += n
+		if from = next; from == (store.TokenCursor{}) {
+			break
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	e := r.event(c, agentidp.EventTokensRevoked, map[string]string{"revoked": strconv.FormatInt(total, 10)})
+	e.PolicyID, e.AgentID = p.ID, p.AgentID
+	return tx.Append(ctx, e)
 }
 
 // Policy returns one trust policy with its warnings as of now.

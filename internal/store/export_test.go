@@ -10,6 +10,12 @@ import (
 // CandidatesQuery is what Candidates runs.
 const CandidatesQuery = candidatesQuery
 
+// ChosenTokens is the condition of RevokeTokens, and RevokeBatch its limit.
+const (
+	ChosenTokens = chosenTokens
+	RevokeBatch  = revokeBatch
+)
+
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.
 func HoldCommitter(t testing.TB, db *DB) (release func()) {

@@ -1,0 +1,37 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// RevokeToken ends an access token (RFC 7009). token is the token itself, which is
+// all the proof that it takes: Client.Token is not sent; or the id (jti) of a token,
+// for which Client.Token must hold tokens:revoke. A token that has ended, or that
+// the server does not know, is no error.
+func (c *Client) RevokeToken(ctx context.Context, token string) error {
+	const verb = "revoke the access token"
+	if token == "" {
+		return errors.New(verb + ": it is empty")
+	}
+	k := call{verb: verb, method: http.MethodPost, path: "/oauth2/revoke", form: url.Values{"token": {token}}}
+	if !agentidp.IsID(token) {
+		k.subject = token
+	}
+	return c.do(ctx, &k)
+}
+
+// RevokeTokens ends all access tokens that a selection chooses, as far as they were
+// issued before the call, and returns how many that were. An empty selection is
+// agentidp.CodeInvalidRequest.
+func (c *Client) RevokeTokens(ctx context.Context, chosen agentidp.TokenSelection) (int64, error) {
+	var out struct {
+		Revoked int64 `json:"revoked"`
+	}
+	err := c.do(ctx, &call{verb: "revoke access tokens", method: http.MethodPost, path: "/tokens/revoke", body: chosen, out: &out})
+	return out.Revoked, err
+}

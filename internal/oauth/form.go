@@ -1,0 +1,63 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sentryagent/agentidp"
+)
+
+const (
+	mediaForm = "application/x-www-form-urlencoded"
+	maxForm   = 64 << 10 // bytes
+)
+
+// readForm returns the parameters of a request's body (RFC 6749 §3.2): in the body
+// alone, none twice. One without a value is as if it were not there, and unknown
+// ones are for the caller to ignore.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if err := isForm(r); err != nil {
+		return nil, err
+	}
+	if r.URL.RawQuery != "" { // RFC 6750 §2.3: a token in a URL ends up in logs
+		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "query", Reason: "is not read here; send everything in the body"})
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, agentidp.NewError(agentidp.TooLarge, agentidp.CodePayloadTooLarge, "The body is larger than 64 KiB.")
+	}
+	if err != nil {
+		return nil, badForm("could not be read")
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil { // its text repeats the body
+		return nil, badForm("is not a form: names and values are percent-encoded and separated by &")
+	}
+	for _, values := range form {
+		if len(values) > 1 {
+			return nil, badForm("has a parameter more than once; send each once")
+		}
+	}
+	return form, nil
+}
+
+func isForm(r *http.Request) error {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	good := err == nil && media == mediaForm && len(r.Header.Values("Content-Type")) == 1 && r.Header.Get("Content-Encoding") == ""
+	for name, value := range params {
+		good = good && name == "charset" && strings.EqualFold(value, "utf-8")
+	}
+	if !good {
+		return agentidp.NewError(agentidp.UnsupportedMedia, agentidp.CodeUnsupportedMediaType,
+			"Send the body as Content-Type: "+mediaForm+", in UTF-8 and without Content-Encoding.")
+	}
+	return nil
+}
+
+func badForm(reason string) error {
+	return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: reason})
+}
