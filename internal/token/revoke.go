@@ -11,7 +11,7 @@ import (
 )
 
 // RevokeOwn revokes the access token that is presented, whatever its audience:
-// having it is the proof that it is the caller's (contract §7). What is no token of
+// having it is the proof that it is the caller's. What is no token of
 // the organization has nothing to end and is no error (RFC 7009 §2.2). Error:
 // Unavailable.
 func (t *Tokens) RevokeOwn(ctx context.Context, org *agentidp.Organization, requestID, presented string) error {
