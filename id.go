@@ -7,8 +7,9 @@ import (
 )
 
 // NewID returns a UUIDv7 (RFC 9562 §5.7) in its canonical lower-case form. Ids
-// made later sort later, at millisecond resolution; the remaining 74 bits are
-// random, so an id cannot be guessed from its neighbours.
+// made later sort later: behind the milliseconds, 12 bits hold their fraction
+// (§6.2, method 3), a quarter of a microsecond each. The remaining 62 bits are
+// random.
 func NewID(now time.Time) string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails: it ends the program instead.
@@ -16,7 +17,9 @@ func NewID(now time.Time) string {
 	for i := range 6 {
 		b[i] = byte(ms >> (8 * (5 - i)) & 0xff)
 	}
-	b[6] = b[6]&0x0f | 0x70
+	fraction := now.Nanosecond() % 1e6 * 4096 / 1e6
+	b[6] = byte(fraction>>8)&0x0f | 0x70
+	b[7] = byte(fraction & 0xff)
 	b[8] = b[8]&0x3f | 0x80
 
 	var s [36]byte
