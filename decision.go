@@ -14,30 +14,49 @@ const (
 // Decision is the durable record of one exchange whose subject token's signature
 // was proven: what came, what was decided, and why.
 type Decision struct {
-	ID                string    `json:"id"`
+	ID                string    `json:"id" doc:"The decision_id of the exchange's answer."`
 	OrganizationID    string    `json:"-"`
 	RequestID         string    `json:"requestId"`
 	At                time.Time `json:"at"`
-	Outcome           Outcome   `json:"outcome"`
-	Code              string    `json:"code,omitempty"`
-	Reason            string    `json:"reason,omitempty"`
+	Outcome           Outcome   `json:"outcome" enum:"allowed,denied"`
+	Code              string    `json:"code,omitempty" doc:"Why it was denied, as the answer said."`
+	Reason            string    `json:"reason,omitempty" doc:"Refines invalid_token."`
 	Provider          string    `json:"provider"`
-	Repository        string    `json:"repository,omitempty"`
+	Repository        string    `json:"repository,omitempty" doc:"As the subject token says, like all that follows of the run."`
 	RepositoryID      string    `json:"repositoryId,omitempty"`
 	RepositoryOwnerID string    `json:"repositoryOwnerId,omitempty"`
 	Ref               string    `json:"ref,omitempty"`
 	Event             string    `json:"event,omitempty"`
 	RunID             string    `json:"runId,omitempty"`
-	AgentID           string    `json:"agentId,omitempty"`
-	PolicyID          string    `json:"policyId,omitempty"`
-	TokenID           string    `json:"tokenId,omitempty"`
-	Checks            []Check   `json:"checks"`
+	AgentID           string    `json:"agentId,omitempty" doc:"As the request named it, which may be no agent's id; absent in bootstrap mode."`
+	PolicyID          string    `json:"policyId,omitempty" doc:"The policy that granted; of those that refused, the one that got furthest."`
+	TokenID           string    `json:"tokenId,omitempty" doc:"The jti of the access token that was issued."`
+	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy. Lists leave them out: read the decision by its id."`
+}
+
+// DecisionFilter narrows a list of decisions. What is zero narrows nothing, and
+// all that is set must hold.
+type DecisionFilter struct {
+	Repository   string    `query:"repository" doc:"The name that the run's repository had, without regard to ASCII case."`
+	RepositoryID string    `query:"repositoryId" doc:"The repository's numeric id, which stays when its name changes."`
+	AgentID      string    `query:"agentId" doc:"The agent that the exchange was for."`
+	PolicyID     string    `query:"policyId" doc:"The policy that granted; of those that refused, the one that got furthest."`
+	Code         string    `query:"code"`
+	Outcome      Outcome   `query:"outcome" enum:"allowed,denied"`
+	Since        time.Time `query:"since" doc:"At this instant or later."`
+	Until        time.Time `query:"until" doc:"Before this instant."`
+}
+
+// DecisionCodes are the codes that a denied exchange can have.
+var DecisionCodes = []string{
+	CodeAgentNotActive, CodeBranchNotPermitted, CodeConditionNotMet, CodeEventNotPermitted, CodeInvalidScope,
+	CodeInvalidTarget, CodeInvalidToken, CodeRepositoryIdentityChanged, CodeTrustPolicyViolation,
 }
 
 // Check is one comparison that led to a decision. It shows a policy's expected
 // value, so it is for administrators only.
 type Check struct {
-	PolicyID string `json:"policyId"`
+	PolicyID string `json:"policyId,omitempty"`
 	Check    string `json:"check"`
 	Claim    string `json:"claim,omitempty"`
 	Expected string `json:"expected"`

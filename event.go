@@ -27,6 +27,15 @@ const (
 	EventSigningKeyCreated         EventType = "signing_key_created"
 )
 
+// EventTypes are all of them.
+var EventTypes = []EventType{
+	EventTokenIssued, EventExchangeDenied, EventTokenReplayed,
+	EventRepositoryIdentityChanged, EventRepositoryPinned, EventRepositoryRenamed,
+	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
+	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
+	EventSigningKeyCreated, EventTokenRevoked, EventTokensRevoked,
+}
+
 // Event is one line of the audit log. It commits with the change that it
 // records, or not at all.
 type Event struct {
@@ -35,10 +44,20 @@ type Event struct {
 	At             time.Time         `json:"at"`
 	Type           EventType         `json:"type"`
 	Actor          string            `json:"actor" doc:"Subject of the principal that did it; provider:repository for an exchange; system for the server itself."`
-	AgentID        string            `json:"agentId,omitempty"`
+	AgentID        string            `json:"agentId,omitempty" doc:"Of an exchange: as the request named it, which may be no agent's id."`
 	PolicyID       string            `json:"policyId,omitempty"`
 	TokenID        string            `json:"tokenId,omitempty"`
 	DecisionID     string            `json:"decisionId,omitempty"`
 	RequestID      string            `json:"requestId,omitempty"`
 	Data           map[string]string `json:"data,omitempty"`
+}
+
+// EventFilter narrows a list of events. What is zero narrows nothing, and all that
+// is set must hold.
+type EventFilter struct {
+	AgentID  string    `query:"agentId" doc:"The agent that it was done to, or that an exchange was for."`
+	PolicyID string    `query:"policyId" doc:"The policy that it was done to, or by which."`
+	Type     EventType `query:"type"`
+	Since    time.Time `query:"since" doc:"At this instant or later."`
+	Until    time.Time `query:"until" doc:"Before this instant."`
 }

@@ -13,11 +13,24 @@ import (
 func NewID(now time.Time) string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails: it ends the program instead.
-	ms := now.UnixMilli()
+	return uuidv7(now, b)
+}
+
+// FirstID returns the least id that NewID can make at t: what happened from t on
+// has an id that is not less.
+func FirstID(t time.Time) string { return uuidv7(t, [16]byte{}) }
+
+// uuidv7 puts time, version and variant over random. Times before 1970 have the
+// ids of that moment: no id is earlier.
+func uuidv7(t time.Time, b [16]byte) string {
+	if t.Before(time.Unix(0, 0)) {
+		t = time.Unix(0, 0)
+	}
+	ms := t.UnixMilli()
 	for i := range 6 {
 		b[i] = byte(ms >> (8 * (5 - i)) & 0xff)
 	}
-	fraction := now.Nanosecond() % 1e6 * 4096 / 1e6
+	fraction := t.Nanosecond() % 1e6 * 4096 / 1e6
 	b[6] = byte(fraction>>8)&0x0f | 0x70
 	b[7] = byte(fraction & 0xff)
 	b[8] = b[8]&0x3f | 0x80

@@ -336,6 +336,63 @@ func TestConversations(t *testing.T) {
 			want: []any{1, ""},
 		},
 		{
+			name: "decisions are listed by all that is asked for",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListDecisions(t.Context(), agentidp.DecisionFilter{
+					Repository: "acme/deploy", RepositoryID: "74", AgentID: agentID, PolicyID: policyID, Code: agentidp.CodeBranchNotPermitted,
+					Outcome: agentidp.OutcomeDenied, Since: expires.Add(-time.Microsecond), Until: expires.In(time.FixedZone("", 3600)),
+				}, ListOptions{Limit: 2})
+				if err != nil {
+					return nil, err
+				}
+				return []any{len(p.Items), p.Items[0].Ref, p.NextCursor}, nil
+			},
+			send: `
+				GET /api/v1/oidc/decisions?agentId=0193a5b0-0000-7000-8000-00000000000a&code=branch_not_permitted&limit=2&outcome=denied&policyId=0193a5b0-0000-7000-8000-00000000000b&repository=acme%2Fdeploy&repositoryId=74&since=2026-11-30T23%3A59%3A59.999999Z&until=2026-12-01T00%3A00%3A00Z
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[{"outcome":"denied","ref":"refs/heads/dev"}],"nextCursor":"next"}`,
+			want: []any{1, "refs/heads/dev", "next"},
+		},
+		{
+			name: "a decision is read by its id",
+			call: func(t *testing.T, c *Client) (any, error) {
+				d, err := c.GetDecision(t.Context(), policyID)
+				if err != nil {
+					return nil, err
+				}
+				return d.Checks, nil
+			},
+			send: `
+				GET /api/v1/oidc/decisions/0193a5b0-0000-7000-8000-00000000000b
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"id":"0193a5b0-0000-7000-8000-00000000000b","checks":[{"check":"ref","expected":"refs/heads/main","got":"refs/heads/dev","ok":false}]}`,
+			want: []agentidp.Check{{Check: "ref", Expected: "refs/heads/main", Got: "refs/heads/dev"}},
+		},
+		{
+			name: "events are listed, and what is not asked for is not sent",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListEvents(t.Context(), agentidp.EventFilter{Type: agentidp.EventPolicyDeleted, AgentID: agentID}, ListOptions{Cursor: "x"})
+				if err != nil {
+					return nil, err
+				}
+				return p.Items[0].Actor, nil
+			},
+			send: `
+				GET /api/v1/audit/events?agentId=0193a5b0-0000-7000-8000-00000000000a&cursor=x&type=policy_deleted
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[{"type":"policy_deleted","actor":"admin:1"}]}`,
+			want: "admin:1",
+		},
+		{
 			name: "an update is a merge patch in which null removes",
 			call: func(t *testing.T, c *Client) (any, error) {
 				return agentState(c.UpdateAgent(t.Context(), agentID, map[string]any{"description": nil, "version": "2"}))

@@ -3,6 +3,7 @@ package client
 import (
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // ListOptions select a page of a list.
@@ -20,6 +21,19 @@ func (o ListOptions) query() url.Values {
 		q.Set("cursor", o.Cursor)
 	}
 	return q
+}
+
+// setText and setTime leave out of a query what is not asked for.
+func setText[T ~string](q url.Values, name string, value T) {
+	if value != "" {
+		q.Set(name, string(value))
+	}
+}
+
+func setTime(q url.Values, name string, t time.Time) {
+	if !t.IsZero() {
+		q.Set(name, t.UTC().Format(time.RFC3339Nano))
+	}
 }
 
 // Page is one page of a list.

@@ -27,7 +27,7 @@ func (b *agentBody) Resolve(hc huma.Context) []error {
 	if callFrom(hc.Context()).caller.Kind == agentidp.PrincipalBootstrap {
 		bad = append(bad, beyondBootstrap(b.RawBody)...)
 	}
-	return found(bad)
+	return found("body", bad)
 }
 
 // AgentPath names an agent; exported because huma looks only into exported
@@ -146,12 +146,8 @@ func answerAgent(org *agentidp.Organization, agent *agentidp.Agent, created bool
 	return out, nil
 }
 
-func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *page) (*listAnswer[agentidp.Agent], error) {
-	items, next, err := a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
-	if err != nil {
-		return nil, err
-	}
-	return answerList(items, next), nil
+func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *Page) (*listAnswer[agentidp.Agent], error) {
+	return answerList(a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), in.page()))
 }
 
 func (a *API) getAgent(ctx context.Context, _ *registry.Caller, in *AgentPath) (*agentAnswer, error) {

@@ -2,7 +2,7 @@
 // request and response shapes, and the OpenAPI 3.1 document, which is generated
 // from the same declarations that serve the requests.
 //
-// It does not own what the operations do (internal/registry,
+// It does not own what the operations do (internal/registry, internal/audit,
 // internal/exchange), what a bearer token means (internal/token) or which status
 // an error has (internal/problem).
 package api
@@ -19,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -30,6 +31,7 @@ import (
 type Config struct {
 	Registry  *registry.Registry
 	Exchanger *exchange.Exchanger
+	Audit     *audit.Log
 	Tokens    *token.Tokens
 	Version   string // of the program, for the OpenAPI document
 }
@@ -59,6 +61,8 @@ func New(mux *http.ServeMux, cfg Config) *API {
 	a.registerPolicies()
 	a.registerAgents()
 	a.registerTokens()
+	a.registerDecisions()
+	a.registerEvents()
 	refine(a.huma.OpenAPI().Components.Schemas.Map())
 	a.registerDocument(mux)
 	return a

@@ -37,7 +37,7 @@ func resolvePolicy(hc huma.Context, body []byte) []error {
 	if err != nil {
 		return nil // the operation meets the same failure, and answers for it
 	}
-	return found(bad)
+	return found("body", bad)
 }
 
 // PolicyPath names a trust policy; exported because huma looks only into exported
@@ -69,20 +69,6 @@ type policyAnswer struct {
 	Location string `header:"Location" doc:"The trust policy's URL, on creation."`
 	Body     *agentidp.TrustPolicy
 }
-
-// page holds the query parameters of every list.
-type page struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Items a page."`
-	Cursor string `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
-}
-
-// list is the body of every list.
-type list[T any] struct {
-	Items      []T    `json:"items"`
-	NextCursor string `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
-}
-
-type listAnswer[T any] struct{ Body list[T] }
 
 type nothing struct{}
 
@@ -129,12 +115,8 @@ func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBo
 	return &policyAnswer{ETag: etag(p.Revision), Location: org.Issuer + policiesPath + "/" + p.ID, Body: p}, nil
 }
 
-func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *page) (*listAnswer[agentidp.TrustPolicy], error) {
-	items, next, err := a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), registry.Page{Cursor: in.Cursor, Limit: in.Limit})
-	if err != nil {
-		return nil, err
-	}
-	return answerList(items, next), nil
+func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *Page) (*listAnswer[agentidp.TrustPolicy], error) {
+	return answerList(a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), in.page()))
 }
 
 func (a *API) getPolicy(ctx context.Context, _ *registry.Caller, in *PolicyPath) (*policyAnswer, error) {
@@ -163,12 +145,4 @@ func (a *API) deletePolicy(ctx context.Context, c *registry.Caller, in *policyDe
 		return nil, err
 	}
 	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision, in.RevokeIssued)
-}
-
-// answerList makes an empty list of a missing one: clients loop over it.
-func answerList[T any](items []T, next string) *listAnswer[T] {
-	if items == nil {
-		items = []T{}
-	}
-	return &listAnswer[T]{list[T]{items, next}}
 }

@@ -140,11 +140,11 @@ func translate(status int, msg string, errs []error) error {
 	return agentidp.InvalidFields(details...)
 }
 
-// found gives huma bad fields of a body that it did not find itself.
-func found(bad []agentidp.FieldError) []error {
+// found gives huma bad fields of a body or query that it did not find itself.
+func found(in string, bad []agentidp.FieldError) []error {
 	errs := make([]error, len(bad))
 	for i, b := range bad {
-		errs[i] = &huma.ErrorDetail{Location: "body." + b.Field, Message: b.Reason}
+		errs[i] = &huma.ErrorDetail{Location: in + "." + b.Field, Message: b.Reason}
 	}
 	return errs
 }
@@ -179,6 +179,8 @@ func reason(message string) string {
 		return "is required"
 	case strings.HasPrefix(message, unreadable):
 		return "is not in a form that can be read; write whole numbers in digits alone"
+	case strings.HasPrefix(message, "invalid date/time"):
+		return validation.MsgExpectedRFC3339DateTime + "; in a URL, write + as %2B"
 	}
 	switch message {
 	case "must be at least 1 characters long":

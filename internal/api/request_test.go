@@ -26,7 +26,9 @@ func shapes() http.Handler {
 	type agent struct{ Body agentidp.AgentSpec }
 	huma.Register(api, huma.Operation{Method: "POST", Path: "/policy"}, func(context.Context, *policy) (*nothing, error) { return nil, nil })
 	huma.Register(api, huma.Operation{Method: "POST", Path: "/agent"}, func(context.Context, *agent) (*nothing, error) { return nil, nil })
-	huma.Register(api, huma.Operation{Method: "GET", Path: "/list"}, func(context.Context, *page) (*nothing, error) { return nil, nil })
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/decisions"}, func(context.Context, *decisionsQuery) (*nothing, error) { return nil, nil })
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/events"}, func(context.Context, *eventsQuery) (*nothing, error) { return nil, nil })
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/list"}, func(context.Context, *Page) (*nothing, error) { return nil, nil })
 	return mux
 }
 
@@ -57,6 +59,19 @@ func TestWhatIsWrongIsSaidInPlainWords(t *testing.T) {
 		{"no instant", "POST /policy", base + `"expiresAt": "tomorrow"}`, "expiresAt", "must be an instant as in RFC 3339, such as 2030-01-31T12:00:00Z"},
 		{"a word for a limit", "GET /list?limit=all", "", "limit", "must be a whole number"},
 		{"a limit too great", "GET /list?limit=201", "", "limit", "must be at most 200"},
+		{"a parameter without a value", "GET /list?cursor&limit=1", "", "cursor", "is empty; give a value or leave it out"},
+		{"an empty parameter", "GET /list?limit=", "", "limit", "is empty; give a value or leave it out"},
+		{"a parameter twice", "GET /list?limit=1&limit=2", "", "limit", "is given more than once; give it once"},
+		{"a value that is not encoded", "GET /decisions?repository=50%", "", "repository", "is not percent-encoded; write % as %25"},
+		{"nothing between two &", "GET /list?&limit=1", "", "query", "must be name=value, joined by &, with other characters percent-encoded"},
+		{"a semicolon for an &", "GET /list?cursor=x;limit=1", "", "query", "must be name=value, joined by &, with other characters percent-encoded"},
+		{"an owner alone", "GET /decisions?repository=acme", "", "repository", "must be owner/name, such as acme/deploy"},
+		{"a repository with a control character", "GET /decisions?repository=acme/a%00", "", "repository", "must be owner/name, such as acme/deploy"},
+		{"a name for an id", "GET /decisions?repositoryId=acme", "", "repositoryId", "must be the repository's numeric id, in digits alone"},
+		{"an id in upper case", "GET /events?agentId=0193A5B0-0000-7000-8000-00000000000A", "", "agentId", "is not an id; give the UUID in lower case"},
+		{"another outcome", "GET /decisions?outcome=refused", "", "outcome", "must be one of: allowed, denied"},
+		{"a day for an instant", "GET /decisions?since=2030-01-31", "", "since", "must be an instant as in RFC 3339, such as 2030-01-31T12:00:00Z; in a URL, write + as %2B"},
+		{"a period that ends before it begins", "GET /events?since=2030-01-31T12:00:00Z&until=2030-01-31T12:00:00Z", "", "until", "must be later than since"},
 		{"an unknown query parameter", "GET /list?page=2", "", "page", "is unknown here; leave it out"},
 	} {
 		method, path, _ := strings.Cut(tt.request, " ")

@@ -28,6 +28,8 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[list[agentidp.Agent]]():       "AgentList",
 	reflect.TypeFor[agentidp.TokenSelection]():    "TokenRevocationRequest",
 	reflect.TypeFor[revocation]():                 "TokenRevocation",
+	reflect.TypeFor[list[agentidp.Decision]]():    "DecisionList",
+	reflect.TypeFor[list[agentidp.Event]]():       "EventList",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -42,7 +44,10 @@ func schemaName(t reflect.Type, hint string) string {
 
 // uuids are the members of responses that hold an id of ours. Requests do not
 // say so: a wrong id there is like one that does not exist.
-var uuids = []string{"id", "agentId", "policyId", "agent_id", "decision_id", "request_id"}
+var uuids = []string{"id", "agentId", "policyId", "tokenId", "decisionId", "requestId", "agent_id", "decision_id", "request_id"}
+
+// quoted are those that hold what an exchange asked for, whatever that was.
+var quoted = []string{"Decision.agentId", "Event.agentId"}
 
 // refine says in the schemas what struct tags cannot. A response may gain members
 // that its reader does not know yet, while a request with unknown members is
@@ -54,7 +59,7 @@ func refine(schemas map[string]*huma.Schema) {
 			schema.AdditionalProperties = nil
 		}
 		for member, s := range schema.Properties {
-			if response && slices.Contains(uuids, member) {
+			if response && slices.Contains(uuids, member) && !slices.Contains(quoted, name+"."+member) {
 				s.Format = "uuid"
 			}
 			if s.Nullable && s.Enum != nil {

@@ -142,7 +142,7 @@ func TestPrincipalsAndScopes(t *testing.T) {
 		return slices.DeleteFunc(slices.Clone(agentidp.ManagementScopes), func(s string) bool { return s == scope || s == agentidp.ScopeAdmin })
 	}
 	tokens := map[string]map[string]string{} // by scope, by principal
-	for _, scope := range []string{agentidp.ScopePoliciesRead, agentidp.ScopePoliciesWrite, agentidp.ScopeAgentsRead, agentidp.ScopeAgentsWrite, agentidp.ScopeTokensRevoke} {
+	for _, scope := range []string{agentidp.ScopePoliciesRead, agentidp.ScopePoliciesWrite, agentidp.ScopeAgentsRead, agentidp.ScopeAgentsWrite, agentidp.ScopeTokensRevoke, agentidp.ScopeAuditRead} {
 		name := strings.ReplaceAll(scope, ":", "-")
 		tokens[scope] = map[string]string{
 			"nobody": "", "bootstrap": w.bootstrap(nil), "admin": admin,
@@ -168,6 +168,9 @@ func TestPrincipalsAndScopes(t *testing.T) {
 		{"POST", agentsPath + "/x/reactivate", agentidp.ScopeAgentsWrite, false},
 		{"DELETE", agentsPath + "/x", agentidp.ScopeAgentsWrite, false},
 		{"POST", revokeAllPath, agentidp.ScopeTokensRevoke, false},
+		{"GET", decisionsPath, agentidp.ScopeAuditRead, false},
+		{"GET", decisionsPath + "/x", agentidp.ScopeAuditRead, false},
+		{"GET", eventsPath, agentidp.ScopeAuditRead, false},
 	} {
 		for who, token := range tokens[op.scope] {
 			a := w.do(op.method, op.path, token, nil)
@@ -195,6 +198,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		exchangePath: "POST", policiesPath: "GET, HEAD, POST", policiesPath + "/x": "DELETE, GET, HEAD, PUT",
 		agentsPath: "GET, HEAD, POST", agentsPath + "/x": "DELETE, GET, HEAD, PATCH", agentsPath + "/x/suspend": "POST", agentsPath + "/x/reactivate": "POST",
 		revokeAllPath: "POST", revocationPath: "POST",
+		decisionsPath: "GET, HEAD", decisionsPath + "/x": "GET, HEAD", eventsPath: "GET, HEAD",
 		"/.well-known/jwks.json": "GET, HEAD", "/.well-known/openid-configuration": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
 		"/api/v1/openapi.json": "GET, HEAD", "/api/v1/openapi.yaml": "GET, HEAD",
 	} {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
+	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
@@ -174,7 +175,7 @@ func (a *App) wire(version string) {
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,
 	})
 	mux := http.NewServeMux()
-	api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Tokens: a.tokens, Version: version})
+	api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(mux, a.ring, a.tokens, a.cfg.SigningAlg)
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestConversations holds the conversations in testdata against the server: what
@@ -27,7 +28,8 @@ import (
 // Before the > stand the scopes of an admin token, or "nobody", "bootstrap" (a token
 // for a push to main of acme/deploy, exchanged at its first use). ${name} stands for
 // anything where it appears first, and from then on for what it was; ${url} is the
-// issuer. An object of the answer may have more members than are told, and null says
+// issuer, and ${token acme/deploy main} a new subject token for a push to that branch.
+// An object of the answer may have more members than are told, and null says
 // that a member is not there; a list has exactly the elements that are told.
 func TestConversations(t *testing.T) {
 	t.Parallel()
@@ -157,8 +159,15 @@ func (c *conversation) token(who string) string {
 
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
+var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+)\}`)
+
 // fill puts in what is known.
 func (c *conversation) fill(s string) string {
+	s = subjectToken.ReplaceAllStringFunc(s, func(v string) string {
+		c.clock.advance(time.Millisecond) // records of one millisecond have no order
+		run := subjectToken.FindStringSubmatch(v)
+		return c.mint(claims{"repository": run[1], "ref": "refs/heads/" + run[2]})
+	})
 	return variable.ReplaceAllStringFunc(s, func(v string) string {
 		if value, ok := c.known[v[2:len(v)-1]]; ok {
 			return value

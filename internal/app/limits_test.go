@@ -46,7 +46,7 @@ func TestRefusalsOfOneRepositoryAreRecordedAtABoundedRate(t *testing.T) {
 // events counts the default organization's audit events.
 func (w *world) events() int {
 	w.t.Helper()
-	events, err := w.app.db.Events(w.t.Context(), w.org().ID, "", 10_000)
+	events, err := w.app.db.Events(w.t.Context(), w.org().ID, &agentidp.EventFilter{}, "", 10_000)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -42,6 +42,9 @@ func (w *world) recorded(a *answer) {
 		return
 	}
 	d := w.decision(id)
+	if !slices.Contains(agentidp.DecisionCodes, d.Code) {
+		w.t.Errorf("a decision with the code %s, which no filter finds", d.Code)
+	}
 	if d.Outcome != agentidp.OutcomeDenied || d.Code != a.str("code") || d.Reason != a.str("reason") || d.RequestID != a.str("request_id") || d.TokenID != "" {
 		w.t.Errorf("the decision %+v is not what was answered: %s", d, a.Raw)
 	}

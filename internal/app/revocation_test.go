@@ -286,7 +286,7 @@ func TestNoTokenOfARevokedPolicyIsGood(t *testing.T) {
 			node := nodes[i%len(nodes)]
 			node.want(node.do("GET", agentsPath, token, nil), 401, agentidp.CodeInvalidToken)
 		}
-		events, err := w.app.db.Events(t.Context(), w.org().ID, "", 100_000)
+		events, err := w.app.db.Events(t.Context(), w.org().ID, &agentidp.EventFilter{}, "", 100_000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +319,7 @@ func TestOneTokenRevokedManyTimesAtOnce(t *testing.T) {
 		if counts["200 "] != 40 {
 			t.Errorf("%v", counts)
 		}
-		events, err := w.app.db.Events(t.Context(), w.org().ID, "", 1000)
+		events, err := w.app.db.Events(t.Context(), w.org().ID, &agentidp.EventFilter{}, "", 1000)
 		n := 0
 		for _, e := range events {
 			if e.Type == agentidp.EventTokenRevoked || e.Type == agentidp.EventTokensRevoked {

@@ -95,7 +95,7 @@ func TestRepositoryIdentity(t *testing.T) {
 		{"a condition on ids, and another owner's came", bound, ids("acme/bound", "74", "66"), changed, ""},
 		{"a condition on ids, and they came", bound, ids("acme/bound", "74", "65"), "", ""},
 	})
-	events, err := w.app.db.Events(t.Context(), w.org().ID, "", 1000)
+	events, err := w.app.db.Events(t.Context(), w.org().ID, &agentidp.EventFilter{}, "", 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

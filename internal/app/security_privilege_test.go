@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	policiesPath = "/api/v1/oidc/trust-policies"
-	agentsPath   = "/api/v1/agents"
+	policiesPath  = "/api/v1/oidc/trust-policies"
+	agentsPath    = "/api/v1/agents"
+	decisionsPath = "/api/v1/oidc/decisions"
+	eventsPath    = "/api/v1/audit/events"
 )
 
 // bootstrap returns a bootstrap token of the usual run, changed by claims. A

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"crypto"
 	"encoding/json"
 	"net/http"
@@ -304,6 +305,37 @@ func TestIDsOfAnotherOrganizationAreUnknown(t *testing.T) {
 	}
 	for _, w := range []*world{a, b} { // nothing happened to either
 		w.granted(exchangeBody(w.subject(nil), agents[w]))
+	}
+}
+
+func TestTheRecordOfAnotherOrganizationIsUnknown(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t)
+	b := a.tenant("bravo")
+	agents, decisions := map[*world]string{}, map[*world]string{}
+	for _, w := range []*world{a, b} {
+		agents[w] = w.agentWithPolicy(w.admin())
+		decisions[w] = w.granted(exchangeBody(w.subject(nil), agents[w])).str("decision_id")
+	}
+	for _, pair := range [][2]*world{{a, b}, {b, a}} {
+		own, other := pair[0], pair[1]
+		audit := own.admin(agentidp.ScopeAuditRead)
+		unknown := own.want(own.do("GET", decisionsPath+"/"+agentidp.NewID(time.Now()), audit, nil), 404, agentidp.CodeNotFound)
+		foreign := own.want(own.do("GET", decisionsPath+"/"+decisions[other], audit, nil), 404, agentidp.CodeNotFound)
+		if neutral(foreign) != neutral(unknown) {
+			t.Errorf("A-152 another organization's decision: %s, an unknown one: %s", foreign.Raw, unknown.Raw)
+		}
+		for _, path := range []string{decisionsPath, eventsPath} {
+			for query, mine := range map[string]bool{
+				"?limit=200": true, "?agentId=" + agents[own]: true, "?agentId=" + agents[other]: false, "?cursor=" + agentidp.NewID(time.Now().Add(time.Hour)): true,
+			} {
+				x := own.want(own.do("GET", path+query, audit, nil), 200)
+				if bytes.Contains(x.Raw, []byte(decisions[other])) || bytes.Contains(x.Raw, []byte(decisions[own])) != mine {
+					t.Errorf("%s%s: %s", path, query, x.Raw)
+				}
+			}
+		}
+		other.want(other.do("GET", decisionsPath, audit, nil), 401, agentidp.CodeInvalidToken)
 	}
 }
 

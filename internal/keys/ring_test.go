@@ -141,7 +141,7 @@ func TestKeysOfTwoOrganizationsAreTwoKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		kids[s.KeyID()] = true
-		events, err := db.Events(t.Context(), org, "", 10)
+		events, err := db.Events(t.Context(), org, &agentidp.EventFilter{}, "", 10)
 		if err != nil || len(events) != 1 || events[0].Type != agentidp.EventSigningKeyCreated || events[0].Data["kid"] != s.KeyID() {
 			t.Errorf("%+v, %v", events, err)
 		}

@@ -53,18 +53,15 @@ func (r *Registry) Agent(ctx context.Context, org *agentidp.Organization, id str
 
 // Agents returns a page of agents in the order of their registration, and the
 // cursor of the next page, empty at the end.
-func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, page Page) (agents []agentidp.Agent, next string, err error) {
-	if err := page.check(); err != nil {
+func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, page agentidp.Page) (agents []agentidp.Agent, next string, err error) {
+	if err := page.Check(); err != nil {
 		return nil, "", err
 	}
 	agents, err = r.DB.Agents(ctx, org.ID, page.Cursor, page.Limit+1)
 	if err != nil {
 		return nil, "", public(err, "agent")
 	}
-	if len(agents) > page.Limit {
-		agents = agents[:page.Limit]
-		next = agents[page.Limit-1].AgentID
-	}
+	agents, next = agentidp.CutPage(page, agents, func(a *agentidp.Agent) string { return a.AgentID })
 	return agents, next, nil
 }
 

@@ -147,18 +147,15 @@ func (r *Registry) Policy(ctx context.Context, org *agentidp.Organization, id st
 
 // Policies returns a page of trust policies in the order of their creation, and
 // the cursor of the next page, empty at the end.
-func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, page Page) (policies []agentidp.TrustPolicy, next string, err error) {
-	if err := page.check(); err != nil {
+func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, page agentidp.Page) (policies []agentidp.TrustPolicy, next string, err error) {
+	if err := page.Check(); err != nil {
 		return nil, "", err
 	}
 	policies, err = r.DB.Policies(ctx, org.ID, page.Cursor, page.Limit+1)
 	if err != nil {
 		return nil, "", public(err, "trust policy")
 	}
-	if len(policies) > page.Limit {
-		policies = policies[:page.Limit]
-		next = policies[page.Limit-1].ID
-	}
+	policies, next = agentidp.CutPage(page, policies, func(p *agentidp.TrustPolicy) string { return p.ID })
 	for i := range policies {
 		if err := r.warn(ctx, org, &policies[i]); err != nil {
 			return nil, "", err

@@ -96,31 +96,6 @@ func insufficient(scope, message string) error {
 	return e
 }
 
-// Page bounds of every list.
-const (
-	DefaultLimit = 50
-	MaxLimit     = 200
-)
-
-// Page asks for one page of a list: up to Limit items whose id is after Cursor.
-type Page struct {
-	Cursor string // the last id of the page before, or empty
-	Limit  int    // 0: DefaultLimit
-}
-
-func (p *Page) check() error {
-	if p.Limit == 0 {
-		p.Limit = DefaultLimit
-	}
-	if p.Limit < 1 || p.Limit > MaxLimit {
-		return agentidp.InvalidFields(agentidp.FieldError{Field: "limit", Reason: "must be from 1 to 200"})
-	}
-	if p.Cursor != "" && !agentidp.IsID(p.Cursor) {
-		return agentidp.InvalidFields(agentidp.FieldError{Field: "cursor", Reason: "is not a cursor of this list; use nextCursor as it was given"})
-	}
-	return nil
-}
-
 func stale(noun string) error {
 	return agentidp.NewError(agentidp.Stale, agentidp.CodePreconditionFailed,
 		"This "+noun+" was changed since it was read. Read it again, look at what changed, and repeat with its ETag in If-Match.")

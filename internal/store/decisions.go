@@ -7,9 +7,9 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const decisionColumns = "organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id, ref, event, run_id, agent_id, policy_id, token_id, checks"
+const decisionColumns = "organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id, ref, event, run_id, agent_id, policy_id, token_id"
 
-var insertDecisions = newInserter("decisions", decisionColumns, "")
+var insertDecisions = newInserter("decisions", decisionColumns+", repository_folded, checks", "")
 
 func decisionRow(orgID string, d *agentidp.Decision) []any {
 	checks := "[]"
@@ -17,16 +17,45 @@ func decisionRow(orgID string, d *agentidp.Decision) []any {
 		checks = jsonText(d.Checks)
 	}
 	return []any{orgID, d.ID, d.RequestID, micros(d.At), string(d.Outcome), d.Code, d.Reason, d.Provider, d.Repository, d.RepositoryID,
-		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, checks}
+		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, agentidp.FoldRepository(d.Repository), checks}
 }
 
 // Decision returns the record of one exchange, or ErrNotFound.
 func (r reads) Decision(ctx context.Context, orgID, id string) (*agentidp.Decision, error) {
 	scan := func(rows *sql.Rows, d *agentidp.Decision) error {
-		d.Checks = []agentidp.Check{}
-		return rows.Scan(&d.OrganizationID, &d.ID, &d.RequestID, microsTime{&d.At}, &d.Outcome, &d.Code, &d.Reason, &d.Provider, &d.Repository, &d.RepositoryID,
-			&d.RepositoryOwnerID, &d.Ref, &d.Event, &d.RunID, &d.AgentID, &d.PolicyID, &d.TokenID, jsonColumn{&d.Checks})
+		return rows.Scan(append(decisionFields(d), jsonColumn{&d.Checks})...)
 	}
 	return one(ctx, r, "read decision", scan,
-		"SELECT "+decisionColumns+" FROM decisions WHERE organization_id = $1 AND id = $2", orgID, id)
+		"SELECT "+decisionColumns+", checks FROM decisions WHERE organization_id = $1 AND id = $2", orgID, id)
+}
+
+// Decisions returns at most limit decisions that pass the filter and whose id is
+// less than before (empty: all), the newest first and without their checks.
+func (r reads) Decisions(ctx context.Context, orgID string, f *agentidp.DecisionFilter, before string, limit int) ([]agentidp.Decision, error) {
+	scan := func(rows *sql.Rows, d *agentidp.Decision) error { return rows.Scan(decisionFields(d)...) }
+	q := decisionsQuery(orgID, f, before, limit)
+	return list(ctx, r.unprepared(), "list decisions", scan, q.text, q.args...)
+}
+
+func decisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, limit int) *query {
+	q := newQuery("SELECT "+decisionColumns+" FROM decisions", orgID)
+	q.indexed("policy_id", f.PolicyID)
+	q.indexed("agent_id", f.AgentID)
+	q.indexed("repository_id", f.RepositoryID)
+	q.indexed("repository_folded", agentidp.FoldRepository(f.Repository))
+	q.indexed("code", f.Code)
+	if f.Code != "" || f.Outcome == agentidp.OutcomeDenied {
+		q.and("outcome = 'denied'") // as the index says it, or it is not used
+	}
+	if f.Outcome == agentidp.OutcomeAllowed {
+		q.and("outcome = 'allowed'")
+	}
+	q.newestFirst(f.Since, f.Until, before, limit)
+	return q
+}
+
+// decisionFields are where decisionColumns go.
+func decisionFields(d *agentidp.Decision) []any {
+	return []any{&d.OrganizationID, &d.ID, &d.RequestID, microsTime{&d.At}, &d.Outcome, &d.Code, &d.Reason, &d.Provider, &d.Repository, &d.RepositoryID,
+		&d.RepositoryOwnerID, &d.Ref, &d.Event, &d.RunID, &d.AgentID, &d.PolicyID, &d.TokenID}
 }

@@ -15,15 +15,28 @@ func eventRow(orgID string, e *agentidp.Event) []any {
 	return []any{orgID, e.ID, micros(e.At), string(e.Type), e.Actor, e.AgentID, e.PolicyID, e.TokenID, e.DecisionID, e.RequestID, labelsText(e.Data)}
 }
 
-// Events returns at most limit events whose id is greater than after, by id.
-// Ids follow the clocks of the nodes that made them, so an event of another node
-// may appear behind a reader that has gone on.
-func (r reads) Events(ctx context.Context, orgID, after string, limit int) ([]agentidp.Event, error) {
+// Events returns at most limit events that pass the filter and whose id is less
+// than before (empty: all), the newest first.
+func (r reads) Events(ctx context.Context, orgID string, f *agentidp.EventFilter, before string, limit int) ([]agentidp.Event, error) {
 	scan := func(rows *sql.Rows, e *agentidp.Event) error {
 		return rows.Scan(&e.OrganizationID, &e.ID, microsTime{&e.At}, &e.Type, &e.Actor, &e.AgentID, &e.PolicyID, &e.TokenID, &e.DecisionID, &e.RequestID, jsonColumn{&e.Data})
 	}
-	return list(ctx, r, "list events", scan,
-		"SELECT "+eventColumns+" FROM events WHERE organization_id = $1 AND id > $2 ORDER BY id LIMIT $3", orgID, after, limit)
+	q := eventsQuery(orgID, f, before, limit)
+	return list(ctx, r.unprepared(), "list events", scan, q.text, q.args...)
+}
+
+func eventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int) *query {
+	q := newQuery("SELECT "+eventColumns+" FROM events", orgID)
+	q.indexed("policy_id", f.PolicyID)
+	q.indexed("agent_id", f.AgentID)
+	if f.Type == agentidp.EventTokenIssued { // that is what most are
+		q.and("type = 'token_issued'")
+	} else if f.Type != "" {
+		q.indexed("type", string(f.Type))
+		q.and("type <> 'token_issued'") // as the index says it, or it is not used
+	}
+	q.newestFirst(f.Since, f.Until, before, limit)
+	return q
 }
 
 // Append adds events to the audit log: they commit with the change that they

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"testing"
 	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
 )
 
 // CandidatesQuery is what Candidates runs.
@@ -15,6 +17,18 @@ const (
 	ChosenTokens = chosenTokens
 	RevokeBatch  = revokeBatch
 )
+
+// DecisionsQuery is what Decisions runs.
+func DecisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, limit int) (string, []any) {
+	q := decisionsQuery(orgID, f, before, limit)
+	return q.text, q.args
+}
+
+// EventsQuery is what Events runs.
+func EventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int) (string, []any) {
+	q := eventsQuery(orgID, f, before, limit)
+	return q.text, q.args
+}
 
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.

@@ -212,7 +212,7 @@ func TestManyFirstExchangesPinOnce(t *testing.T) {
 func TestRecordWritesADeniedDecisionAndItsEvents(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		d := f.grant().Decision
-		d.Outcome, d.Code, d.TokenID, d.Checks = agentidp.OutcomeDenied, agentidp.CodeBranchNotPermitted, "", []agentidp.Check{}
+		d.Outcome, d.Code, d.TokenID, d.Checks = agentidp.OutcomeDenied, agentidp.CodeBranchNotPermitted, "", nil
 		event := f.event(agentidp.EventExchangeDenied, d.ID)
 		if err := f.Record(t.Context(), &d, event); err != nil {
 			t.Fatal(err)

@@ -49,8 +49,8 @@ func TestEverythingReadsAsItWasWritten(t *testing.T) {
 		first, second := f.event(agentidp.EventPolicyCreated, ""), f.event(agentidp.EventAgentRegistered, "")
 		second.Data = nil
 		f.write(t, func(tx *store.Tx) error { return tx.Append(ctx, first, second) })
-		events, err := f.Events(ctx, org, "", 10)
-		same(t, events, []agentidp.Event{first, second}, err)
+		events, err := f.Events(ctx, org, &agentidp.EventFilter{}, "", 10)
+		same(t, events, []agentidp.Event{second, first}, err)
 	})
 }
 

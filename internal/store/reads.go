@@ -20,6 +20,15 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// unprepared returns reads that keep no statement: for texts that are many and
+// seldom the same.
+func (r reads) unprepared() reads {
+	if p, ok := r.q.(*pool); ok {
+		r.q = p.DB
+	}
+	return r
+}
+
 // list returns what scan makes of each row, and never nil.
 func list[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
 	rows, err := r.q.QueryContext(ctx, query, args...)

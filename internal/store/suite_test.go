@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -190,12 +191,13 @@ func newID() string {
 	return fmt.Sprintf("019a0000-0000-7000-8000-%012x", ids.Add(1))
 }
 
-// all reads every event of an organization.
+// allEvents reads every event of an organization, in the order of their making.
 func (f *fixture) allEvents(t testing.TB) []agentidp.Event {
 	t.Helper()
-	events, err := f.Events(context.WithoutCancel(t.Context()), f.org.ID, "", 100000)
+	events, err := f.Events(context.WithoutCancel(t.Context()), f.org.ID, &agentidp.EventFilter{}, "", 100000)
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.Reverse(events)
 	return events
 }

@@ -26,7 +26,7 @@ func (d *desk) stored(id string) *agentidp.AccessToken {
 // eventsOf returns what is recorded of one type.
 func (d *desk) eventsOf(typ agentidp.EventType) (found []agentidp.Event) {
 	d.t.Helper()
-	events, err := d.db.Events(d.t.Context(), d.a.ID, "", 1000)
+	events, err := d.db.Events(d.t.Context(), d.a.ID, &agentidp.EventFilter{}, "", 1000)
 	if err != nil {
 		d.t.Fatal(err)
 	}

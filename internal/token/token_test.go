@@ -308,7 +308,7 @@ func TestIssueAdmin(t *testing.T) {
 			t.Errorf("%s: %+v, %v", tt.name, p, err)
 		}
 	}
-	events, err := d.db.Events(t.Context(), d.a.ID, "", 100)
+	events, err := d.db.Events(t.Context(), d.a.ID, &agentidp.EventFilter{}, "", 100)
 	issued := 0
 	for _, e := range events {
 		if e.Type == agentidp.EventAdminTokenIssued {

@@ -1,0 +1,27 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/sentryagent/agentidp"
+)
+
+const eventsPath = "/audit/events"
+
+// ListEvents returns one page of the audit events that pass the filter, the newest
+// first.
+func (c *Client) ListEvents(ctx context.Context, filter agentidp.EventFilter, opts ListOptions) (*Page[agentidp.Event], error) {
+	q := opts.query()
+	setText(q, "agentId", filter.AgentID)
+	setText(q, "policyId", filter.PolicyID)
+	setText(q, "type", filter.Type)
+	setTime(q, "since", filter.Since)
+	setTime(q, "until", filter.Until)
+	var out Page[agentidp.Event]
+	err := c.do(ctx, &call{verb: "list events", method: http.MethodGet, path: eventsPath, query: q, out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+)
+
+// query is a SELECT whose conditions depend on what is asked for. Values are
+// parameters; only the texts of this package become SQL.
+type query struct {
+	text string
+	args []any
+	lead string // the column whose index is read; "": that of organization_id
+	at   string // the parameter that lead equals
+}
+
+// newQuery starts with the rows of one organization.
+func newQuery(selection, orgID string) *query {
+	return &query{text: selection + " WHERE organization_id = $1", args: []any{orgID}}
+}
+
+// param adds a value and returns its place in the text.
+func (q *query) param(value any) string {
+	q.args = append(q.args, value)
+	return "$" + strconv.Itoa(len(q.args))
+}
+
+// and adds a condition; each %s in it is the place of a value.
+func (q *query) and(condition string, values ...any) {
+	places := make([]any, len(values))
+	for i, v := range values {
+		places[i] = q.param(v)
+	}
+	q.text += " AND " + fmt.Sprintf(condition, places...)
+}
+
+// indexed keeps the rows whose column is value, unless that is empty. There is an
+// index on organization_id, column, id: of several, the one of the first call is
+// read, so that should leave the fewest.
+func (q *query) indexed(column, value string) {
+	switch {
+	case value == "":
+	case q.lead == "":
+		q.lead, q.at = column, q.param(value)
+	default:
+		q.and(column+" = %s", value)
+	}
+}
+
+// newestFirst ends the query: at most limit rows of since or later and before
+// until (zero: no bound), whose id is less than before (empty: all), in descending
+// order of ids.
+//
+// Ids begin with the time of their making, so they give the range that is read, to
+// the millisecond, and the column at decides within it. An id is made before its
+// row is committed, and by the clock of its node: a row may still appear, for a
+// moment, above what a reader has passed.
+func (q *query) newestFirst(since, until time.Time, before string, limit int) {
+	from, to := "", "g" // around all ids
+	if before != "" {
+		to = before
+	}
+	if !since.IsZero() {
+		q.and("at >= %s", micros(since))
+		from = agentidp.FirstID(since)
+	}
+	if !until.IsZero() {
+		q.and("at < %s", micros(until))
+		to = min(to, agentidp.FirstID(until.Add(time.Millisecond)))
+	}
+	if q.lead == "" {
+		q.and("id >= %s AND id < %s", from, to)
+		q.text += " ORDER BY id DESC LIMIT " + q.param(limit)
+		return
+	}
+	// Said of pairs, because given lead = x and two bounds of id SQLite reads the
+	// primary key, and all that the organization did between them.
+	pair := "(" + q.lead + ", id)"
+	q.and(pair+" >= ("+q.at+", %s) AND "+pair+" < ("+q.at+", %s)", from, to)
+	q.text += " ORDER BY " + q.lead + " DESC, id DESC LIMIT " + q.param(limit)
+}
