@@ -16,14 +16,12 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/oauth"
-	"github.com/sentryagent/agentidp/internal/providers"
 	"github.com/sentryagent/agentidp/internal/registry"
 	"github.com/sentryagent/agentidp/internal/store"
 	"github.com/sentryagent/agentidp/internal/token"
@@ -85,85 +83,6 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	return a, nil
 }
 
-// dataFolder makes the data directory. Whoever can write to it can put a database
-// of their own there, so nobody else may.
-func dataFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %04o); run: chmod go-w %s", dir, info.Mode().Perm(), dir)
-	}
-	return nil
-}
-
-// stored returns a clock with the precision of the database, so that what was
-// just made and what is read back are equal. A nil clock is the system's.
-func stored(clock func() time.Time) func() time.Time {
-	if clock == nil {
-		clock = time.Now
-	}
-	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
-}
-
-// open brings up the database and all that rests on it alone.
-func (a *App) open(ctx context.Context) error {
-	var err error
-	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
-		return err
-	}
-	if err := a.db.Migrate(ctx); err != nil {
-		return err
-	}
-	if err := a.unlock(ctx, a.cfg.SQLite()); err != nil {
-		return err
-	}
-	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
-		return fmt.Errorf("create the default organization: %w", err)
-	}
-	org, err := a.registry.Organization(ctx, agentidp.DefaultOrganization)
-	if err != nil {
-		return err
-	}
-	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
-		return err
-	}
-	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
-}
-
-// publicURLSetting tells programs beside the server under which URL it issues.
-const publicURLSetting = "public_url"
-
-// unlock proves the master key and makes ready what signs and what is kept. create
-// allows a new master key for a database that was never sealed.
-func (a *App) unlock(ctx context.Context, create bool) error {
-	kinds, err := providers.Kinds()
-	if err != nil {
-		return err
-	}
-	_, missing := os.Stat(a.cfg.MasterKeyFile)
-	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
-		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: create,
-	})
-	if err != nil {
-		return err
-	}
-	if missing != nil && a.cfg.MasterKey == "" {
-		a.logger.Warn("a new master key was made; without it the signing keys are lost, so keep a copy apart from the database", "file", a.cfg.MasterKeyFile)
-	}
-	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
-	a.tokens = token.New(a.db, a.ring, a.clock)
-	a.registry = registry.New(registry.Config{
-		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
-		PublicURL: a.cfg.PublicURL, Clock: a.clock,
-	})
-	return nil
-}
-
 // wire connects the stories with HTTP.
 func (a *App) wire(version string) {
 	a.verifier = verify.New(verify.Config{
@@ -188,21 +107,6 @@ func (a *App) wire(version string) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}
-}
-
-func (a *App) loadKeySet(ctx context.Context, source string) (*verify.KeySet, error) {
-	jwks, fetched, err := a.db.KeySet(ctx, source)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &verify.KeySet{Source: source, JWKS: jwks, FetchedAt: fetched}, nil
-}
-
-func (a *App) saveKeySet(ctx context.Context, set *verify.KeySet) error {
-	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, set.Source, set.JWKS, set.FetchedAt) })
 }
 
 // URL returns the public URL, which is the default organization's issuer.
@@ -275,41 +179,4 @@ func (a *App) close() error {
 		errs = append(errs, a.lock.release())
 	}
 	return errors.Join(errs...)
-}
-
-// purgeInterval is how often used tokens that no longer matter are removed.
-const purgeInterval = time.Minute
-
-// purgeMargin keeps used tokens longer than they could be used, so that a clock
-// that jumps ahead and back forgets none.
-const purgeMargin = 24 * time.Hour
-
-const purgeBatch = 1000
-
-// purgeAlways removes, every minute, used subject tokens that the verifier refuses
-// for their age anyway.
-func (a *App) purgeAlways(ctx context.Context) {
-	ticker := time.NewTicker(purgeInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		a.purge(ctx)
-	}
-}
-
-// purge removes what was due a day ago.
-func (a *App) purge(ctx context.Context) {
-	for {
-		n, err := a.db.PurgeUsedTokens(ctx, a.clock().Add(-purgeMargin), purgeBatch)
-		if err != nil && ctx.Err() == nil {
-			a.logger.Warn("used tokens were not purged; trying again in a minute", "error", err)
-		}
-		if err != nil || n < purgeBatch {
-			return
-		}
-	}
 }

@@ -10,8 +10,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -70,30 +68,6 @@ func (r *Registry) event(c *Caller, typ agentidp.EventType, data map[string]stri
 		ID: agentidp.NewID(now), OrganizationID: c.OrganizationID, At: now, Type: typ,
 		Actor: c.Subject, RequestID: c.RequestID, Data: data,
 	}
-}
-
-// mayGrant checks that a caller hands out nothing that it does not hold itself.
-// Management scopes are for admin alone to give.
-func mayGrant(c *Caller, field string, scopes []string) error {
-	missing := c.Missing(scopes)
-	if !c.Has(agentidp.ScopeAdmin) {
-		for _, s := range scopes {
-			if agentidp.IsManagementScope(s) && !slices.Contains(missing, s) {
-				missing = append(missing, s)
-			}
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return insufficient(strings.Join(missing, " "),
-		field+" gives authority that the caller may not give: "+strings.Join(missing, ", ")+". A caller gives only scopes that it holds itself, and management scopes are given by admin alone.")
-}
-
-func insufficient(scope, message string) error {
-	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, message)
-	e.Scope = scope
-	return e
 }
 
 func stale(noun string) error {

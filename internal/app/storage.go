@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/providers"
+	"github.com/sentryagent/agentidp/internal/registry"
+	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/token"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+// dataFolder makes the data directory. Whoever can write to it can put a database
+// of their own there, so nobody else may.
+func dataFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others (mode %04o); run: chmod go-w %s", dir, info.Mode().Perm(), dir)
+	}
+	return nil
+}
+
+// stored returns a clock with the precision of the database, so that what was
+// just made and what is read back are equal. A nil clock is the system's.
+func stored(clock func() time.Time) func() time.Time {
+	if clock == nil {
+		clock = time.Now
+	}
+	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
+}
+
+// open brings up the database and all that rests on it alone.
+func (a *App) open(ctx context.Context) error {
+	var err error
+	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
+		return err
+	}
+	if err := a.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := a.unlock(ctx, a.cfg.SQLite()); err != nil {
+		return err
+	}
+	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
+		return fmt.Errorf("create the default organization: %w", err)
+	}
+	org, err := a.registry.Organization(ctx, agentidp.DefaultOrganization)
+	if err != nil {
+		return err
+	}
+	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
+		return err
+	}
+	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
+}
+
+// publicURLSetting tells programs beside the server under which URL it issues.
+const publicURLSetting = "public_url"
+
+// unlock proves the master key and makes ready what signs and what is kept. create
+// allows a new master key for a database that was never sealed.
+func (a *App) unlock(ctx context.Context, create bool) error {
+	kinds, err := providers.Kinds()
+	if err != nil {
+		return err
+	}
+	_, missing := os.Stat(a.cfg.MasterKeyFile)
+	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
+		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: create,
+	})
+	if err != nil {
+		return err
+	}
+	if missing != nil && a.cfg.MasterKey == "" {
+		a.logger.Warn("a new master key was made; without it the signing keys are lost, so keep a copy apart from the database", "file", a.cfg.MasterKeyFile)
+	}
+	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
+	a.tokens = token.New(a.db, a.ring, a.clock)
+	a.registry = registry.New(registry.Config{
+		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
+		PublicURL: a.cfg.PublicURL, Clock: a.clock,
+	})
+	return nil
+}
+
+func (a *App) loadKeySet(ctx context.Context, source string) (*verify.KeySet, error) {
+	jwks, fetched, err := a.db.KeySet(ctx, source)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &verify.KeySet{Source: source, JWKS: jwks, FetchedAt: fetched}, nil
+}
+
+func (a *App) saveKeySet(ctx context.Context, set *verify.KeySet) error {
+	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, set.Source, set.JWKS, set.FetchedAt) })
+}

@@ -1,0 +1,129 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// checkPolicyIn holds a policy against what is stored and against what its
+// caller may give, in the transaction that will write it.
+func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy) error {
+	scopes := p.Scopes
+	if p.Bootstrap() {
+		scopes = []string{agentidp.ScopeAgentsWrite}
+		// Bootstrap tokens carry this one management scope by design, so whoever
+		// holds it may let others register.
+		if missing := c.Missing(scopes); len(missing) > 0 {
+			return insufficient(missing[0], "A bootstrap policy lets a workflow register agents; its creator needs "+missing[0]+" too.")
+		}
+	} else {
+		agent, err := tx.Agent(ctx, org.ID, p.AgentID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "names no agent of this organization; register it first (POST /api/v1/agents)"})
+		case err != nil:
+			return err
+		case agent.Status == agentidp.AgentDecommissioned:
+			return decommissioned("A policy for it could never grant anything.")
+		}
+		if err := mayBind(c, agent, scopes); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(p.Audiences, org.ManagementAudience()) && !c.Has(agentidp.ScopeAdmin) {
+		return insufficient(agentidp.ScopeAdmin, "audiences lists "+org.ManagementAudience()+", which opens the management API to the agent; only admin may do that.")
+	}
+	return checkPin(ctx, tx, p)
+}
+
+// mayBind checks that a caller may let a repository act as an agent with these
+// scopes. The token will bear the agent's name, so whoever is not admin must hold
+// all that the agent can do; and must name the scopes, because a policy without
+// them follows the agent's capabilities wherever others take them later.
+func mayBind(c *Caller, agent *agentidp.Agent, scopes []string) error {
+	if c.Has(agentidp.ScopeAdmin) {
+		return nil
+	}
+	if len(scopes) == 0 {
+		return insufficient(agentidp.ScopeAdmin,
+			"A policy without scopes grants whatever the agent may do, now and later; only admin may create one. Name the scopes, from among those that the caller holds.")
+	}
+	if err := mayGrant(c, "scopes", scopes); err != nil {
+		return err
+	}
+	return mayGrant(c, "agentId", agent.Capabilities)
+}
+
+// checkPin refuses conditions on ids that contradict the identity already pinned.
+func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+	pin, err := tx.Pin(ctx, p.OrganizationID, p.Provider, p.Repository)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Pinned = pin
+	var bad []agentidp.FieldError
+	for _, f := range []struct{ field, want, pinned string }{
+		{"repositoryId", p.RepositoryID, pin.RepositoryID},
+		{"repositoryOwnerId", p.RepositoryOwnerID, pin.RepositoryOwnerID},
+	} {
+		if f.want != "" && f.want != f.pinned {
+			bad = append(bad, agentidp.FieldError{Field: f.field, Reason: fmt.Sprintf("is %s, and %s is pinned to %s", f.want, p.Repository, f.pinned)})
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return &agentidp.Error{Kind: agentidp.Conflict, Code: agentidp.CodePinConflict, Details: bad,
+		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids."}
+}
+
+// unchanged refuses a replacement that would turn the policy into another one.
+func unchanged(old, spec *agentidp.TrustPolicySpec) error {
+	var bad []agentidp.FieldError
+	for _, f := range []struct{ field, old, new string }{
+		{"provider", old.Provider, spec.Provider},
+		{"repository", agentidp.FoldRepository(old.Repository), agentidp.FoldRepository(spec.Repository)},
+		{"agentId", old.AgentID, spec.AgentID},
+	} {
+		if f.old != f.new {
+			bad = append(bad, agentidp.FieldError{Field: f.field, Reason: "cannot change: delete this policy and create another"})
+		}
+	}
+	if len(bad) > 0 {
+		return agentidp.InvalidFields(bad...)
+	}
+	return nil
+}
+
+// mayGrant checks that a caller hands out nothing that it does not hold itself.
+// Management scopes are for admin alone to give.
+func mayGrant(c *Caller, field string, scopes []string) error {
+	missing := c.Missing(scopes)
+	if !c.Has(agentidp.ScopeAdmin) {
+		for _, s := range scopes {
+			if agentidp.IsManagementScope(s) && !slices.Contains(missing, s) {
+				missing = append(missing, s)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return insufficient(strings.Join(missing, " "),
+		field+" gives authority that the caller may not give: "+strings.Join(missing, ", ")+". A caller gives only scopes that it holds itself, and management scopes are given by admin alone.")
+}
+
+func insufficient(scope, message string) error {
+	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, message)
+	e.Scope = scope
+	return e
+}
