@@ -63,11 +63,23 @@ func (a *App) open(ctx context.Context) error {
 	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
-	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
+	return a.announce(ctx)
 }
 
 // publicURLSetting tells programs beside the server under which URL it issues.
 const publicURLSetting = "public_url"
+
+// announce stores the public URL where it is another than at the last start.
+func (a *App) announce(ctx context.Context) error {
+	known, err := a.db.Setting(ctx, publicURLSetting)
+	if err == nil && known == a.cfg.PublicURL {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
+}
 
 // unlock proves the master key and makes ready what signs and what is kept. create
 // allows a new master key for a database that was never sealed.

@@ -18,8 +18,12 @@ import (
 // cause.
 const providerFactor = 20
 
-// limitKey names a bucket; repositoryID "" is that of the whole provider.
-type limitKey struct{ org, provider, repositoryID string }
+// limitKey names the bucket of one repository, or of a whole provider. A token
+// without a repository id has the bucket of the id "", which is not the provider's.
+type limitKey struct {
+	org, provider, repositoryID string
+	whole                       bool
+}
 
 type limits struct {
 	perMinute int
@@ -37,8 +41,8 @@ func newLimits(perMinute int) *limits {
 func (l *limits) refusal(now time.Time, org, provider, repositoryID string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.bucket(limitKey{org, provider, repositoryID}, l.perMinute).AllowN(now, 1) &&
-		l.bucket(limitKey{org, provider, ""}, l.perMinute*providerFactor).AllowN(now, 1) {
+	if l.bucket(limitKey{org, provider, repositoryID, false}, l.perMinute).AllowN(now, 1) &&
+		l.bucket(limitKey{org, provider, "", true}, l.perMinute*providerFactor).AllowN(now, 1) {
 		return nil
 	}
 	e := agentidp.NewError(agentidp.TooMany, agentidp.CodeRateLimited,
@@ -55,7 +59,7 @@ func (l *limits) bucket(key limitKey, perMinute int) *rate.Limiter {
 	}
 	if len(l.buckets) >= cacheSize {
 		for old := range l.buckets {
-			if old.repositoryID != "" {
+			if !old.whole {
 				delete(l.buckets, old)
 				break
 			}
