@@ -124,7 +124,7 @@ func (s *source) fly(now time.Time) {
 	flight := make(chan struct{})
 	started := s.cache.background(func() {
 		set, fetched, err := s.obtain()
-		s.land(flight, set, err)
+		s.land(flight, set, fetched, err)
 		if fetched != nil {
 			s.persist(fetched)
 		}
@@ -149,17 +149,20 @@ func (s *source) obtain() (*keySet, *KeySet, error) {
 	if err == nil {
 		set, err = parseKeySet(jwks, at)
 	}
-	s.cache.counted(err != nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("fetch keys from %s: %w", s.address, err)
 	}
 	return set, &KeySet{Source: s.address, JWKS: jwks, FetchedAt: at}, nil
 }
 
-// land ends a flight. A failed one leaves the keys that are known.
-func (s *source) land(flight chan struct{}, set *keySet, err error) {
+// land ends a flight. A failed one leaves the keys that are known. A fetch is
+// counted under the lock: whoever saw it in the counters finds it landed.
+func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err error) {
 	now := s.cache.now()
 	s.mu.Lock()
+	if fetched != nil || err != nil {
+		s.cache.counted(err != nil)
+	}
 	if err == nil {
 		s.set, s.latest, s.failedAt, s.cause = set, set.fetchedAt, time.Time{}, nil
 	} else {
