@@ -63,6 +63,7 @@ const (
 	CodeAgentNameNotPermitted = "agent_name_not_permitted"
 	CodeAgentNameTaken        = "agent_name_taken"
 	CodeAgentDecommissioned   = "agent_decommissioned"
+	CodeOrganizationExists    = "organization_exists"
 )
 
 // Reasons refine CodeInvalidToken, and only after the subject token's signature

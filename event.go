@@ -25,6 +25,15 @@ const (
 	EventAgentReactivated          EventType = "agent_reactivated"
 	EventAgentDecommissioned       EventType = "agent_decommissioned"
 	EventSigningKeyCreated         EventType = "signing_key_created"
+	EventSigningKeyCompromised     EventType = "signing_key_compromised"
+	EventOrganizationCreated       EventType = "organization_created"
+	EventOrganizationClosed        EventType = "organization_closed"
+)
+
+// Actors that are no principal.
+const (
+	ActorOperator = "operator" // whoever has the machine: a command with direct access to the database and keys
+	ActorSystem   = "system"   // the server itself
 )
 
 // EventTypes are all of them.
@@ -33,7 +42,8 @@ var EventTypes = []EventType{
 	EventRepositoryIdentityChanged, EventRepositoryPinned, EventRepositoryRenamed,
 	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
-	EventSigningKeyCreated, EventTokenRevoked, EventTokensRevoked,
+	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,
+	EventOrganizationCreated, EventOrganizationClosed,
 }
 
 // Event is one line of the audit log. It commits with the change that it
@@ -43,7 +53,7 @@ type Event struct {
 	OrganizationID string            `json:"-"`
 	At             time.Time         `json:"at"`
 	Type           EventType         `json:"type"`
-	Actor          string            `json:"actor" doc:"Subject of the principal that did it; provider:repository for an exchange; system for the server itself."`
+	Actor          string            `json:"actor" doc:"Subject of the principal that did it; provider:repository for an exchange; operator for a command on the server's machine; system for the server itself."`
 	AgentID        string            `json:"agentId,omitempty" doc:"Of an exchange: as the request named it, which may be no agent's id."`
 	PolicyID       string            `json:"policyId,omitempty"`
 	TokenID        string            `json:"tokenId,omitempty"`

@@ -20,7 +20,7 @@ var versionedTables = [...]struct {
 	keyColumns  []string
 	fence       string // kind in fences; "": nobody puts one up
 }{
-	seenOrganization: {from: "organizations", where: "status = 'active' AND ", keyColumns: []string{"organization_id"}},
+	seenOrganization: {from: "organizations", where: "status = 'active' AND ", keyColumns: []string{"organization_id"}, fence: lockOrganizations.kind},
 	seenProvider:     {from: "oidc_providers", keyColumns: []string{"organization_id", "id"}},
 	seenPolicy:       {from: "oidc_trust_policies", keyColumns: []string{"organization_id", "id"}, fence: lockPolicies.kind},
 	seenAgent:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
@@ -41,12 +41,13 @@ func newChecks(d *dialect) *checks {
 	c := new(checks)
 	for i, n := range keyCounts {
 		for kind, t := range versionedTables {
-			plain := "SELECT t.organization_id, t." + t.keyColumns[len(t.keyColumns)-1] + ", t.revision FROM " + t.from + " t WHERE " +
+			id := "t." + t.keyColumns[len(t.keyColumns)-1]
+			plain := "SELECT t.organization_id, " + id + ", t.revision FROM " + t.from + " t WHERE " +
 				t.where + keysIn(d, t.keyColumns, n)
 			c.plain[kind][i] = plain
 			if d.rowLocks && t.fence != "" {
 				plain += " AND NOT EXISTS (SELECT 1 FROM fences f WHERE f.organization_id = t.organization_id AND f.kind = '" + t.fence +
-					"' AND f.row_id = t.id AND f.until > $" + strconv.Itoa(n*len(t.keyColumns)+1) + ")"
+					"' AND f.row_id = " + id + " AND f.until > $" + strconv.Itoa(n*len(t.keyColumns)+1) + ")"
 			}
 			c.locked[kind][i] = plain + d.shareLock
 		}

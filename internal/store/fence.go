@@ -22,11 +22,13 @@ const fenceTime = txTimeout
 type lockable struct {
 	kind  string // in table fences
 	table string
+	id    string // the column that is the row's id
 }
 
 var (
-	lockPolicies = lockable{"policy", "oidc_trust_policies"}
-	lockAgents   = lockable{"agent", "agents"}
+	lockOrganizations = lockable{"organization", "organizations", "organization_id"}
+	lockPolicies      = lockable{"policy", "oidc_trust_policies", "id"}
+	lockAgents        = lockable{"agent", "agents", "id"}
 )
 
 // rowKey names a row of a lockable table.
@@ -41,7 +43,7 @@ func (t *Tx) lock(ctx context.Context, l lockable, orgID, id string) error {
 		return nil
 	}
 	doing := "lock " + l.kind
-	query := "SELECT id FROM " + l.table + " WHERE organization_id = $1 AND id = $2"
+	query := "SELECT " + l.id + " FROM " + l.table + " WHERE organization_id = $1 AND " + l.id + " = $2"
 	try := func(lock string) (bool, error) {
 		found, err := list(ctx, t.reads, doing, scanValue[string], query+lock, orgID, id)
 		return len(found) > 0, err

@@ -9,38 +9,53 @@ import (
 )
 
 // SigningKey is a stored key pair of an organization. The private half is
-// sealed; how is internal/keys' business.
+// sealed; how is internal/keys' business, and so is what the instants mean.
 type SigningKey struct {
 	OrganizationID, KeyID, Algorithm string
 	PublicJWK, SealedPrivateKey      []byte
 	CreatedAt                        time.Time
+	SignsFrom                        time.Time // zero: from the beginning
+	SignsUntil                       time.Time // zero: no end yet
+	CompromisedAt                    time.Time // zero: not compromised
 }
 
 // SigningKeys returns the keys of an organization, oldest first.
 func (r reads) SigningKeys(ctx context.Context, orgID string) ([]SigningKey, error) {
 	scan := func(rows *sql.Rows, k *SigningKey) error {
 		var public, sealed string
-		if err := rows.Scan(&k.OrganizationID, &k.KeyID, &k.Algorithm, &public, &sealed, microsTime{&k.CreatedAt}); err != nil {
+		err := rows.Scan(&k.OrganizationID, &k.KeyID, &k.Algorithm, &public, &sealed, microsTime{&k.CreatedAt},
+			microsTime{&k.SignsFrom}, microsTime{&k.SignsUntil}, microsTime{&k.CompromisedAt})
+		if err != nil {
 			return err
 		}
 		k.PublicJWK = []byte(public)
-		var err error
 		if k.SealedPrivateKey, err = base64.StdEncoding.DecodeString(sealed); err != nil {
 			return fmt.Errorf("signing key %s: %w", k.KeyID, err)
 		}
 		return nil
 	}
 	return list(ctx, r, "list signing keys", scan, `
-		SELECT organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at
+		SELECT organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from, signs_until, compromised_at
 		FROM signing_keys WHERE organization_id = $1 ORDER BY created_at, key_id`, orgID)
 }
 
 // CreateSigningKey inserts k; ErrExists if the organization has it.
 func (t *Tx) CreateSigningKey(ctx context.Context, k *SigningKey) error {
 	return t.insert(ctx, "create signing key", `
-		INSERT INTO signing_keys (organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		k.OrganizationID, k.KeyID, k.Algorithm, string(k.PublicJWK), base64.StdEncoding.EncodeToString(k.SealedPrivateKey), micros(k.CreatedAt))
+		INSERT INTO signing_keys (organization_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from, signs_until, compromised_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		k.OrganizationID, k.KeyID, k.Algorithm, string(k.PublicJWK), base64.StdEncoding.EncodeToString(k.SealedPrivateKey), micros(k.CreatedAt),
+		micros(k.SignsFrom), micros(k.SignsUntil), micros(k.CompromisedAt))
+}
+
+// UpdateSigningKey writes what may change of k: its private half, which may be
+// destroyed, and its instants. The caller holds the organization (LockOrganization)
+// and gives it its next revision. ErrStale: there is no such key.
+func (t *Tx) UpdateSigningKey(ctx context.Context, k *SigningKey) error {
+	return t.update(ctx, "update signing key", `
+		UPDATE signing_keys SET sealed_private_key = $3, signs_from = $4, signs_until = $5, compromised_at = $6
+		WHERE organization_id = $1 AND key_id = $2`,
+		k.OrganizationID, k.KeyID, base64.StdEncoding.EncodeToString(k.SealedPrivateKey), micros(k.SignsFrom), micros(k.SignsUntil), micros(k.CompromisedAt))
 }
 
 // KeySet returns the key set last fetched from a source, and when; ErrNotFound

@@ -17,6 +17,11 @@ func TestEverythingReadsAsItWasWritten(t *testing.T) {
 
 		got, err := f.Organization(ctx, "default")
 		same(t, got, f.org, err)
+		other := *f
+		other.addOrganization(t, "acme")
+		other.org.CreatedAt = f.org.CreatedAt // of one instant: by id
+		all, err := f.Organizations(ctx)
+		same(t, all, []agentidp.Organization{*f.org, *other.org}, err)
 		providers, err := f.Providers(ctx, org)
 		same(t, providers, []agentidp.Provider{*f.provider}, err)
 		policy, err := f.Policy(ctx, org, f.policy.ID)
@@ -61,11 +66,21 @@ func TestKeysAndSettingsReadAsTheyWereWritten(t *testing.T) {
 		older := store.SigningKey{OrganizationID: org, KeyID: "b", Algorithm: "ES256", PublicJWK: []byte(`{"kty":"EC"}`), SealedPrivateKey: []byte{0, 1, 255}, CreatedAt: now}
 		newer := older
 		newer.KeyID, newer.CreatedAt = "a", now.Add(time.Second)
+		newer.SignsFrom, newer.SignsUntil, newer.CompromisedAt = now.Add(time.Minute), now.Add(time.Hour), now.Add(2*time.Hour)
 		f.write(t, func(tx *store.Tx) error {
 			return errors.Join(tx.CreateSigningKey(ctx, &newer), tx.CreateSigningKey(ctx, &older))
 		})
 		keys, err := f.SigningKeys(ctx, org)
 		same(t, keys, []store.SigningKey{older, newer}, err)
+		older.SealedPrivateKey, older.SignsFrom, older.SignsUntil, older.CompromisedAt = []byte{}, now, now.Add(time.Hour), now.Add(time.Second)
+		f.write(t, func(tx *store.Tx) error { return tx.UpdateSigningKey(ctx, &older) })
+		keys, err = f.SigningKeys(ctx, org)
+		same(t, keys, []store.SigningKey{older, newer}, err)
+		foreign := newer
+		foreign.OrganizationID = newID()
+		if err := f.Write(ctx, func(tx *store.Tx) error { return tx.UpdateSigningKey(ctx, &foreign) }); !errors.Is(err, store.ErrStale) {
+			t.Errorf("another organization's key: %v, want ErrStale", err)
+		}
 
 		f.write(t, func(tx *store.Tx) error { return tx.PutSetting(ctx, "master_key_check", "x") })
 		value, err := f.Setting(ctx, "master_key_check")
@@ -100,6 +115,9 @@ func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
 			"pin":                           func() error { _, err := f.Pin(ctx, org, "github", "acme/deploy"); return err },
 			"setting":                       func() error { _, err := f.Setting(ctx, "none"); return err },
 			"key set":                       func() error { _, _, err := f.KeySet(ctx, "https://none"); return err },
+			"organization to lock": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockOrganization(ctx, none); return err })
+			},
 			"policy to lock": func() error {
 				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockPolicy(ctx, org, none); return err })
 			},

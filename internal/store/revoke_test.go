@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,10 +32,22 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
 			return tx.UpdateAgent(t.Context(), a)
 		},
+		"organization closed": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			o, err := tx.LockOrganization(t.Context(), f.org.ID)
+			if err != nil {
+				return err
+			}
+			o.Status, o.Revision = agentidp.OrganizationClosed, o.Revision+1
+			return tx.UpdateOrganization(t.Context(), o)
+		},
+		"keys rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			return tx.UpdateOrganization(t.Context(), changed(f.org, func(o *agentidp.Organization) { o.Revision++ }))
+		},
 	}
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		nodes := []*store.DB{f.DB, open(t, f.url), open(t, f.url)}
 		for name, revoke := range revocations {
+			f.addOrganization(t, strings.ReplaceAll(name, " ", "-"))
 			f.agent = newAgent(f.org.ID, name+"@x")
 			f.agent.Name = agentidp.FoldAgentName(f.agent.AgentID) + "@x"
 			f.createAgent(t, f.agent)
@@ -76,6 +89,39 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 		}
 		same(t, store.Strings(t, f.DB, "SELECT row_id FROM fences"), []string{}, nil)
 	})
+}
+
+// The fence: without one, the row that all exchanges of an organization share would
+// never be free.
+func TestAnOrganizationThatIsHeldIsWaitedFor(t *testing.T) {
+	f := newFixture(t, pgtest.Start(t))
+	other := *f
+	other.addOrganization(t, "other")
+	locked, release := make(chan struct{}), make(chan struct{})
+	written := make(chan error, 1)
+	go func() {
+		written <- f.Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.LockOrganization(t.Context(), f.org.ID)
+			close(locked)
+			<-release
+			return err
+		})
+	}()
+	<-locked
+	result := make(chan error, 1)
+	go func() { result <- f.Issue(t.Context(), f.grant()) }()
+	if err := f.Issue(t.Context(), other.grant()); err != nil {
+		t.Errorf("a grant of another organization: %v", err)
+	}
+	select {
+	case err := <-result:
+		t.Errorf("the grant of the held organization did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := errors.Join(<-written, <-result); err != nil {
+		t.Errorf("after it was left as it was: %v", err)
+	}
 }
 
 // A member whose policy is held by a slow administrator waits, and the others of
@@ -130,17 +176,20 @@ func TestARowThatStaysHeldIsUnavailable(t *testing.T) {
 // A fence whose writer died is in nobody's way for longer than a write can last.
 func TestAnOldFenceIsNoObstacle(t *testing.T) {
 	f := newFixture(t, pgtest.Start(t))
-	put := func(holder string, until time.Time) {
-		store.Exec(t, f.DB, "INSERT INTO fences (organization_id, kind, row_id, holder, until) VALUES ($1, 'policy', $2, $3, $4)",
-			f.org.ID, f.policy.ID, holder, until.UnixMicro())
-	}
-	put("dead", time.Now().Add(-time.Second))
-	if err := f.Issue(t.Context(), f.grant()); err != nil {
-		t.Errorf("behind an expired fence: %v", err)
-	}
-	put("alive", time.Now().Add(time.Minute))
-	if err := f.Issue(t.Context(), f.grant()); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("behind a fence: %v, want ErrUnavailable", err)
+	for kind, row := range map[string]string{"organization": f.org.ID, "policy": f.policy.ID} {
+		put := func(holder string, until time.Time) {
+			store.Exec(t, f.DB, "INSERT INTO fences (organization_id, kind, row_id, holder, until) VALUES ($1, $2, $3, $4, $5)",
+				f.org.ID, kind, row, holder, until.UnixMicro())
+		}
+		put("dead", time.Now().Add(-time.Second))
+		if err := f.Issue(t.Context(), f.grant()); err != nil {
+			t.Errorf("%s, behind an expired fence: %v", kind, err)
+		}
+		put("alive", time.Now().Add(time.Minute))
+		if err := f.Issue(t.Context(), f.grant()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s, behind a fence: %v, want ErrUnavailable", kind, err)
+		}
+		store.Exec(t, f.DB, "DELETE FROM fences WHERE organization_id = $1", f.org.ID)
 	}
 }
 

@@ -69,6 +69,38 @@ func TestUpdateAgentWritesTheNextRevisionOrNothing(t *testing.T) {
 	})
 }
 
+func TestUpdateOrganizationWritesTheNextRevisionOrNothing(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		next := *f.org
+		next.Status, next.Revision = agentidp.OrganizationClosed, f.org.Revision+1
+		update := func(o agentidp.Organization) error {
+			return f.Write(ctx, func(tx *store.Tx) error { return tx.UpdateOrganization(ctx, &o) })
+		}
+		if err := update(next); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.Organization(ctx, f.org.Slug)
+		same(t, got, &next, err)
+		if err := update(next); !errors.Is(err, store.ErrStale) {
+			t.Errorf("the same revision again: %v, want ErrStale", err)
+		}
+		gone := next
+		gone.ID, gone.Revision = newID(), next.Revision+1
+		if err := update(gone); !errors.Is(err, store.ErrStale) {
+			t.Errorf("an organization that is not there: %v, want ErrStale", err)
+		}
+		if err := f.Issue(ctx, f.grant()); !errors.Is(err, store.ErrStale) {
+			t.Errorf("a grant of the closed organization: %v, want ErrStale", err)
+		}
+		g := f.grant()
+		g.Organization = &next // seen as it is, and closed
+		if err := f.Issue(ctx, g); !errors.Is(err, store.ErrStale) {
+			t.Errorf("a grant that knows that it is closed: %v, want ErrStale", err)
+		}
+	})
+}
+
 func TestWriteKeepsNothingOfATransactionThatFails(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		ctx, boom := t.Context(), errors.New("boom")
