@@ -15,7 +15,8 @@ import (
 	"github.com/sentryagent/agentidp/internal/strictjson"
 )
 
-const exchangePath = "/api/v1/oidc/token"
+// ExchangePath is where exchanges come in.
+const ExchangePath = "/api/v1/oidc/token"
 
 // exchangeBody documents the body of an exchange. The hot path does not decode
 // into it: decodeExchange reads the same members without reflection.
@@ -29,7 +30,7 @@ type exchangeBody struct {
 // registerExchange serves the exchange on plain net/http, beside huma: it is the
 // hot path, and its caller is authenticated by the body itself.
 func (a *API) registerExchange(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+exchangePath, a.exchange)
+	mux.HandleFunc("POST "+ExchangePath, a.exchange)
 
 	schemas := a.huma.OpenAPI().Components.Schemas
 	responses := a.failures([]int{400, 401, 403, 413, 415, 429, 500, 503})
@@ -38,7 +39,7 @@ func (a *API) registerExchange(mux *http.ServeMux) {
 		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchange.Response](), true, "")}},
 	}
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
-		OperationID: "exchangeToken", Method: http.MethodPost, Path: exchangePath, Tags: []string{"Exchange"},
+		OperationID: "exchangeToken", Method: http.MethodPost, Path: ExchangePath, Tags: []string{"Exchange"},
 		Summary:     "Exchange a subject token for an access token",
 		Description: "The subject token is the authentication. It is good for one exchange; get a fresh one for every attempt. With agentId the access token is that agent's; without, it is good only to register agents.",
 		Security:    []map[string][]string{},

@@ -137,7 +137,7 @@ func TestNoRoomIsMadeForBytesThatDoNotCome(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []int64{-1, 0, 100, 4 << 10, maxBody} {
 		body := &room{Reader: bytes.NewReader([]byte(`{"token": "x"}`))}
-		r := httptest.NewRequest("POST", exchangePath, body)
+		r := httptest.NewRequest("POST", ExchangePath, body)
 		r.ContentLength = claimed
 		req := &exchange.Request{}
 		if err := readExchange(httptest.NewRecorder(), r, req); err != nil || req.Token != "x" {

@@ -248,8 +248,12 @@ func TestAnAdminTokenMadeBesideTheServer(t *testing.T) {
 	w.tenant("bravo")
 	cfg := config.Config{Storage: w.app.cfg.Storage}
 	quiet := slog.New(slog.DiscardHandler)
-	issue := func(cfg config.Config, slug, scope string, ttl time.Duration) (string, *agentidp.AccessToken, error) {
-		return AdminToken(context.Background(), cfg, quiet, slug, scope, ttl)
+	issue := func(cfg config.Config, slug, scope string, ttl time.Duration) (token string, rec *agentidp.AccessToken, err error) {
+		err = Beside(context.Background(), cfg, quiet, func(a *App) (err error) {
+			token, rec, err = a.AdminToken(t.Context(), slug, scope, ttl)
+			return err
+		})
+		return token, rec, err
 	}
 	keys := w.keyIDs()
 	token, rec, err := issue(cfg, "default", "", 0)
@@ -293,7 +297,7 @@ func TestAnAdminTokenMadeBesideTheServer(t *testing.T) {
 		{"a scope twice", cfg, "default", "admin admin", 0, "scope must be management scopes"},
 		{"31 days", cfg, "default", "", 31 * 24 * time.Hour, "ttl 744h0m0s is not between 1s and 720h0m0s"},
 		{"a negative life", cfg, "default", "", -time.Hour, "ttl -1h0m0s is not between"},
-		{"an empty folder", empty, "default", "", 0, "there is no database to make a token for; start the server once, or give its --data-dir"},
+		{"an empty folder", empty, "default", "", 0, "there is no database to work on; start the server once, or give its --data-dir"},
 		{"no master key", unlocked, "default", "", 0, "there is no key in AGENTIDP_MASTER_KEY or in"},
 	} {
 		if _, _, err := issue(r.cfg, r.slug, r.scope, r.ttl); err == nil || !strings.Contains(err.Error(), r.want) {
@@ -318,8 +322,8 @@ func TestMigrate(t *testing.T) {
 	if err != nil || again != after || same != after {
 		t.Fatalf("from %d to %d, %v", again, same, err)
 	}
-	_, _, err = AdminToken(t.Context(), cfg, quiet, "default", "", 0)
+	err = Beside(t.Context(), cfg, quiet, func(*App) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "start the server once") {
-		t.Errorf("a token before the first start: %v", err)
+		t.Errorf("work before the first start: %v", err)
 	}
 }

@@ -14,33 +14,37 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// AdminToken issues an admin access token with direct access to the database and
-// the master key, beside a running server or without one. It makes no database, no
-// key and no schema: a server that was started once has made them. With an empty
-// public URL it uses the server's.
-func AdminToken(ctx context.Context, cfg config.Config, logger *slog.Logger, slug, scope string, ttl time.Duration) (_ string, _ *agentidp.AccessToken, err error) {
+// Beside opens the database and the keys of a server, beside it while it runs or
+// without one, lets do work with them, and closes them. It makes no database, no
+// master key and no schema: a server that was started once has made them. With an
+// empty public URL it uses the server's; the algorithm of keys always is the
+// server's.
+func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) (err error) {
 	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
 		if _, err := os.Stat(path); err != nil {
-			return "", nil, fmt.Errorf("there is no database to make a token for; start the server once, or give its --data-dir: %w", err)
+			return fmt.Errorf("there is no database to work on; start the server once, or give its --data-dir: %w", err)
 		}
 	}
 	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
 	defer func() { err = errors.Join(err, a.close()) }()
 	if a.db, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: logger}); err != nil {
-		return "", nil, err
+		return err
 	}
 	if err := a.checkSchema(ctx); err != nil {
-		return "", nil, err
+		return err
 	}
 	if a.cfg.PublicURL == "" {
 		if a.cfg.PublicURL, err = a.db.Setting(ctx, publicURLSetting); err != nil {
-			return "", nil, fmt.Errorf("read the server's public URL; start the server once, or give --public-url: %w", err)
+			return fmt.Errorf("read the server's public URL; start the server once, or give --public-url: %w", err)
 		}
 	}
-	if err := a.unlock(ctx, false); err != nil {
-		return "", nil, err
+	if a.cfg.SigningAlg, err = a.db.Setting(ctx, signingAlgSetting); err != nil {
+		return fmt.Errorf("read the server's signing algorithm; start the server once: %w", err)
 	}
-	return a.AdminToken(ctx, slug, scope, ttl)
+	if err := a.unlock(ctx, false); err != nil {
+		return err
+	}
+	return do(a)
 }
 
 func (a *App) checkSchema(ctx context.Context) error {
@@ -54,13 +58,50 @@ func (a *App) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// AdminToken issues an admin access token of this server.
+// AdminToken issues an admin access token.
 func (a *App) AdminToken(ctx context.Context, slug, scope string, ttl time.Duration) (string, *agentidp.AccessToken, error) {
 	org, err := a.registry.ReadOrganization(ctx, slug)
 	if err != nil {
 		return "", nil, err
 	}
 	return a.tokens.IssueAdmin(ctx, org, scope, ttl)
+}
+
+// CreateOrganization makes an organization with its first signing key.
+func (a *App) CreateOrganization(ctx context.Context, slug, name string) (*agentidp.Organization, error) {
+	return a.registry.CreateOrganization(ctx, slug, name)
+}
+
+// Organizations returns all organizations, closed ones too.
+func (a *App) Organizations(ctx context.Context) ([]agentidp.Organization, error) {
+	return a.registry.Organizations(ctx)
+}
+
+// CloseOrganization ends an organization for good, and says whether it was open.
+func (a *App) CloseOrganization(ctx context.Context, slug string) (*agentidp.Organization, bool, error) {
+	return a.registry.CloseOrganization(ctx, slug)
+}
+
+// SigningKeys returns all keys that an organization ever had.
+func (a *App) SigningKeys(ctx context.Context, slug string) ([]agentidp.SigningKey, error) {
+	org, err := a.registry.ReadOrganization(ctx, slug)
+	if err != nil {
+		return nil, err
+	}
+	return a.ring.List(ctx, org)
+}
+
+// RotateKeys gives an organization's signing key a successor, or gives up the key
+// that is compromised, if one is named.
+func (a *App) RotateKeys(ctx context.Context, slug, compromised string) (*agentidp.KeyRotation, error) {
+	org, err := a.registry.ReadOrganization(ctx, slug)
+	if err != nil {
+		return nil, err
+	}
+	if compromised != "" {
+		return a.ring.Compromised(ctx, org, compromised)
+	}
+	return a.ring.Rotate(ctx, org)
 }
 
 // Migrate brings the database's schema up to date and returns the versions

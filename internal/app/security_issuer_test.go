@@ -150,11 +150,11 @@ func TestSecurityAudiences(t *testing.T) {
 func (f *forger) organization(slug, issuer, audience string) {
 	f.t.Helper()
 	now := f.clock.Now()
-	org := &agentidp.Organization{ID: agentidp.NewID(now), Slug: slug, Name: slug, Status: agentidp.OrganizationActive, Revision: 1, CreatedAt: now}
-	err := f.app.db.Write(f.t.Context(), func(tx *store.Tx) error {
-		if err := tx.CreateOrganization(f.t.Context(), org); err != nil {
-			return err
-		}
+	org, err := f.app.CreateOrganization(f.t.Context(), slug, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	err = f.app.db.Write(f.t.Context(), func(tx *store.Tx) error {
 		return tx.CreateProvider(f.t.Context(), &agentidp.Provider{
 			ID: agentidp.NewID(now), OrganizationID: org.ID, Name: "theirs", Kind: "github", Issuer: issuer, Audiences: []string{audience},
 			Algorithms: []string{"RS256"}, JWKS: []byte(keySet(jwk(ciKey().Public(), f.kid, nil))), Replay: agentidp.ReplayReject, Revision: 1, CreatedAt: now,

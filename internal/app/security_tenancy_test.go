@@ -14,17 +14,11 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// tenant creates an organization and returns the same world as seen under its
+// tenant creates an organization, as the operator does, and returns the same world as seen under its
 // prefix.
 func (w *world) tenant(slug string) *world {
 	w.t.Helper()
-	now := w.clock.Now()
-	err := w.app.db.Write(w.t.Context(), func(tx *store.Tx) error {
-		return tx.CreateOrganization(w.t.Context(), &agentidp.Organization{
-			ID: agentidp.NewID(now), Slug: slug, Name: slug, Status: agentidp.OrganizationActive, Revision: 1, CreatedAt: now,
-		})
-	})
-	if err != nil {
+	if _, err := w.app.CreateOrganization(w.t.Context(), slug, ""); err != nil {
 		w.t.Fatal(err)
 	}
 	other := *w

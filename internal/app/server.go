@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
@@ -64,19 +65,16 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 // handler. A path that is not in its one canonical form leads nowhere, so that
 // nothing is reached under two names.
 func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
-	slug, rest := agentidp.DefaultOrganization, r.URL.Path
-	if after, ok := strings.CutPrefix(rest, "/o/"); ok {
-		slug, rest, _ = strings.Cut(after, "/")
-		rest = "/" + rest
-		if slug == agentidp.DefaultOrganization {
-			slug = "" // it has one issuer, and that is the root
-		}
-	}
+	slug, rest := place(r.URL.Path)
 	if path.Clean(rest) != rest || r.URL.RawPath != "" {
 		problem.Write(w, r, noSuchPath())
 		return
 	}
-	org, err := a.registry.Organization(r.Context(), slug)
+	find := a.registry.Organization
+	if rest == api.ExchangePath {
+		find = a.registry.RecentOrganization
+	}
+	org, err := find(r.Context(), slug)
 	if err != nil {
 		problem.Write(w, r, err)
 		return
@@ -95,6 +93,29 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 		return
 	}
 	problem.Write(w, r, noSuchPath())
+}
+
+// inserted are the documents whose path has the issuer's behind it rather than
+// before (RFC 8414 §3.1, §5).
+var inserted = []string{"/.well-known/oauth-authorization-server/o/", "/.well-known/openid-configuration/o/"}
+
+// place returns the slug of the organization that a path belongs to, and the path
+// below its issuer. What can be no slug is looked up nowhere.
+func place(p string) (slug, rest string) {
+	slug, rest = agentidp.DefaultOrganization, p
+	if after, ok := strings.CutPrefix(p, "/o/"); ok {
+		slug, rest, _ = strings.Cut(after, "/")
+		rest = "/" + rest
+	}
+	for _, prefix := range inserted {
+		if after, ok := strings.CutPrefix(p, prefix); ok {
+			slug, rest = after, strings.TrimSuffix(prefix, "/o/")
+		}
+	}
+	if slug == agentidp.DefaultOrganization && rest != p {
+		slug = "" // it has one issuer, and that is the root
+	}
+	return slug, rest
 }
 
 func noSuchPath() error {
@@ -210,7 +231,7 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	err := a.db.Ping(r.Context())
 	if err == nil {
-		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()).ID)
+		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()))
 	}
 	if err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server cannot reach its storage or its keys; its log says why.")

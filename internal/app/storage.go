@@ -60,25 +60,33 @@ func (a *App) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.ring.Signer(ctx, org.ID); err != nil { // proves the key that signs before anything asks for it
+	if _, err := a.ring.Signer(ctx, org); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
 	return a.announce(ctx)
 }
 
-// publicURLSetting tells programs beside the server under which URL it issues.
-const publicURLSetting = "public_url"
+// Settings that tell programs beside the server how it issues.
+const (
+	publicURLSetting  = "public_url"
+	signingAlgSetting = "signing_alg"
+)
 
-// announce stores the public URL where it is another than at the last start.
+// announce stores them where they are others than at the last start.
 func (a *App) announce(ctx context.Context) error {
-	known, err := a.db.Setting(ctx, publicURLSetting)
-	if err == nil && known == a.cfg.PublicURL {
-		return nil
+	for name, value := range map[string]string{publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg} {
+		known, err := a.db.Setting(ctx, name)
+		if err == nil && known == value {
+			continue
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, name, value) }); err != nil {
+			return err
+		}
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, publicURLSetting, a.cfg.PublicURL) })
+	return nil
 }
 
 // unlock proves the master key and makes ready what signs and what is kept. create
@@ -101,7 +109,7 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
 	a.tokens = token.New(a.db, a.ring, a.clock)
 	a.registry = registry.New(registry.Config{
-		DB: a.db, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
+		DB: a.db, Ring: a.ring, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
 		PublicURL: a.cfg.PublicURL, Clock: a.clock,
 	})
 	return nil

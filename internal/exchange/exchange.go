@@ -36,7 +36,7 @@ type Config struct {
 	DB       *store.DB
 	Verifier *verify.Verifier
 	Tokens   *token.Tokens
-	// Organization reads an organization as it is now.
+	// Organization reads an organization as it is now; NotFound where it is closed.
 	Organization func(ctx context.Context, slug string) (*agentidp.Organization, error)
 	// Providers are those of the configuration; every organization has them.
 	Providers []*agentidp.Provider
@@ -66,8 +66,10 @@ func New(cfg Config) *Exchanger {
 // Refusals gives the counters of subject tokens that were refused without a record.
 func (x *Exchanger) Refusals() *Refusals { return x.refusals }
 
-// Exchange runs one exchange for an organization. The response may be sent as
-// soon as it is returned: everything about it is durable by then. An error that is
+// Exchange runs one exchange for an organization, which may be a little older than
+// the request: whatever is granted or recorded was compared with what it is now. The
+// response may be sent as soon as it is returned: everything about it is durable by
+// then. An error that is
 // no *agentidp.Error is the context's: the caller left.
 func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
 	// 1. What the request says itself, and the format of the subject token, before
@@ -112,7 +114,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
 	if err != nil {
-		return nil, a.deny(ctx, nil, err)
+		return nil, a.refuse(ctx, afresh, nil, err)
 	}
 
 	// 4. Candidates: policies pinned to this repository, or unpinned and of its name.
@@ -122,7 +124,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 		return nil, unavailable(err)
 	}
 	if !outcome.Granted {
-		return nil, a.deny(ctx, outcome, outcome.Err)
+		return nil, a.refuse(ctx, afresh, outcome, outcome.Err)
 	}
 
 	// 6. Sign. The token stays here until its record is durable.

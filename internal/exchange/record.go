@@ -6,6 +6,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
+	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // newDecision starts the record of an authentic attempt: denied until an issuing
@@ -19,6 +20,23 @@ func (a *attempt) newDecision() *agentidp.Decision {
 		Repository: c.Repository, RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID,
 		Ref: c.Ref, Event: c.Event, RunID: c.RunID, AgentID: a.request.AgentID,
 	}
+}
+
+// refuse is deny, unless the organization was read before this request and has
+// changed since, or was closed: no refusal rests on an old one. store.ErrStale asks
+// for another round. A replayed token needs none of this: the commit that found it
+// compared the organization first.
+func (a *attempt) refuse(ctx context.Context, afresh bool, out *policy.Outcome, err error) error {
+	if !afresh {
+		org, err := a.Organization(ctx, a.org.Slug)
+		if err != nil {
+			return err
+		}
+		if org.Revision != a.org.Revision {
+			return store.ErrStale
+		}
+	}
+	return a.deny(ctx, out, err)
 }
 
 // deny records a refusal and returns the error that the caller sees, with the

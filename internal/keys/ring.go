@@ -1,6 +1,6 @@
 // Package keys owns the signing keys: the master key that seals them at rest,
-// the ring of each organization, and the JSON Web Key Set that relying parties
-// verify with. No key signs for two organizations.
+// the ring of each organization, how keys follow each other, and the JSON Web Key
+// Set that relying parties verify with. No key signs for two organizations.
 //
 // It does not own what is signed (internal/token) nor the formats of JOSE
 // (internal/jose).
@@ -8,16 +8,10 @@ package keys
 
 import (
 	"context"
-	"crypto"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -27,6 +21,11 @@ import (
 
 // Ring holds the keys of all organizations of one server. It is safe for
 // concurrent use.
+//
+// It takes the organization as its caller has read it, and answers with keys that
+// are at least as new: every change of the keys raises the organization's revision
+// in its own transaction, so a revision that the ring does not know makes it read
+// them again. What changes by the clock alone it works out from what it has read.
 type Ring struct {
 	db     *store.DB
 	master *MasterKey
@@ -34,186 +33,159 @@ type Ring struct {
 	clock  func() time.Time
 
 	mu    sync.RWMutex
-	rings map[string]*orgRing // by organization id
+	slots map[string]*slot // by organization id
 }
 
-// orgRing is the immutable key material of one organization.
-type orgRing struct {
-	signer *jose.Signer
-	public map[string]*jose.Key // by kid
-	jwks   []byte
-	etag   string
+// slot is where the ring of one organization is kept.
+type slot struct {
+	loading sync.Mutex // held by the one who reads the database
+	ring    atomic.Pointer[orgRing]
 }
 
-// NewRing returns a ring that signs with alg (ES256, RS256 or EdDSA). With an
-// empty alg it signs with the newest key there is and never makes one: that is for
-// programs beside the server, which must use a key that the server knows.
+// NewRing returns a ring that signs with alg (ES256, RS256 or EdDSA).
 func NewRing(db *store.DB, master *MasterKey, alg string, clock func() time.Time) *Ring {
-	return &Ring{db: db, master: master, alg: alg, clock: clock, rings: map[string]*orgRing{}}
+	return &Ring{db: db, master: master, alg: alg, clock: clock, slots: map[string]*slot{}}
 }
 
 // Signer returns the key that signs for an organization, creating it at the
 // organization's first use.
-func (r *Ring) Signer(ctx context.Context, orgID string) (*jose.Signer, error) {
-	ring, err := r.ring(ctx, orgID)
+func (r *Ring) Signer(ctx context.Context, org *agentidp.Organization) (*jose.Signer, error) {
+	v, err := r.view(ctx, org)
 	if err != nil {
 		return nil, err
 	}
-	return ring.signer, nil
+	return v.signer, nil
 }
 
 // Public returns the organization's public key with this id, or nil.
-func (r *Ring) Public(ctx context.Context, orgID, kid string) (*jose.Key, error) {
-	ring, err := r.ring(ctx, orgID)
+func (r *Ring) Public(ctx context.Context, org *agentidp.Organization, kid string) (*jose.Key, error) {
+	v, err := r.view(ctx, org)
 	if err != nil {
 		return nil, err
 	}
-	return ring.public[kid], nil
+	return v.public[kid], nil
 }
 
 // JWKS returns the organization's key set (RFC 7517 §5), public members only,
 // and its entity tag. The caller must not change it.
-func (r *Ring) JWKS(ctx context.Context, orgID string) (jwks []byte, etag string, err error) {
-	ring, err := r.ring(ctx, orgID)
+func (r *Ring) JWKS(ctx context.Context, org *agentidp.Organization) (jwks []byte, etag string, err error) {
+	v, err := r.view(ctx, org)
 	if err != nil {
 		return nil, "", err
 	}
-	return ring.jwks, ring.etag, nil
+	return v.jwks, v.etag, nil
 }
 
-func (r *Ring) ring(ctx context.Context, orgID string) (*orgRing, error) {
-	r.mu.RLock()
-	ring := r.rings[orgID]
-	r.mu.RUnlock()
-	if ring != nil {
-		return ring, nil
+// view returns what an organization's keys are now.
+func (r *Ring) view(ctx context.Context, org *agentidp.Organization) (*view, error) {
+	s := r.slot(org.ID)
+	if v, err := s.view(org.Revision, r.alg, r.clock()); v != nil || err != nil {
+		return v, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if ring = r.rings[orgID]; ring != nil {
-		return ring, nil
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if v, err := s.view(org.Revision, r.alg, r.clock()); v != nil || err != nil { // somebody was faster
+		return v, err
 	}
-	ring, err := r.load(ctx, orgID)
+	v, err := r.load(ctx, s, org)
 	if err != nil {
 		return nil, fmt.Errorf("load signing keys: %w", err)
 	}
-	r.rings[orgID] = ring
+	return v, nil
+}
+
+func (r *Ring) slot(orgID string) *slot {
+	r.mu.RLock()
+	s := r.slots[orgID]
+	r.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.slots[orgID] == nil {
+		r.slots[orgID] = &slot{}
+	}
+	return r.slots[orgID]
+}
+
+// view returns nil where the database has to be asked: the revision is newer than
+// what was read, or there is no key that could sign.
+func (s *slot) view(revision int64, alg string, now time.Time) (*view, error) {
+	ring := s.ring.Load()
+	if ring == nil || ring.revision < revision {
+		return nil, nil
+	}
+	v, err := ring.at(now, alg)
+	if err != nil || v.signer == nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// load reads an organization's keys, and makes one where none can sign.
+func (r *Ring) load(ctx context.Context, s *slot, org *agentidp.Organization) (*view, error) {
+	revision := org.Revision // read before the keys, so they are as new or newer
+	for range 2 {
+		ring, err := r.read(ctx, org.ID, revision)
+		if err != nil {
+			return nil, err
+		}
+		v, err := ring.at(r.clock(), r.alg)
+		if err != nil {
+			return nil, err
+		}
+		if v.signer != nil {
+			s.ring.Store(ring)
+			return v, nil
+		}
+		if revision, err = r.createFirst(ctx, org.ID); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("the key that was just made is not there")
+}
+
+func (r *Ring) read(ctx context.Context, orgID string, revision int64) (*orgRing, error) {
+	rows, err := r.db.SigningKeys(ctx, orgID)
+	if err != nil {
+		return nil, err
+	}
+	ring := &orgRing{revision: revision, rows: rows, signers: map[string]*jose.Signer{}}
+	now := r.clock()
+	for i := range rows {
+		if !published(&rows[i], now) { // it never will be again
+			continue
+		}
+		if ring.signers[rows[i].KeyID], err = r.unseal(&rows[i]); err != nil {
+			return nil, err
+		}
+	}
 	return ring, nil
 }
 
-// load reads an organization's keys. The newest key of the configured algorithm
-// signs; the others stay in the key set, so tokens that they signed still verify.
-func (r *Ring) load(ctx context.Context, orgID string) (*orgRing, error) {
-	stored, err := r.db.SigningKeys(ctx, orgID)
+// createFirst makes a key for an organization that has none that could sign with
+// the ring's algorithm, and returns the organization's revision from then on. Of
+// two nodes that come at the same time one makes it.
+func (r *Ring) createFirst(ctx context.Context, orgID string) (revision int64, err error) {
+	key, err := r.Prepare(orgID)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	ring := &orgRing{public: map[string]*jose.Key{}}
-	var newest time.Time
-	for i := range stored {
-		signer, err := r.unseal(&stored[i])
-		if err != nil {
-			return nil, err
-		}
-		ring.public[signer.KeyID()] = signer.Public()
-		if (r.alg == "" || stored[i].Algorithm == r.alg) && !stored[i].CreatedAt.Before(newest) {
-			ring.signer, newest = signer, stored[i].CreatedAt
-		}
-	}
-	if ring.signer == nil && r.alg == "" {
-		return nil, errors.New("the organization has no signing key yet; start the server once, which makes it")
-	}
-	if ring.signer == nil {
-		if ring.signer, err = r.create(ctx, orgID); err != nil {
-			return nil, err
-		}
-		ring.public[ring.signer.KeyID()] = ring.signer.Public()
-	}
-	return ring, ring.publish()
-}
-
-func label(orgID, kid string) string { return "signing_key/" + orgID + "/" + kid }
-
-// unseal opens a stored key and proves that it is the one its row names.
-func (r *Ring) unseal(k *store.SigningKey) (*jose.Signer, error) {
-	der, err := r.master.open(k.SealedPrivateKey, label(k.OrganizationID, k.KeyID))
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s does not open under the master key; restore the row or the key it was sealed with", k.KeyID)
-	}
-	private, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("parse signing key %s: %w", k.KeyID, err)
-	}
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("signing key %s is a %T, which cannot sign", k.KeyID, private)
-	}
-	s, err := jose.NewSigner(k.Algorithm, signer)
-	if err != nil {
-		return nil, fmt.Errorf("use signing key %s: %w", k.KeyID, err)
-	}
-	if s.KeyID() != k.KeyID {
-		return nil, fmt.Errorf("signing key %s has the thumbprint %s; the row was tampered with", k.KeyID, s.KeyID())
-	}
-	return s, nil
-}
-
-// create makes, seals and records a new key; the event commits with it.
-func (r *Ring) create(ctx context.Context, orgID string) (*jose.Signer, error) {
-	private, err := jose.GenerateKey(r.alg)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := jose.NewSigner(r.alg, private)
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("encode signing key: %w", err)
-	}
-	jwk, err := signer.Public().JWK()
-	if err != nil {
-		return nil, err
-	}
-	now := r.clock()
 	err = r.db.Write(ctx, func(tx *store.Tx) error {
-		key := &store.SigningKey{
-			OrganizationID: orgID, KeyID: signer.KeyID(), Algorithm: r.alg, PublicJWK: jwk,
-			SealedPrivateKey: r.master.seal(der, label(orgID, signer.KeyID())), CreatedAt: now,
-		}
-		if err := tx.CreateSigningKey(ctx, key); err != nil {
-			return err
-		}
-		return tx.Append(ctx, agentidp.Event{
-			ID: agentidp.NewID(now), OrganizationID: orgID, At: now, Type: agentidp.EventSigningKeyCreated,
-			Actor: "system", Data: map[string]string{"kid": signer.KeyID(), "alg": r.alg},
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("record signing key: %w", err)
-	}
-	return signer, nil
-}
-
-// publish renders the key set, in the order of kid so that equal sets have equal
-// entity tags.
-func (o *orgRing) publish() error {
-	doc := struct {
-		Keys []json.RawMessage `json:"keys"`
-	}{}
-	for _, kid := range slices.Sorted(maps.Keys(o.public)) {
-		jwk, err := o.public[kid].JWK()
+		c, err := r.begin(ctx, tx, orgID)
 		if err != nil {
 			return err
 		}
-		doc.Keys = append(doc.Keys, jwk)
-	}
-	var err error
-	if o.jwks, err = json.Marshal(doc); err != nil {
-		return fmt.Errorf("encode key set: %w", err)
-	}
-	sum := sha256.Sum256(o.jwks)
-	o.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-	return nil
+		revision = c.org.Revision
+		if c.signing() != nil { // another node was first
+			return nil
+		}
+		if err := key.Record(ctx, tx, agentidp.ActorSystem); err != nil {
+			return err
+		}
+		revision++
+		return c.commit(ctx)
+	})
+	return revision, err
 }

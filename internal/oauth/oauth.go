@@ -39,8 +39,9 @@ func New(mux *http.ServeMux, ring *keys.Ring, tokens *token.Tokens, signingAlg s
 
 const revocationPath = "/oauth2/revoke"
 
-// cacheControl lets relying parties keep a document for five minutes. A key that
-// is added later (another algorithm) is unknown to them for as long.
+// cacheControl lets relying parties keep a document for five minutes. A key is
+// published for longer than that before it signs (keys.Lead), but for one that has
+// to sign at once.
 const cacheControl = "public, max-age=300"
 
 // metadata is the server's description, as far as there is something to describe:
@@ -78,7 +79,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
-	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()).ID)
+	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()))
 	if err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The keys cannot be read now. Try again.")
 		problem.Write(w, r, e.WithCause(err))

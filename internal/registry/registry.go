@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // Config is what a Registry works with.
 type Config struct {
 	DB        *store.DB
+	Ring      *keys.Ring
 	Kinds     map[string]*agentidp.ProviderKind
 	Providers []*agentidp.Provider // of the configuration; every organization has them
 	PublicURL string

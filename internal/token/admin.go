@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // Bounds of an admin token's life.
 const (
 	DefaultAdminTTL = time.Hour
-	MaxAdminTTL     = 30 * 24 * time.Hour
+	MaxAdminTTL     = keys.LongestLife
 )
 
 // IssueAdmin issues an admin access token for an organization: it mints the
@@ -52,7 +53,7 @@ func (t *Tokens) IssueAdmin(ctx context.Context, org *agentidp.Organization, sco
 		}
 		return tx.Append(ctx, agentidp.Event{
 			ID: agentidp.NewID(now), OrganizationID: org.ID, At: now, Type: agentidp.EventAdminTokenIssued,
-			Actor: "system", TokenID: rec.ID, Data: map[string]string{"subject": rec.Subject, "scope": scope, "expires_at": rec.ExpiresAt.UTC().Format(time.RFC3339)},
+			Actor: agentidp.ActorOperator, TokenID: rec.ID, Data: map[string]string{"subject": rec.Subject, "scope": scope, "expires_at": rec.ExpiresAt.UTC().Format(time.RFC3339)},
 		})
 	})
 	if err != nil {

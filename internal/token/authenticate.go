@@ -57,7 +57,7 @@ func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer 
 	if err != nil || parsed.Header.Typ != typ {
 		return nil, invalid("It is not an access token of this server (a CI token must be exchanged first).")
 	}
-	key, err := t.ring.Public(ctx, org.ID, parsed.Header.Kid)
+	key, err := t.ring.Public(ctx, org, parsed.Header.Kid)
 	if err != nil {
 		return nil, unavailable(err)
 	}

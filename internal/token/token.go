@@ -52,7 +52,7 @@ type claims struct {
 // Mint signs the access token that a record describes. The token must not leave
 // the server before the record is durable. agentName and workload may be empty.
 func (t *Tokens) Mint(ctx context.Context, org *agentidp.Organization, rec *agentidp.AccessToken, agentName string, workload *agentidp.Workload) (string, error) {
-	signer, err := t.ring.Signer(ctx, org.ID)
+	signer, err := t.ring.Signer(ctx, org)
 	if err != nil {
 		return "", err
 	}

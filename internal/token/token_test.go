@@ -43,8 +43,11 @@ func newDesk(t *testing.T) *desk {
 	}
 	d.ring = keys.NewRing(d.db, master, "ES256", clock)
 	d.Tokens = New(d.db, d.ring, clock)
-	d.a = &agentidp.Organization{ID: "a", Slug: "default", Issuer: "https://idp.example"}
-	d.b = &agentidp.Organization{ID: "b", Slug: "b", Issuer: "https://idp.example/o/b"}
+	d.a = &agentidp.Organization{ID: "a", Slug: "default", Issuer: "https://idp.example", Status: agentidp.OrganizationActive, Revision: 1}
+	d.b = &agentidp.Organization{ID: "b", Slug: "b", Issuer: "https://idp.example/o/b", Status: agentidp.OrganizationActive, Revision: 1}
+	for _, org := range []*agentidp.Organization{d.a, d.b} {
+		d.write(func(tx *store.Tx) error { return tx.CreateOrganization(t.Context(), org) })
+	}
 	return d
 }
 
@@ -144,7 +147,7 @@ func TestEveryRefusal(t *testing.T) {
 		}
 		return token
 	}
-	ours, err := d.ring.Signer(t.Context(), d.a.ID)
+	ours, err := d.ring.Signer(t.Context(), d.a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +259,7 @@ func TestMint(t *testing.T) {
 		}
 		return m
 	}
-	signer, err := d.ring.Signer(t.Context(), d.a.ID)
+	signer, err := d.ring.Signer(t.Context(), d.a)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp/internal/app"
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+// Beside is what a command needs that works on a server's database and keys, beside
+// the server while it runs or without one.
+type Beside struct {
+	config.Storage `embed:""`
+}
+
+// Issuing is Beside for commands that need to know the issuer.
+type Issuing struct {
+	Beside `embed:""`
+
+	PublicURL string `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"The server's public URL (default: what the server was last started with)."`
+}
+
+func (b *Beside) run(ctx context.Context, std *IO, k *kong.Context, do func(*app.App) error) error {
+	return (&Issuing{Beside: *b}).run(ctx, std, k, do)
+}
+
+// run checks the settings and lets do work.
+func (b *Issuing) run(ctx context.Context, std *IO, k *kong.Context, do func(*app.App) error) error {
+	b.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
+	err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), b.Complete())
+	if b.PublicURL != "" {
+		err = errors.Join(err, config.CheckPublicURL(b.PublicURL))
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return app.Beside(ctx, config.Config{Storage: b.Storage, PublicURL: b.PublicURL}, logger, do)
+}
+
+// writeTable prints rows under their headings, in columns as wide as they need to
+// be.
+func writeTable(out io.Writer, headings []string, rows [][]string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(headings, "\t"))
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+func writeJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// instant is how a table shows one.
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,82 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// organizationAge is how old an organization may be that an exchange begins with.
+const organizationAge = time.Second
+
+// organizations remembers those that exist, so it cannot outgrow the database.
+type organizations struct {
+	mu     sync.RWMutex
+	bySlug map[string]known
+}
+
+type known struct {
+	org  *agentidp.Organization
+	read time.Time
+}
+
+func (o *organizations) get(slug string) (known, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	k, ok := o.bySlug[slug]
+	return k, ok
+}
+
+// Organization returns the active organization with this slug as it is now, or as
+// it was last known while storage cannot be reached: keys and health are served
+// without storage, and what needs it finds out by itself. Errors: NotFound, also for
+// a closed one, and Unavailable.
+func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+	org, err := r.ReadOrganization(ctx, slug)
+	if e, ours := errors.AsType[*agentidp.Error](err); ours && e.Kind == agentidp.Unavailable {
+		if k, ok := r.orgs.get(slug); ok {
+			return k.org, nil
+		}
+	}
+	return org, err
+}
+
+// RecentOrganization is Organization as it was at most a second ago. It is for
+// exchanges alone: their commit compares the organization's revision, and so does
+// what they deny, so that nothing is decided on an old one.
+func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+	k, ok := r.orgs.get(slug)
+	if age := r.Clock().Sub(k.read); ok && age >= 0 && age < organizationAge {
+		return k.org, nil
+	}
+	return r.Organization(ctx, slug)
+}
+
+// ReadOrganization returns the active organization with this slug as it is in
+// the database now, its issuer filled in. Errors are those of Organization.
+func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+	if !isSlug(slug) {
+		return nil, noOrganization()
+	}
+	now := r.Clock()
+	org, err := r.DB.Organization(ctx, slug)
+	if err == nil && org.Status != agentidp.OrganizationActive {
+		err = store.ErrNotFound
+	}
+	r.orgs.mu.Lock()
+	defer r.orgs.mu.Unlock()
+	if errors.Is(err, store.ErrNotFound) {
+		delete(r.orgs.bySlug, slug)
+		return nil, noOrganization()
+	}
+	if err != nil {
+		return nil, public(err, "organization")
+	}
+	org.Issuer = agentidp.IssuerURL(r.PublicURL, org.Slug)
+	r.orgs.bySlug[slug] = known{org, now}
+	return org, nil
+}
