@@ -113,7 +113,7 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	code  string             // of the refusals after the change
+	code  string             // of the refusals after the change, with status 403 (not_found: 404)
 	keep  func(token string) // gets every access token; nil: nobody wants them
 
 	granted atomic.Int64
@@ -163,7 +163,7 @@ func (r *exchangeRace) client(node *world) error {
 			r.grant(1)
 			token = r.subject(nil)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point
-		case a.Status != 403 || a.str("code") != r.code:
+		case a.str("code") != r.code || a.Status != 403 && (a.Status != 404 || r.code != agentidp.CodeNotFound):
 			r.grant(raceGrants)
 			return fmt.Errorf("refused with %s, want %s", a.Raw, r.code)
 		}

@@ -21,6 +21,11 @@ func (w *world) tenant(slug string) *world {
 	if _, err := w.app.CreateOrganization(w.t.Context(), slug, ""); err != nil {
 		w.t.Fatal(err)
 	}
+	return w.under(slug)
+}
+
+// under returns the same world as seen under an organization's prefix.
+func (w *world) under(slug string) *world {
 	other := *w
 	other.slug, other.url = slug, w.url+"/o/"+slug
 	return &other
