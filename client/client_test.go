@@ -194,7 +194,7 @@ func TestConversations(t *testing.T) {
 		{
 			name: "a list goes on where the cursor says",
 			call: func(t *testing.T, c *Client) (any, error) {
-				p, err := c.ListTrustPolicies(t.Context(), ListOptions{Limit: 2, Cursor: "a+b/c=="})
+				p, err := c.ListTrustPolicies(t.Context(), agentidp.PolicyFilter{}, ListOptions{Limit: 2, Cursor: "a+b/c=="})
 				if err != nil {
 					return nil, err
 				}
@@ -320,7 +320,7 @@ func TestConversations(t *testing.T) {
 		{
 			name: "the first page of agents has no query",
 			call: func(t *testing.T, c *Client) (any, error) {
-				p, err := c.ListAgents(t.Context(), ListOptions{})
+				p, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{})
 				if err != nil {
 					return nil, err
 				}
@@ -463,7 +463,7 @@ func TestOtherOrganizationsAreBelowTheirOwnPrefix(t *testing.T) {
 	}))
 	defer server.Close()
 	c := &Client{BaseURL: server.URL + "/o/acme/", Token: "t"}
-	if _, err := c.ListAgents(t.Context(), ListOptions{}); err != nil {
+	if _, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "/o/acme/api/v1/agents"; uri != want {
@@ -513,7 +513,10 @@ func TestNothingIsSentWhen(t *testing.T) {
 			test.client.HTTP = &http.Client{Transport: unreachable{t}}
 			call := test.call
 			if call == nil {
-				call = func(c *Client) error { _, err := c.ListAgents(t.Context(), ListOptions{}); return err }
+				call = func(c *Client) error {
+					_, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{})
+					return err
+				}
 			}
 			err := call(&test.client)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

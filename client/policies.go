@@ -35,10 +35,17 @@ func (c *Client) GetTrustPolicy(ctx context.Context, id string) (*agentidp.Trust
 	return &out, nil
 }
 
-// ListTrustPolicies returns one page of the organization's trust policies.
-func (c *Client) ListTrustPolicies(ctx context.Context, opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+// ListTrustPolicies returns one page of the trust policies that pass the filter, in
+// the order of their creation.
+func (c *Client) ListTrustPolicies(ctx context.Context, filter agentidp.PolicyFilter, opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+	q := opts.query()
+	setText(q, "provider", filter.Provider)
+	setText(q, "repository", filter.Repository)
+	setText(q, "agentId", filter.AgentID)
+	setText(q, "grants", filter.Grants)
+	setText(q, "mode", filter.Mode)
 	var out Page[agentidp.TrustPolicy]
-	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: opts.query(), out: &out})
+	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: q, out: &out})
 	if err != nil {
 		return nil, err
 	}

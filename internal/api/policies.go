@@ -64,6 +64,21 @@ type policyDeletion struct {
 	RevokeIssued bool   `query:"revokeIssued" doc:"End the tokens that it granted, too."`
 }
 
+type policiesQuery struct {
+	Page
+	agentidp.PolicyFilter
+}
+
+// Resolve is that of decisionsQuery.
+func (q *policiesQuery) Resolve(hc huma.Context) []error {
+	errs, ctx := q.Page.Resolve(hc), hc.Context()
+	bad, err := callFrom(ctx).Registry.CheckPolicyFilter(ctx, registry.OrganizationFrom(ctx), q.PolicyFilter)
+	if err != nil {
+		return errs // as in resolvePolicy
+	}
+	return append(errs, found("query", bad)...)
+}
+
 type policyAnswer struct {
 	ETag     string `header:"ETag" doc:"The revision."`
 	Location string `header:"Location" doc:"The trust policy's URL, on creation."`
@@ -83,7 +98,8 @@ func (a *API) registerPolicies() {
 	}, a.createPolicy)
 	register(a, operation{
 		id: "listTrustPolicies", method: http.MethodGet, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesRead,
-		summary: "List trust policies", description: "In the order of their creation, in pages.",
+		summary:     "List trust policies",
+		description: "In the order of their creation, in pages. Filters combine: a policy is listed where all of them hold.",
 	}, a.listPolicies)
 	register(a, operation{
 		id: "getTrustPolicy", method: http.MethodGet, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesRead,
@@ -115,8 +131,8 @@ func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBo
 	return &policyAnswer{ETag: etag(p.Revision), Location: org.Issuer + policiesPath + "/" + p.ID, Body: p}, nil
 }
 
-func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *Page) (*listAnswer[agentidp.TrustPolicy], error) {
-	return answerList(a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), in.page()))
+func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *policiesQuery) (*listAnswer[agentidp.TrustPolicy], error) {
+	return answerList(a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), in.PolicyFilter, in.page()))
 }
 
 func (a *API) getPolicy(ctx context.Context, _ *registry.Caller, in *PolicyPath) (*policyAnswer, error) {

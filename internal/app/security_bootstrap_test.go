@@ -68,7 +68,7 @@ func TestWhatABootstrapTokenMaySayOfAnAgent(t *testing.T) {
 			w.names(a, member)
 		}
 	}
-	agents, err := w.app.db.Agents(t.Context(), w.org().ID, "", 10)
+	agents, err := w.app.db.Agents(t.Context(), w.org().ID, &agentidp.AgentFilter{}, "", 10)
 	if err != nil || len(agents) != 0 {
 		t.Fatalf("A-143 %d agents were registered, %v", len(agents), err)
 	}
