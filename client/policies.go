@@ -70,6 +70,22 @@ func (c *Client) ReplaceTrustPolicy(ctx context.Context, id string, revision int
 	return &out, nil
 }
 
+// Repin makes the server forget the identity to which the policy's repository is
+// pinned, for all policies of that repository name, and returns the policy. The
+// next exchange that one of them grants pins anew, whichever repository of that
+// name it comes from. Where nothing is pinned, it changes nothing.
+func (c *Client) Repin(ctx context.Context, id string) (*agentidp.TrustPolicy, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	var out agentidp.TrustPolicy
+	err := c.do(ctx, &call{verb: "repin the repository of the trust policy", method: http.MethodPost, path: policiesPath + "/" + id + "/repin", out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // DeleteOptions say what else a deletion does.
 type DeleteOptions struct {
 	RevokeIssued bool // end the tokens that the policy granted, in the same commit

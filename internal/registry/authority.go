@@ -102,7 +102,7 @@ func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error 
 		return nil
 	}
 	return &agentidp.Error{Kind: agentidp.Conflict, Code: agentidp.CodePinConflict, Details: bad,
-		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids."}
+		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids, or, where the repository was transferred or made anew, repin it first."}
 }
 
 // unchanged refuses a replacement that would turn the policy into another one.

@@ -99,17 +99,6 @@ func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
 	return err
 }
 
-// Pin returns the pin of a repository, or ErrNotFound.
-func (r reads) Pin(ctx context.Context, orgID, provider, repository string) (*agentidp.Pin, error) {
-	scan := func(rows *sql.Rows, p *agentidp.Pin) error {
-		return rows.Scan(&p.RepositoryID, &p.RepositoryOwnerID, microsTime{&p.PinnedAt})
-	}
-	return one(ctx, r, "read pin", scan, `
-		SELECT repository_id, repository_owner_id, pinned_at FROM pins
-		WHERE organization_id = $1 AND provider = $2 AND repository_folded = $3`,
-		orgID, provider, agentidp.FoldRepository(repository))
-}
-
 // CreatePolicy inserts p; ErrExists if the organization has a policy with this
 // fingerprint.
 func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerprint string) error {
