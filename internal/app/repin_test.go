@@ -269,3 +269,25 @@ func TestNoGrantRestsOnAForgottenPin(t *testing.T) {
 		}
 	})
 }
+
+// However many confirm it at once, one identity is forgotten, once.
+func TestOnePinForgottenManyTimesAtOnce(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, nodes []*world) {
+		w := nodes[0]
+		admin := w.admin()
+		agent := w.register(admin, agentName)
+		var policies []string
+		for _, branch := range []string{"main", "dev", "release"} {
+			policies = append(policies, w.policy(admin, map[string]any{"branch": branch, "agentId": agent}).str("id"))
+		}
+		w.granted(exchangeBody(w.subject(nil), agent))
+		counts := atOnce(t, 24, func(i int) (*answer, error) {
+			return nodes[i%len(nodes)].send("POST", policiesPath+"/"+policies[i%3]+"/repin", admin, nil)
+		})
+		events, err := w.app.db.Events(t.Context(), w.org().ID, &agentidp.EventFilter{Type: agentidp.EventRepositoryRepinned}, "", 100)
+		if counts["200 "] != 24 || len(events) != 1 || err != nil {
+			t.Errorf("%v, %d events, %v", counts, len(events), err)
+		}
+	})
+}
