@@ -35,6 +35,7 @@ func TestABootstrapTokenOnlyRegisters(t *testing.T) {
 		{"create a policy", "POST", policiesPath, map[string]any{"provider": "github", "repository": repository, "agentId": own}},
 		{"replace its own policy", "PUT", policiesPath + "/" + policy, map[string]any{"provider": "github", "repository": repository, "maxAgents": 1000}},
 		{"delete its own policy", "DELETE", policiesPath + "/" + policy, nil},
+		{"repin its own repository", "POST", policiesPath + "/" + policy + "/repin", nil},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			w := w.in(t)
