@@ -131,6 +131,30 @@ func TestIDsInAPolicyChooseTheNextIdentity(t *testing.T) {
 	})
 }
 
+// what the former identity registered is not the next one's to register, and
+// what it was issued lives on until somebody ends it.
+func TestTheNextIdentityAndTheAgentsOfTheFormer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	policy := w.policy(admin, map[string]any{"branch": "main", "trustRegisteredAgents": true}).str("id")
+	former, next := identified(repository, "74", "65"), identified(repository, "75", "65")
+	name := map[string]any{"name": agentName}
+	held := w.bootstrap(former)
+	agent := w.want(w.do("POST", agentsPath, held, name), 201).str("agentId")
+	w.repin(admin, policy)
+
+	w.granted(exchangeBody(w.subject(next), agent)) // its policy names the repository
+	w.refused(exchangeBody(w.subject(former), agent), 403, agentidp.CodeRepositoryIdentityChanged)
+	w.want(w.do("POST", agentsPath, w.bootstrap(next), name), 409, agentidp.CodeAgentNameTaken)
+	w.want(w.do("POST", agentsPath, held, name), 200)
+	revoked := w.want(w.do("POST", revokeAllPath, admin, map[string]any{"repositoryId": "74"}), 200)
+	if revoked.Body["revoked"] != 1.0 {
+		t.Errorf("%s, want the bootstrap token", revoked.Raw)
+	}
+	w.want(w.do("POST", agentsPath, held, name), 401, agentidp.CodeInvalidToken)
+}
+
 // pins belong to an organization.
 func TestRepinStaysInItsOrganization(t *testing.T) {
 	t.Parallel()

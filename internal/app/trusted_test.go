@@ -26,7 +26,7 @@ func (w *world) policiesOf(agentID string) []string {
 // bootstrap policy asks of a run, the agent's policy asks too.
 func TestARegisteredAgentThatIsTrustedHasItsTokenAtOnce(t *testing.T) {
 	t.Parallel()
-	onBothEngines(t, func(t *testing.T, nodes []*world) {
+	onBothEngines(t, func(_ *testing.T, nodes []*world) {
 		w := nodes[0]
 		admin := w.admin()
 		w.policy(admin, map[string]any{
