@@ -14,6 +14,14 @@ type AgentSpec struct {
 	Labels        map[string]string `json:"labels,omitempty" doc:"For people; nothing is decided by them."`
 }
 
+// AgentFilter narrows a list of agents. What is zero narrows nothing, and all that
+// is set must hold.
+type AgentFilter struct {
+	Status               AgentStatus `query:"status" enum:"active,suspended,decommissioned"`
+	Name                 string      `query:"name" doc:"The whole name, without regard to case."`
+	RegisteredByPolicyID string      `query:"registeredByPolicyId" doc:"The bootstrap policy by which it was registered."`
+}
+
 // Agent is a registered identity: what an access token is issued for.
 type Agent struct {
 	AgentID        string `json:"agentId" readOnly:"true" doc:"Assigned by the server."`

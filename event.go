@@ -13,6 +13,7 @@ const (
 	EventRepositoryIdentityChanged EventType = "repository_identity_changed"
 	EventRepositoryPinned          EventType = "repository_pinned"
 	EventRepositoryRenamed         EventType = "repository_renamed"
+	EventRepositoryRepinned        EventType = "repository_repinned"
 	EventAdminTokenIssued          EventType = "admin_token_issued"
 	EventTokenRevoked              EventType = "token_revoked"
 	EventTokensRevoked             EventType = "tokens_revoked"
@@ -39,7 +40,7 @@ const (
 // EventTypes are all of them.
 var EventTypes = []EventType{
 	EventTokenIssued, EventExchangeDenied, EventTokenReplayed,
-	EventRepositoryIdentityChanged, EventRepositoryPinned, EventRepositoryRenamed,
+	EventRepositoryIdentityChanged, EventRepositoryPinned, EventRepositoryRenamed, EventRepositoryRepinned,
 	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
 	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,

@@ -5,22 +5,23 @@ import "time"
 // TrustPolicySpec is what an administrator says in a trust policy. The fields
 // "provider", "repository" and "agentId" cannot change after creation.
 type TrustPolicySpec struct {
-	Provider          string     `json:"provider" minLength:"1" doc:"Name of a registered provider; github is built in." example:"github"`
-	Repository        string     `json:"repository" minLength:"1" doc:"owner/name, compared without regard to ASCII case. No wildcards." example:"acme/deploy"`
-	Branch            string     `json:"branch,omitempty" minLength:"1" doc:"Exact branch name, without refs/heads/. Absent: any branch; never a tag, a pull request or a merge queue." example:"main"`
-	Tag               string     `json:"tag,omitempty" minLength:"1" doc:"Glob over tag names, instead of branch; * does not cross a slash." example:"v*"`
-	AgentID           string     `json:"agentId,omitempty" minLength:"1" doc:"The agent that tokens are for. Absent: a bootstrap policy, good only to register agents."`
-	RepositoryID      string     `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
-	RepositoryOwnerID string     `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
-	Events            []string   `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
-	Scopes            []string   `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
-	Audiences         []string   `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
-	TokenTTLSeconds   int        `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
-	MaxAgents         int        `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
-	AgentNamePattern  string     `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
-	Mode              PolicyMode `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
-	ExpiresAt         *time.Time `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
-	Description       string     `json:"description,omitempty" maxLength:"1000" doc:"For people."`
+	Provider              string     `json:"provider" minLength:"1" doc:"Name of a registered provider; github is built in." example:"github"`
+	Repository            string     `json:"repository" minLength:"1" doc:"owner/name, compared without regard to ASCII case. No wildcards." example:"acme/deploy"`
+	Branch                string     `json:"branch,omitempty" minLength:"1" doc:"Exact branch name, without refs/heads/. Absent: any branch; never a tag, a pull request or a merge queue." example:"main"`
+	Tag                   string     `json:"tag,omitempty" minLength:"1" doc:"Glob over tag names, instead of branch; * does not cross a slash." example:"v*"`
+	AgentID               string     `json:"agentId,omitempty" minLength:"1" doc:"The agent that tokens are for. Absent: a bootstrap policy, good only to register agents."`
+	RepositoryID          string     `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
+	RepositoryOwnerID     string     `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
+	Events                []string   `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
+	Scopes                []string   `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
+	Audiences             []string   `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
+	TokenTTLSeconds       int        `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
+	MaxAgents             int        `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
+	AgentNamePattern      string     `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
+	TrustRegisteredAgents bool       `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids and expiry. Only admin may set it. Default false."`
+	Mode                  PolicyMode `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
+	ExpiresAt             *time.Time `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
+	Description           string     `json:"description,omitempty" maxLength:"1000" doc:"For people."`
 }
 
 // PolicyMode says whether a policy takes part in decisions.
@@ -31,6 +32,16 @@ const (
 	ModeEnforce  PolicyMode = "enforce"
 	ModeDisabled PolicyMode = "disabled"
 )
+
+// PolicyFilter narrows a list of trust policies. What is zero narrows nothing, and
+// all that is set must hold.
+type PolicyFilter struct {
+	Provider   string        `query:"provider" doc:"The provider that the policy names."`
+	Repository string        `query:"repository" doc:"The repository that the policy names, without regard to ASCII case."`
+	AgentID    string        `query:"agentId" doc:"The agent that its tokens are for."`
+	Grants     PrincipalKind `query:"grants" enum:"agent,bootstrap" doc:"Tokens of one agent, or bootstrap tokens."`
+	Mode       PolicyMode    `query:"mode" enum:"enforce,disabled"`
+}
 
 // TrustPolicy is a stored trust policy: what was said, and what the server
 // knows about it. Two policies of one repository are alternatives; their

@@ -21,10 +21,15 @@ func (c *Client) GetAgent(ctx context.Context, id string) (*agentidp.Agent, erro
 	return c.agentByID(ctx, id, &call{verb: "get the agent", method: http.MethodGet})
 }
 
-// ListAgents returns one page of the organization's agents.
-func (c *Client) ListAgents(ctx context.Context, opts ListOptions) (*Page[agentidp.Agent], error) {
+// ListAgents returns one page of the agents that pass the filter, in the order of
+// their registration.
+func (c *Client) ListAgents(ctx context.Context, filter agentidp.AgentFilter, opts ListOptions) (*Page[agentidp.Agent], error) {
+	q := opts.query()
+	setText(q, "status", filter.Status)
+	setText(q, "name", filter.Name)
+	setText(q, "registeredByPolicyId", filter.RegisteredByPolicyID)
 	var out Page[agentidp.Agent]
-	err := c.do(ctx, &call{verb: "list agents", method: http.MethodGet, path: agentsPath, query: opts.query(), out: &out})
+	err := c.do(ctx, &call{verb: "list agents", method: http.MethodGet, path: agentsPath, query: q, out: &out})
 	if err != nil {
 		return nil, err
 	}

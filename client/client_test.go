@@ -194,7 +194,7 @@ func TestConversations(t *testing.T) {
 		{
 			name: "a list goes on where the cursor says",
 			call: func(t *testing.T, c *Client) (any, error) {
-				p, err := c.ListTrustPolicies(t.Context(), ListOptions{Limit: 2, Cursor: "a+b/c=="})
+				p, err := c.ListTrustPolicies(t.Context(), agentidp.PolicyFilter{}, ListOptions{Limit: 2, Cursor: "a+b/c=="})
 				if err != nil {
 					return nil, err
 				}
@@ -318,9 +318,66 @@ func TestConversations(t *testing.T) {
 			want: []any{agentID, "a@b.example", agentidp.AgentActive},
 		},
 		{
+			name: "a list of policies is narrowed by what is asked for",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListTrustPolicies(t.Context(), agentidp.PolicyFilter{
+					Provider: "github", Repository: "acme/deploy", AgentID: agentID, Grants: agentidp.PrincipalAgent, Mode: agentidp.ModeEnforce,
+				}, ListOptions{Limit: 2})
+				if err != nil {
+					return nil, err
+				}
+				return len(p.Items), nil
+			},
+			send: `
+				GET /api/v1/oidc/trust-policies?agentId=0193a5b0-0000-7000-8000-00000000000a&grants=agent&limit=2&mode=enforce&provider=github&repository=acme%2Fdeploy
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[]}`,
+			want: 0,
+		},
+		{
+			name: "a list of agents is narrowed by what is asked for",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.ListAgents(t.Context(), agentidp.AgentFilter{Status: agentidp.AgentActive, Name: "deployer@ci.acme.example", RegisteredByPolicyID: policyID}, ListOptions{})
+				if err != nil {
+					return nil, err
+				}
+				return len(p.Items), nil
+			},
+			send: `
+				GET /api/v1/agents?name=deployer%40ci.acme.example&registeredByPolicyId=0193a5b0-0000-7000-8000-00000000000b&status=active
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"items":[]}`,
+			want: 0,
+		},
+		{
+			name: "repin sends no body",
+			call: func(t *testing.T, c *Client) (any, error) {
+				p, err := c.Repin(t.Context(), policyID)
+				if err != nil {
+					return nil, err
+				}
+				return []any{p.ID, p.Pinned}, nil
+			},
+			send: `
+				POST /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b/repin
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+				ETag: "1"
+
+				{"id":"0193a5b0-0000-7000-8000-00000000000b","revision":1}`,
+			want: []any{policyID, (*agentidp.Pin)(nil)},
+		},
+		{
 			name: "the first page of agents has no query",
 			call: func(t *testing.T, c *Client) (any, error) {
-				p, err := c.ListAgents(t.Context(), ListOptions{})
+				p, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{})
 				if err != nil {
 					return nil, err
 				}
@@ -463,7 +520,7 @@ func TestOtherOrganizationsAreBelowTheirOwnPrefix(t *testing.T) {
 	}))
 	defer server.Close()
 	c := &Client{BaseURL: server.URL + "/o/acme/", Token: "t"}
-	if _, err := c.ListAgents(t.Context(), ListOptions{}); err != nil {
+	if _, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "/o/acme/api/v1/agents"; uri != want {
@@ -513,7 +570,10 @@ func TestNothingIsSentWhen(t *testing.T) {
 			test.client.HTTP = &http.Client{Transport: unreachable{t}}
 			call := test.call
 			if call == nil {
-				call = func(c *Client) error { _, err := c.ListAgents(t.Context(), ListOptions{}); return err }
+				call = func(c *Client) error {
+					_, err := c.ListAgents(t.Context(), agentidp.AgentFilter{}, ListOptions{})
+					return err
+				}
 			}
 			err := call(&test.client)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -189,7 +189,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	_, err := (&Client{BaseURL: server.URL, Token: "the-secret"}).ListAgents(ctx, ListOptions{})
+	_, err := (&Client{BaseURL: server.URL, Token: "the-secret"}).ListAgents(ctx, agentidp.AgentFilter{}, ListOptions{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}

@@ -35,10 +35,17 @@ func (c *Client) GetTrustPolicy(ctx context.Context, id string) (*agentidp.Trust
 	return &out, nil
 }
 
-// ListTrustPolicies returns one page of the organization's trust policies.
-func (c *Client) ListTrustPolicies(ctx context.Context, opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+// ListTrustPolicies returns one page of the trust policies that pass the filter, in
+// the order of their creation.
+func (c *Client) ListTrustPolicies(ctx context.Context, filter agentidp.PolicyFilter, opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+	q := opts.query()
+	setText(q, "provider", filter.Provider)
+	setText(q, "repository", filter.Repository)
+	setText(q, "agentId", filter.AgentID)
+	setText(q, "grants", filter.Grants)
+	setText(q, "mode", filter.Mode)
 	var out Page[agentidp.TrustPolicy]
-	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: opts.query(), out: &out})
+	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: q, out: &out})
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +64,22 @@ func (c *Client) ReplaceTrustPolicy(ctx context.Context, id string, revision int
 		verb: "replace the trust policy", method: http.MethodPut, path: policiesPath + "/" + id,
 		ifMatch: `"` + strconv.FormatInt(revision, 10) + `"`, body: spec, out: &out,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// Repin makes the server forget the identity to which the policy's repository is
+// pinned, for all policies of that repository name, and returns the policy. The
+// next exchange that one of them grants pins anew, whichever repository of that
+// name it comes from. Where nothing is pinned, it changes nothing.
+func (c *Client) Repin(ctx context.Context, id string) (*agentidp.TrustPolicy, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	var out agentidp.TrustPolicy
+	err := c.do(ctx, &call{verb: "repin the repository of the trust policy", method: http.MethodPost, path: policiesPath + "/" + id + "/repin", out: &out})
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,16 @@ type agentDeletion struct {
 	IfMatch string `header:"If-Match" doc:"Decommission only this revision."`
 }
 
+type agentsQuery struct {
+	Page
+	agentidp.AgentFilter
+}
+
+// Resolve is that of decisionsQuery.
+func (q *agentsQuery) Resolve(hc huma.Context) []error {
+	return append(q.Page.Resolve(hc), found("query", registry.CheckAgentFilter(q.AgentFilter))...)
+}
+
 type agentAnswer struct {
 	Status   int
 	ETag     string `header:"ETag" doc:"The revision."`
@@ -81,7 +91,8 @@ func (a *API) registerAgents() {
 	}, a.createAgent)
 	register(a, operation{
 		id: "listAgents", method: http.MethodGet, path: agentsPath, tag: tag, scope: agentidp.ScopeAgentsRead,
-		summary: "List agents", description: "In the order of their registration, in pages.",
+		summary:     "List agents",
+		description: "In the order of their registration, in pages. Filters combine: an agent is listed where all of them hold.",
 	}, a.listAgents)
 	register(a, operation{
 		id: "getAgent", method: http.MethodGet, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsRead,
@@ -146,8 +157,8 @@ func answerAgent(org *agentidp.Organization, agent *agentidp.Agent, created bool
 	return out, nil
 }
 
-func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *Page) (*listAnswer[agentidp.Agent], error) {
-	return answerList(a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), in.page()))
+func (a *API) listAgents(ctx context.Context, _ *registry.Caller, in *agentsQuery) (*listAnswer[agentidp.Agent], error) {
+	return answerList(a.Registry.Agents(ctx, registry.OrganizationFrom(ctx), in.AgentFilter, in.page()))
 }
 
 func (a *API) getAgent(ctx context.Context, _ *registry.Caller, in *AgentPath) (*agentAnswer, error) {

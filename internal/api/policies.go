@@ -64,6 +64,27 @@ type policyDeletion struct {
 	RevokeIssued bool   `query:"revokeIssued" doc:"End the tokens that it granted, too."`
 }
 
+type policyRepin struct {
+	PolicyPath
+	Empty
+	IfMatch string `header:"If-Match" doc:"Repin only by this revision of the policy."`
+}
+
+type policiesQuery struct {
+	Page
+	agentidp.PolicyFilter
+}
+
+// Resolve is that of decisionsQuery.
+func (q *policiesQuery) Resolve(hc huma.Context) []error {
+	errs, ctx := q.Page.Resolve(hc), hc.Context()
+	bad, err := callFrom(ctx).Registry.CheckPolicyFilter(ctx, registry.OrganizationFrom(ctx), q.PolicyFilter)
+	if err != nil {
+		return errs // as in resolvePolicy
+	}
+	return append(errs, found("query", bad)...)
+}
+
 type policyAnswer struct {
 	ETag     string `header:"ETag" doc:"The revision."`
 	Location string `header:"Location" doc:"The trust policy's URL, on creation."`
@@ -83,7 +104,8 @@ func (a *API) registerPolicies() {
 	}, a.createPolicy)
 	register(a, operation{
 		id: "listTrustPolicies", method: http.MethodGet, path: policiesPath, tag: tag, scope: agentidp.ScopePoliciesRead,
-		summary: "List trust policies", description: "In the order of their creation, in pages.",
+		summary:     "List trust policies",
+		description: "In the order of their creation, in pages. Filters combine: a policy is listed where all of them hold.",
 	}, a.listPolicies)
 	register(a, operation{
 		id: "getTrustPolicy", method: http.MethodGet, path: policiesPath + "/{id}", tag: tag, scope: agentidp.ScopePoliciesRead,
@@ -104,6 +126,12 @@ func (a *API) registerPolicies() {
 		description: "No exchange that begins after the answer is granted by it. Tokens that it granted before live on until they expire, unless revokeIssued is true: then each of them is revoked, with the deletion, in one commit.",
 		status:      http.StatusNoContent, failures: []int{404, 412},
 	}, a.deletePolicy)
+	register(a, operation{
+		id: "repinTrustPolicy", method: http.MethodPost, path: policiesPath + "/{id}/repin", tag: tag, scope: agentidp.ScopePoliciesWrite,
+		summary:     "Accept a repository's next identity",
+		description: "Forgets the ids to which the policy's repository is pinned, for all policies of that repository name. The next exchange that one of them grants pins anew, whichever repository of that name it comes from: where more than one could come, set repositoryId and repositoryOwnerId. It takes a caller who may create each of these policies. Where nothing is pinned, it changes nothing. There is no request body.",
+		failures:    []int{404, 412, 415},
+	}, a.repinPolicy)
 }
 
 func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBody) (*policyAnswer, error) {
@@ -115,8 +143,8 @@ func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBo
 	return &policyAnswer{ETag: etag(p.Revision), Location: org.Issuer + policiesPath + "/" + p.ID, Body: p}, nil
 }
 
-func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *Page) (*listAnswer[agentidp.TrustPolicy], error) {
-	return answerList(a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), in.page()))
+func (a *API) listPolicies(ctx context.Context, _ *registry.Caller, in *policiesQuery) (*listAnswer[agentidp.TrustPolicy], error) {
+	return answerList(a.Registry.Policies(ctx, registry.OrganizationFrom(ctx), in.PolicyFilter, in.page()))
 }
 
 func (a *API) getPolicy(ctx context.Context, _ *registry.Caller, in *PolicyPath) (*policyAnswer, error) {
@@ -145,4 +173,16 @@ func (a *API) deletePolicy(ctx context.Context, c *registry.Caller, in *policyDe
 		return nil, err
 	}
 	return nil, a.Registry.DeletePolicy(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision, in.RevokeIssued)
+}
+
+func (a *API) repinPolicy(ctx context.Context, c *registry.Caller, in *policyRepin) (*policyAnswer, error) {
+	revision, err := parseETag(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.Registry.Repin(ctx, registry.OrganizationFrom(ctx), c, in.ID, revision)
+	if err != nil {
+		return nil, err
+	}
+	return &policyAnswer{ETag: etag(p.Revision), Body: p}, nil
 }

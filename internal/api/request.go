@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -206,6 +207,19 @@ func readable(err error) error {
 		return errors.New(unreadable + e.Field)
 	}
 	return err
+}
+
+// Empty is embedded where an operation takes no body, so that whoever sends one
+// learns that it would not be heeded; exported because huma looks only into
+// exported embedded fields.
+type Empty struct{}
+
+// Resolve refuses the first byte of a body.
+func (Empty) Resolve(hc huma.Context) []error {
+	if _, err := io.ReadFull(hc.BodyReader(), make([]byte, 1)); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: "body", Message: "must be empty: this operation takes none"}}
 }
 
 func tooLarge() error {

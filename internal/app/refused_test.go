@@ -73,11 +73,11 @@ func (w *world) discreet(body map[string]any, a *answer) {
 func (w *world) secrets() []string {
 	w.t.Helper()
 	org := w.org().ID
-	policies, err := w.app.db.Policies(w.t.Context(), org, "", 100)
+	policies, err := w.app.db.Policies(w.t.Context(), org, &agentidp.PolicyFilter{}, "", 100)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	agents, err := w.app.db.Agents(w.t.Context(), org, "", 100)
+	agents, err := w.app.db.Agents(w.t.Context(), org, &agentidp.AgentFilter{}, "", 100)
 	if err != nil {
 		w.t.Fatal(err)
 	}

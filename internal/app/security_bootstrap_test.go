@@ -35,6 +35,7 @@ func TestABootstrapTokenOnlyRegisters(t *testing.T) {
 		{"create a policy", "POST", policiesPath, map[string]any{"provider": "github", "repository": repository, "agentId": own}},
 		{"replace its own policy", "PUT", policiesPath + "/" + policy, map[string]any{"provider": "github", "repository": repository, "maxAgents": 1000}},
 		{"delete its own policy", "DELETE", policiesPath + "/" + policy, nil},
+		{"repin its own repository", "POST", policiesPath + "/" + policy + "/repin", nil},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			w := w.in(t)
@@ -68,7 +69,7 @@ func TestWhatABootstrapTokenMaySayOfAnAgent(t *testing.T) {
 			w.names(a, member)
 		}
 	}
-	agents, err := w.app.db.Agents(t.Context(), w.org().ID, "", 10)
+	agents, err := w.app.db.Agents(t.Context(), w.org().ID, &agentidp.AgentFilter{}, "", 10)
 	if err != nil || len(agents) != 0 {
 		t.Fatalf("A-143 %d agents were registered, %v", len(agents), err)
 	}

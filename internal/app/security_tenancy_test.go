@@ -268,6 +268,7 @@ func TestIDsOfAnotherOrganizationAreUnknown(t *testing.T) {
 			{"PUT", policiesPath + "/%", [2]string{policies[other], agents[own]}, spec, []string{"If-Match", `"1"`}},
 			{"DELETE", policiesPath + "/%", [2]string{policies[other], agents[own]}, nil, nil},
 			{"DELETE", policiesPath + "/%", [2]string{policies[other], agents[own]}, nil, []string{"If-Match", `"1"`}},
+			{"POST", policiesPath + "/%/repin", [2]string{policies[other], agents[own]}, nil, nil},
 			{"GET", agentsPath + "/%", [2]string{agents[other], policies[own]}, nil, nil},
 			{"PATCH", agentsPath + "/%", [2]string{agents[other], policies[own]}, map[string]any{"description": "x"}, nil},
 			{"PATCH", agentsPath + "/%", [2]string{agents[other], policies[own]}, map[string]any{"capabilities": []string{"a:b"}}, []string{"If-Match", `"1"`}},

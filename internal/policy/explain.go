@@ -60,7 +60,7 @@ func explainIdentity(r *request) string {
 	}
 	return r.run() + ", which is not the identity that is trusted here: the repository was created anew or transferred, " +
 		"or its name is now another's. If this is the right repository, " + askAdministrator +
-		"whether its new identity is to be trusted."
+		"to confirm its new identity."
 }
 
 // whyRefused says of events that nobody gets by default what is wrong with them.

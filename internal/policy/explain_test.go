@@ -31,7 +31,7 @@ func TestRefusalsInWords(t *testing.T) {
 		{"another identity", one(), run(ids("99", "98")),
 			"This run is of the repository acme/deploy (repository_id 99, repository_owner_id 98), which is not the identity that is trusted here: " +
 				"the repository was created anew or transferred, or its name is now another's. " +
-				"If this is the right repository, ask the administrator of this AgentIdP, giving the decision id, whether its new identity is to be trusted.",
+				"If this is the right repository, ask the administrator of this AgentIdP, giving the decision id, to confirm its new identity.",
 			map[string]string{"repository": "acme/deploy", "repository_id": "99", "repository_owner_id": "98"}},
 		{"no identity", one(), run(ids("", "65")),
 			"The token of this run lacks repository_id or repository_owner_id, and without both nobody can tell a repository from another that took its name. " +

@@ -55,6 +55,9 @@ func Fingerprint(spec *agentidp.TrustPolicySpec) string {
 	number("tokenTtlSeconds", spec.TokenTTLSeconds)
 	number("maxAgents", spec.MaxAgents)
 	text("agentNamePattern", spec.AgentNamePattern)
+	if spec.TrustRegisteredAgents {
+		text("trustRegisteredAgents", "true")
+	}
 	text("mode", string(spec.Mode))
 	if spec.ExpiresAt != nil {
 		text("expiresAt", strconv.FormatInt(spec.ExpiresAt.UnixMicro(), 10))

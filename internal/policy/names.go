@@ -18,10 +18,10 @@ const (
 
 const repositoryRemedy = "Write owner/name, for example acme/deploy."
 
-// repositoryProblem says what is wrong with a repository, or "". The charset is
+// RepositoryProblem says what is wrong with a repository, or "". The charset is
 // GitHub's. It is also what keeps look-alikes out: a policy cannot say what no
 // token can carry.
-func repositoryProblem(s string) string {
+func RepositoryProblem(s string) string {
 	owner, name, ok := strings.Cut(s, "/")
 	switch {
 	case s == "":

@@ -77,6 +77,8 @@ func TestFingerprintReadsEveryField(t *testing.T) {
 			v.SetString("x")
 		case int:
 			v.SetInt(7)
+		case bool:
+			v.SetBool(true)
 		case []string:
 			v.Set(reflect.ValueOf([]string{"x"}))
 		case *time.Time:

@@ -33,7 +33,7 @@ const (
 func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now time.Time) []agentidp.FieldError {
 	var p problems
 	p.provider(spec.Provider, kind)
-	p.text("repository", repositoryProblem(spec.Repository))
+	p.text("repository", RepositoryProblem(spec.Repository))
 	p.refs(spec)
 	if spec.AgentID != "" && !agentidp.IsID(spec.AgentID) {
 		p.add("agentId", "%sis not an agent's id. Give the UUID in lower case with hyphens, as GET /api/v1/agents lists it, or leave it out for a bootstrap policy.", said(spec.AgentID))
@@ -45,6 +45,9 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.audiences(spec)
 	p.numbers(spec)
 	p.namePattern(spec)
+	if spec.TrustRegisteredAgents && !spec.Bootstrap() {
+		p.add("trustRegisteredAgents", "is for policies without an agentId: only those register agents. Leave it out.")
+	}
 	switch spec.Mode {
 	case "", agentidp.ModeEnforce, agentidp.ModeDisabled:
 	default:

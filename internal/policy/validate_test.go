@@ -64,6 +64,7 @@ func TestPoliciesThatAreAccepted(t *testing.T) {
 		"the life of bootstrap":  asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 600 }),
 		"a bound on agents":      asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1 }),
 		"a pattern of names":     asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@ci.acme.example" }),
+		"trust in new agents":    asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TrustRegisteredAgents = true }),
 		"disabled":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeDisabled },
 		"enforced":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeEnforce },
 		"an end":                 expiring(now.Add(time.Hour)),
@@ -201,6 +202,7 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		{"a pattern in Unicode", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@\u0430cme" }), "agentNamePattern", "printable ASCII"},
 		{"a pattern as an expression", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "^.*$" }), "agentNamePattern", "only * is special"},
 		{"a pattern that is too long", asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = strings.Repeat("a", 255) }), "agentNamePattern", "is longer than 254 bytes"},
+		{"trust in new agents beside an agent", func(s *agentidp.TrustPolicySpec) { s.TrustRegisteredAgents = true }, "trustRegisteredAgents", "is for policies without an agentId"},
 		{"another mode", func(s *agentidp.TrustPolicySpec) { s.Mode = "shadow" }, "mode", `"shadow" is not a mode. Use enforce`},
 		{"an end in the past", expiring(now), "expiresAt", "must be in the future; it is now 2026-11-21T12:00:00Z"},
 		{"an end that rounds to the past", expiring(now.Add(time.Nanosecond)), "expiresAt", "must be in the future"},
@@ -241,7 +243,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 	past := now.Add(-time.Hour)
 	got := policy.Validate(&agentidp.TrustPolicySpec{
 		Repository: "x", Branch: "*", Tag: "?", AgentID: "x", RepositoryID: "x", RepositoryOwnerID: "x", Events: []string{"X", "*"},
-		Scopes: []string{"x"}, Audiences: []string{"x"}, TokenTTLSeconds: 1, MaxAgents: 1, AgentNamePattern: "x", Mode: "x",
+		Scopes: []string{"x"}, Audiences: []string{"x"}, TokenTTLSeconds: 1, MaxAgents: 1, AgentNamePattern: "x", TrustRegisteredAgents: true, Mode: "x",
 		ExpiresAt: &past, Description: "\x00",
 	}, github, now)
 	var fields []string
@@ -249,7 +251,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 		fields = append(fields, e.Field)
 	}
 	want := "provider repository branch tag tag agentId repositoryId repositoryOwnerId events[0] events[1] scopes[0] audiences[0] " +
-		"tokenTtlSeconds maxAgents agentNamePattern mode expiresAt description"
+		"tokenTtlSeconds maxAgents agentNamePattern trustRegisteredAgents mode expiresAt description"
 	if strings.Join(fields, " ") != want {
 		t.Errorf("%s\nwant %s", strings.Join(fields, " "), want)
 	}

@@ -18,6 +18,7 @@ const (
 	warnManagementScope  = "management_scope"
 	warnNotPinned        = "not_pinned"
 	warnOutsiderEvent    = "outsider_event"
+	warnTrustsRegistered = "trusts_registered_agents"
 )
 
 // pinPatience is how long a policy may go unused before its unpinned name is a
@@ -57,8 +58,11 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	if reserved := slices.DeleteFunc(slices.Clone(p.Scopes), func(s string) bool { return !agentidp.IsManagementScope(s) }); len(reserved) > 0 {
 		warn(warnManagementScope, "Tokens may carry scopes of the management API: %s. Remove them unless this agent administers AgentIdP.", strings.Join(reserved, ", "))
 	}
+	if p.TrustRegisteredAgents {
+		warn(warnTrustsRegistered, "Every agent that this policy registers gets a trust policy of its own that nobody looked at: the runs that are permitted here get tokens in its name at once, with whatever capabilities it is given later, for the shared default audience. Leave trustRegisteredAgents out unless all of these runs may act as all of these agents; then create a policy with scopes and audiences for each agent.")
+	}
 	if p.Pinned == nil && now.Sub(p.CreatedAt) >= pinPatience {
-		warn(warnNotPinned, "No exchange has been granted in 30 days, so %s is still known by its name alone, and whoever holds that name at the first exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
+		warn(warnNotPinned, "This policy is 30 days old and no exchange has pinned %s, or its pin was cleared: it is known by its name alone, and whoever holds that name at the next accepted exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
 	}
 	return warnings
 }

@@ -51,13 +51,13 @@ func (r *Registry) Agent(ctx context.Context, org *agentidp.Organization, id str
 	return a, public(err, "agent")
 }
 
-// Agents returns a page of agents in the order of their registration, and the
-// cursor of the next page, empty at the end.
-func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, page agentidp.Page) (agents []agentidp.Agent, next string, err error) {
-	if err := page.Check(); err != nil {
+// Agents returns a page of the agents that pass the filter, in the order of their
+// registration, as Policies does.
+func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, filter agentidp.AgentFilter, page agentidp.Page) (agents []agentidp.Agent, next string, err error) {
+	if err := checkList(CheckAgentFilter(filter), &page); err != nil {
 		return nil, "", err
 	}
-	agents, err = r.DB.Agents(ctx, org.ID, page.Cursor, page.Limit+1)
+	agents, err = r.DB.Agents(ctx, org.ID, &filter, page.Cursor, page.Limit+1)
 	if err != nil {
 		return nil, "", public(err, "agent")
 	}

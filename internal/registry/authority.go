@@ -14,16 +14,10 @@ import (
 // checkPolicyIn holds a policy against what is stored and against what its
 // caller may give, in the transaction that will write it.
 func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy) error {
-	scopes := p.Scopes
-	if p.Bootstrap() {
-		scopes = []string{agentidp.ScopeAgentsWrite}
-		// Bootstrap tokens carry this one management scope by design, so whoever
-		// holds it may let others register.
-		if missing := c.Missing(scopes); len(missing) > 0 {
-			return insufficient(missing[0], "A bootstrap policy lets a workflow register agents; its creator needs "+missing[0]+" too.")
-		}
-	} else {
-		agent, err := tx.Agent(ctx, org.ID, p.AgentID)
+	var agent *agentidp.Agent
+	if !p.Bootstrap() {
+		var err error
+		agent, err = tx.Agent(ctx, org.ID, p.AgentID)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "names no agent of this organization; register it first (POST /api/v1/agents)"})
@@ -32,14 +26,39 @@ func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization
 		case agent.Status == agentidp.AgentDecommissioned:
 			return decommissioned("A policy for it could never grant anything.")
 		}
-		if err := mayBind(c, agent, scopes); err != nil {
-			return err
-		}
+	}
+	if err := mayTrust(org, c, p, agent); err != nil {
+		return err
+	}
+	return checkPin(ctx, tx, p)
+}
+
+// mayTrust checks that a caller may let a repository have what a policy grants.
+// agent is the policy's; nil for bootstrap.
+func mayTrust(org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy, agent *agentidp.Agent) error {
+	if p.Bootstrap() {
+		return mayBootstrap(c, p)
+	}
+	if err := mayBind(c, agent, p.Scopes); err != nil {
+		return err
 	}
 	if slices.Contains(p.Audiences, org.ManagementAudience()) && !c.Has(agentidp.ScopeAdmin) {
 		return insufficient(agentidp.ScopeAdmin, "audiences lists "+org.ManagementAudience()+", which opens the management API to the agent; only admin may do that.")
 	}
-	return checkPin(ctx, tx, p)
+	return nil
+}
+
+// mayBootstrap is mayTrust for a bootstrap policy. Its tokens carry one management
+// scope by design, so whoever holds that may let others register.
+func mayBootstrap(c *Caller, p *agentidp.TrustPolicy) error {
+	if !c.Has(agentidp.ScopeAgentsWrite) {
+		return insufficient(agentidp.ScopeAgentsWrite, "A bootstrap policy lets a workflow register agents; its creator needs "+agentidp.ScopeAgentsWrite+" too.")
+	}
+	if p.TrustRegisteredAgents && !c.Has(agentidp.ScopeAdmin) {
+		return insufficient(agentidp.ScopeAdmin,
+			"trustRegisteredAgents gives every agent that is registered a policy which grants whatever that agent may do, now and later; only admin may set it.")
+	}
+	return nil
 }
 
 // mayBind checks that a caller may let a repository act as an agent with these
@@ -83,7 +102,7 @@ func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error 
 		return nil
 	}
 	return &agentidp.Error{Kind: agentidp.Conflict, Code: agentidp.CodePinConflict, Details: bad,
-		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids."}
+		Message: "The ids contradict the identity that " + p.Repository + " had at its first accepted exchange. Such a policy could never grant anything; correct the ids, or, where the repository was transferred or made anew, repin it first."}
 }
 
 // unchanged refuses a replacement that would turn the policy into another one.

@@ -17,7 +17,9 @@ import (
 // edge refused anything else.
 //
 // The token's policy is read again in the same transaction, so a policy that was
-// deleted or narrowed a moment ago registers nothing. Errors: Unauthenticated
+// deleted or narrowed a moment ago registers nothing. Where it says
+// trustRegisteredAgents, a new agent and its policy are there together or not at
+// all. Errors: Unauthenticated
 // when the policy is gone, Denied (agent_limit_reached,
 // agent_name_not_permitted), Conflict (agent_name_taken, agent_decommissioned),
 // Invalid, Unavailable.
@@ -53,12 +55,36 @@ func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization
 		if err != nil {
 			return err
 		}
-		return tx.Append(ctx, r.agentEvent(c, agentidp.EventAgentRegistered, agent))
+		if err := tx.Append(ctx, r.agentEvent(c, agentidp.EventAgentRegistered, agent)); err != nil || !p.TrustRegisteredAgents {
+			return err
+		}
+		return r.trust(ctx, tx, org, c, p, agent)
 	})
 	if err != nil {
 		return nil, false, public(err, "agent")
 	}
 	return agent, created, nil
+}
+
+// trust creates the policy of an agent that was just registered under bootstrap.
+// There is none with the same effect: nobody knew the agent's id before.
+func (r *Registry) trust(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, bootstrap *agentidp.TrustPolicy, agent *agentidp.Agent) error {
+	p := r.newPolicy(org, c, policyOf(agent, bootstrap))
+	if err := tx.CreatePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
+		return err
+	}
+	return tx.Append(ctx, r.policyEvent(c, agentidp.EventPolicyCreated, p))
+}
+
+// policyOf returns what a bootstrap policy says, said of one agent. It takes all
+// of it, so that a condition cannot be forgotten, and then leaves out what is about
+// bootstrap tokens and registration.
+func policyOf(agent *agentidp.Agent, bootstrap *agentidp.TrustPolicy) agentidp.TrustPolicySpec {
+	spec := bootstrap.TrustPolicySpec
+	spec.AgentID = agent.AgentID
+	spec.Description = "Created with the agent " + agent.Name + " by the bootstrap policy " + bootstrap.ID + "."
+	spec.TrustRegisteredAgents, spec.TokenTTLSeconds, spec.MaxAgents, spec.AgentNamePattern = false, 0, 0, ""
+	return spec
 }
 
 func registeredBy(c *Caller) agentidp.RegisteredBy {

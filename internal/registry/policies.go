@@ -20,11 +20,7 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	if err != nil {
 		return nil, err
 	}
-	now := r.Clock()
-	p := &agentidp.TrustPolicy{
-		ID: agentidp.NewID(now), OrganizationID: org.ID, TrustPolicySpec: spec,
-		CreatedBy: c.Subject, CreatedAt: now, UpdatedAt: now, Revision: 1,
-	}
+	p := r.newPolicy(org, c, spec)
 	err = r.DB.Write(ctx, func(tx *store.Tx) error {
 		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
 			return err
@@ -37,8 +33,16 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	if err != nil {
 		return nil, public(err, "trust policy")
 	}
-	p.Warnings = policy.Warnings(p, kind, now)
+	p.Warnings = policy.Warnings(p, kind, p.CreatedAt)
 	return p, nil
+}
+
+func (r *Registry) newPolicy(org *agentidp.Organization, c *Caller, spec agentidp.TrustPolicySpec) *agentidp.TrustPolicy {
+	now := r.Clock()
+	return &agentidp.TrustPolicy{
+		ID: agentidp.NewID(now), OrganizationID: org.ID, TrustPolicySpec: spec,
+		CreatedBy: c.Subject, CreatedAt: now, UpdatedAt: now, Revision: 1,
+	}
 }
 
 // ReplacePolicy replaces a trust policy whole: a field that is left out returns
@@ -143,13 +147,19 @@ func (r *Registry) Policy(ctx context.Context, org *agentidp.Organization, id st
 	return p, r.warn(ctx, org, p)
 }
 
-// Policies returns a page of trust policies in the order of their creation, and
-// the cursor of the next page, empty at the end.
-func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, page agentidp.Page) (policies []agentidp.TrustPolicy, next string, err error) {
-	if err := page.Check(); err != nil {
+// Policies returns a page of the trust policies that pass the filter, in the order
+// of their creation, and the cursor of the next page, empty at the end. A policy
+// that is there all the while is on one page of a walk, whatever is created or
+// deleted meanwhile. Errors: Invalid, Unavailable.
+func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, filter agentidp.PolicyFilter, page agentidp.Page) (policies []agentidp.TrustPolicy, next string, err error) {
+	bad, err := r.CheckPolicyFilter(ctx, org, filter)
+	if err != nil {
 		return nil, "", err
 	}
-	policies, err = r.DB.Policies(ctx, org.ID, page.Cursor, page.Limit+1)
+	if err := checkList(bad, &page); err != nil {
+		return nil, "", err
+	}
+	policies, err = r.DB.Policies(ctx, org.ID, &filter, page.Cursor, page.Limit+1)
 	if err != nil {
 		return nil, "", public(err, "trust policy")
 	}

@@ -9,11 +9,13 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const agentQuery = `
+const agentRows = `
 	SELECT organization_id, id, name, description, agent_type, version, capabilities, owner, deployment_env, labels, status,
 		registered_by_subject, registered_by_policy_id, registered_by_provider, registered_by_repository,
 		registered_by_repository_id, registered_by_ref, registered_by_run_id, created_at, updated_at, revision
-	FROM agents WHERE organization_id = $1 AND `
+	FROM agents`
+
+const agentQuery = agentRows + " WHERE organization_id = $1 AND "
 
 // Agent returns one agent, or ErrNotFound.
 func (r reads) Agent(ctx context.Context, orgID, id string) (*agentidp.Agent, error) {
@@ -25,9 +27,20 @@ func (r reads) AgentByName(ctx context.Context, orgID, name string) (*agentidp.A
 	return one(ctx, r, "read agent by name", scanAgent, agentQuery+"name_folded = $2", orgID, agentidp.FoldAgentName(name))
 }
 
-// Agents returns at most limit agents whose id is greater than after, by id.
-func (r reads) Agents(ctx context.Context, orgID, after string, limit int) ([]agentidp.Agent, error) {
-	return list(ctx, r, "list agents", scanAgent, agentQuery+"id > $2 ORDER BY id LIMIT $3", orgID, after, limit)
+// Agents returns at most limit agents that pass the filter and whose id is greater
+// than after (empty: all), by id.
+func (r reads) Agents(ctx context.Context, orgID string, f *agentidp.AgentFilter, after string, limit int) ([]agentidp.Agent, error) {
+	q := agentsQuery(orgID, f, after, limit)
+	return list(ctx, r.unprepared(), "list agents", scanAgent, q.text, q.args...)
+}
+
+func agentsQuery(orgID string, f *agentidp.AgentFilter, after string, limit int) *query {
+	q := newQuery(agentRows, orgID)
+	q.narrowed("name_folded", agentidp.FoldAgentName(f.Name))
+	q.narrowed("registered_by_policy_id", f.RegisteredByPolicyID)
+	q.narrowed("status", string(f.Status))
+	q.oldestFirst(after, limit)
+	return q
 }
 
 // CountLivingAgents counts the agents that a bootstrap policy registered and

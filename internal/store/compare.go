@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"database/sql"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -106,7 +107,7 @@ func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) (map[r
 // their token's, or no longer pinned. A repository that nobody has pinned will
 // be pinned by this batch, to one identity.
 func (b *batch) comparePins() error {
-	stored, err := b.storedPins(b.checks.pins)
+	stored, err := b.storedPins(b.checks.pins, b.live())
 	if err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func (b *batch) comparePins() error {
 	if !lost || !b.db.rowLocks {
 		return nil
 	}
-	stored, err = b.storedPins(b.checks.plainPins)
+	stored, err = b.storedPins(b.checks.plainPins, slices.Values(b.members))
 	for _, m := range b.members {
 		if ids, ok := stored[m.pin.pinKey]; ok && ids == m.pin.ids && m.err == ErrStale && m.pin.seen { //nolint:errorlint // set by us
 			m.err = errHeld // locked by somebody who may change it
@@ -140,10 +141,12 @@ func (b *batch) comparePins() error {
 	return err
 }
 
-// storedPins reads the pins of the members' repositories.
-func (b *batch) storedPins(texts [len(keyCounts)]string) (map[pinKey][2]string, error) {
+// storedPins reads the pins of the members' repositories. With a lock, it is for
+// members that share their policy: whoever holds all policies of a repository must
+// not have to wait for its pin.
+func (b *batch) storedPins(texts [len(keyCounts)]string, members iter.Seq[*member]) (map[pinKey][2]string, error) {
 	wanted := make(map[pinKey]bool, 8)
-	for _, m := range b.members {
+	for m := range members {
 		if m.pin.repository != "" {
 			wanted[m.pin.pinKey] = true
 		}

@@ -30,6 +30,18 @@ func EventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int
 	return q.text, q.args
 }
 
+// PoliciesQuery is what Policies runs.
+func PoliciesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit int) (string, []any) {
+	q := policiesQuery(orgID, f, after, limit)
+	return q.text, q.args
+}
+
+// AgentsQuery is what Agents runs.
+func AgentsQuery(orgID string, f *agentidp.AgentFilter, after string, limit int) (string, []any) {
+	q := agentsQuery(orgID, f, after, limit)
+	return q.text, q.args
+}
+
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.
 func HoldCommitter(t testing.TB, db *DB) (release func()) {

@@ -185,14 +185,14 @@ func TestListsGoOnAfterAnID(t *testing.T) {
 			agents, policies = append(agents, a.AgentID), append(policies, p.ID)
 		}
 		page := func(after string) (gotAgents, gotPolicies []string) {
-			as, err := f.Agents(ctx, org, after, 3)
+			as, err := f.Agents(ctx, org, &agentidp.AgentFilter{}, after, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, a := range as {
 				gotAgents = append(gotAgents, a.AgentID)
 			}
-			ps, err := f.Policies(ctx, org, after, 3)
+			ps, err := f.Policies(ctx, org, &agentidp.PolicyFilter{}, after, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +230,7 @@ func TestTheRowsOfTwoOrganizationsNeverMix(t *testing.T) {
 			if err != nil || len(candidates) != 1 || candidates[0].ID != side.policy.ID {
 				t.Errorf("candidates of %s: %v, %v", org, candidates, err)
 			}
-			agents, err := f.Agents(ctx, org, "", 10)
+			agents, err := f.Agents(ctx, org, &agentidp.AgentFilter{}, "", 10)
 			if err != nil || len(agents) != 1 || agents[0].AgentID != side.agent.AgentID {
 				t.Errorf("agents of %s: %v, %v", org, agents, err)
 			}

@@ -14,16 +14,20 @@ import (
 // policyColumns are those of oidc_trust_policies p, then of its pin n.
 const policyColumns = `p.organization_id, p.id, p.provider, p.repository, p.branch, p.tag, p.agent_id, p.repository_id,
 	p.repository_owner_id, p.events, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
-	p.mode, p.expires_at, p.description, p.created_by, p.created_at, p.updated_at, p.revision,
+	p.trust_registered_agents, p.mode, p.expires_at, p.description, p.created_by, p.created_at, p.updated_at, p.revision,
 	coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, ''), coalesce(n.pinned_at, 0)`
 
-// policyQuery reads whole policies, with their pins and counters.
-const policyQuery = `
+// policiesFrom reads whole policies, with their pins and counters, from rows of
+// oidc_trust_policies.
+func policiesFrom(rows string) string {
+	return `
 	SELECT ` + policyColumns + `, coalesce(u.last_matched_at, 0), coalesce(u.match_count, 0)
-	FROM oidc_trust_policies p
+	FROM ` + rows + ` p
 	LEFT JOIN pins n ON n.organization_id = p.organization_id AND n.provider = p.provider AND n.repository_folded = p.repository_folded
-	LEFT JOIN policy_usage u ON u.organization_id = p.organization_id AND u.policy_id = p.id
-	WHERE p.organization_id = $1 AND `
+	LEFT JOIN policy_usage u ON u.organization_id = p.organization_id AND u.policy_id = p.id`
+}
+
+var policyQuery = policiesFrom("oidc_trust_policies") + " WHERE p.organization_id = $1 AND p.id = $2"
 
 // candidatesQuery is one statement, so one snapshot: a policy that is replaced
 // or a repository that is pinned at the same time is seen before or after, and
@@ -56,35 +60,43 @@ func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repo
 
 // Policy returns one policy, or ErrNotFound.
 func (r reads) Policy(ctx context.Context, orgID, id string) (*agentidp.TrustPolicy, error) {
-	return one(ctx, r, "read policy", scanPolicy, policyQuery+"p.id = $2", orgID, id)
+	return one(ctx, r, "read policy", scanPolicy, policyQuery, orgID, id)
 }
 
-// Policies returns at most limit policies whose id is greater than after, by id.
-func (r reads) Policies(ctx context.Context, orgID, after string, limit int) ([]agentidp.TrustPolicy, error) {
-	return list(ctx, r, "list policies", scanPolicy, policyQuery+"p.id > $2 ORDER BY p.id LIMIT $3", orgID, after, limit)
+// Policies returns at most limit policies that pass the filter and whose id is
+// greater than after (empty: all), by id.
+func (r reads) Policies(ctx context.Context, orgID string, f *agentidp.PolicyFilter, after string, limit int) ([]agentidp.TrustPolicy, error) {
+	q := policiesQuery(orgID, f, after, limit)
+	return list(ctx, r.unprepared(), "list policies", scanPolicy, q.text, q.args...)
+}
+
+func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit int) *query {
+	q := newQuery("SELECT * FROM oidc_trust_policies", orgID)
+	q.narrowed("agent_id", f.AgentID)
+	q.narrowed("repository_folded", agentidp.FoldRepository(f.Repository))
+	switch f.Grants {
+	case agentidp.PrincipalBootstrap:
+		q.exactly("agent_id", "")
+	case agentidp.PrincipalAgent:
+		q.and("agent_id <> ''") // as the index says it, or it is not used
+	}
+	q.narrowed("mode", string(f.Mode))
+	q.narrowed("provider", f.Provider)
+	q.oldestFirst(after, limit)
+	q.text = policiesFrom("("+q.text+")") + " ORDER BY p.id"
+	return q
 }
 
 func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
 	var pin agentidp.Pin
 	err := rows.Scan(&p.OrganizationID, &p.ID, &p.Provider, &p.Repository, &p.Branch, &p.Tag, &p.AgentID, &p.RepositoryID,
 		&p.RepositoryOwnerID, jsonColumn{&p.Events}, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
-		&p.Mode, optionalTime{&p.ExpiresAt}, &p.Description, &p.CreatedBy, microsTime{&p.CreatedAt}, microsTime{&p.UpdatedAt}, &p.Revision,
+		&p.TrustRegisteredAgents, &p.Mode, optionalTime{&p.ExpiresAt}, &p.Description, &p.CreatedBy, microsTime{&p.CreatedAt}, microsTime{&p.UpdatedAt}, &p.Revision,
 		&pin.RepositoryID, &pin.RepositoryOwnerID, microsTime{&pin.PinnedAt}, optionalTime{&p.LastMatchedAt}, &p.MatchCount)
 	if pin.RepositoryID != "" {
 		p.Pinned = &pin
 	}
 	return err
-}
-
-// Pin returns the pin of a repository, or ErrNotFound.
-func (r reads) Pin(ctx context.Context, orgID, provider, repository string) (*agentidp.Pin, error) {
-	scan := func(rows *sql.Rows, p *agentidp.Pin) error {
-		return rows.Scan(&p.RepositoryID, &p.RepositoryOwnerID, microsTime{&p.PinnedAt})
-	}
-	return one(ctx, r, "read pin", scan, `
-		SELECT repository_id, repository_owner_id, pinned_at FROM pins
-		WHERE organization_id = $1 AND provider = $2 AND repository_folded = $3`,
-		orgID, provider, agentidp.FoldRepository(repository))
 }
 
 // CreatePolicy inserts p; ErrExists if the organization has a policy with this
@@ -93,12 +105,12 @@ func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerpr
 	return t.insert(ctx, "create policy", `
 		INSERT INTO oidc_trust_policies (organization_id, id, provider, repository, repository_folded, branch, tag, agent_id,
 			repository_id, repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern,
-			mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 		ON CONFLICT DO NOTHING`,
 		p.OrganizationID, p.ID, p.Provider, p.Repository, agentidp.FoldRepository(p.Repository), p.Branch, p.Tag, p.AgentID,
 		p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes), listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern,
-		string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision)
+		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision)
 }
 
 // LockPolicy returns the policy and keeps it as it is until the transaction
@@ -119,11 +131,11 @@ func (t *Tx) ReplacePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerp
 	}
 	return t.update(ctx, "replace policy", `
 		UPDATE oidc_trust_policies SET branch = $3, tag = $4, repository_id = $5, repository_owner_id = $6, events = $7, scopes = $8,
-			audiences = $9, token_ttl_seconds = $10, max_agents = $11, agent_name_pattern = $12, mode = $13, expires_at = $14,
-			description = $15, fingerprint = $16, updated_at = $17, revision = $18
-		WHERE organization_id = $1 AND id = $2 AND revision = $19`,
+			audiences = $9, token_ttl_seconds = $10, max_agents = $11, agent_name_pattern = $12, trust_registered_agents = $13, mode = $14, expires_at = $15,
+			description = $16, fingerprint = $17, updated_at = $18, revision = $19
+		WHERE organization_id = $1 AND id = $2 AND revision = $20`,
 		p.OrganizationID, p.ID, p.Branch, p.Tag, p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes),
-		listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern, string(p.Mode), optionalMicros(p.ExpiresAt),
+		listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern, p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt),
 		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, p.Revision-1)
 }
 

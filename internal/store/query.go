@@ -82,3 +82,31 @@ func (q *query) newestFirst(since, until time.Time, before string, limit int) {
 	q.and(pair+" >= ("+q.at+", %s) AND "+pair+" < ("+q.at+", %s)", from, to)
 	q.text += " ORDER BY " + q.lead + " DESC, id DESC LIMIT " + q.param(limit)
 }
+
+// narrowed is indexed for lists that begin with the oldest.
+func (q *query) narrowed(column, value string) {
+	if value != "" {
+		q.exactly(column, value)
+	}
+}
+
+// exactly is narrowed where the empty value is one like any other. All columns but
+// the first are dressed up, so that no index fits them: SQLite has no statistics
+// and would read any that does.
+func (q *query) exactly(column, value string) {
+	if q.lead == "" {
+		q.lead = column
+		q.and(column+" = %s", value)
+		return
+	}
+	q.and(column+" || '' = %s", value)
+}
+
+// oldestFirst ends the query: at most limit rows whose id is greater than after
+// (empty: all), in ascending order of ids. A row that is there from the first page
+// to the last is met once, whatever is added or removed meanwhile; one whose commit
+// is under way may be passed by.
+func (q *query) oldestFirst(after string, limit int) {
+	q.and("id > %s", after)
+	q.text += " ORDER BY id LIMIT " + q.param(limit)
+}

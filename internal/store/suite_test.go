@@ -112,7 +112,7 @@ func newPolicy(orgID, repository, agentID string) *agentidp.TrustPolicy {
 		TrustPolicySpec: agentidp.TrustPolicySpec{
 			Provider: "github", Repository: repository, Branch: "main", AgentID: agentID, RepositoryID: "74", RepositoryOwnerID: "65",
 			Events: []string{"push"}, Scopes: []string{"deploy:production"}, Audiences: []string{"https://deploy.example", "https://a.example"},
-			TokenTTLSeconds: 600, MaxAgents: 5, AgentNamePattern: "*@acme.example", Mode: agentidp.ModeEnforce, ExpiresAt: &expires, Description: "deploys main",
+			TokenTTLSeconds: 600, MaxAgents: 5, AgentNamePattern: "*@acme.example", TrustRegisteredAgents: true, Mode: agentidp.ModeEnforce, ExpiresAt: &expires, Description: "deploys main",
 		},
 		CreatedBy: "admin:1", CreatedAt: now, UpdatedAt: now, Revision: 1,
 	}
