@@ -10,7 +10,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,7 +53,7 @@ const maxDepth = 8
 // New registers every operation on mux, with paths from the root of an
 // organization. Each request's context must carry its organization
 // (registry.WithOrganization).
-func New(mux *http.ServeMux, cfg Config) *API {
+func New(mux humago.Mux, cfg Config) *API {
 	a := &API{Config: cfg}
 	a.huma = humago.New(mux, humaConfig(cfg.Version))
 	a.registerExchange(mux)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
 	"github.com/sentryagent/agentidp/internal/problem"
 )
 
@@ -42,7 +44,7 @@ func (a *API) Document() ([]byte, error) {
 	return doc.body, nil
 }
 
-func (a *API) registerDocument(mux *http.ServeMux) {
+func (a *API) registerDocument(mux humago.Mux) {
 	a.json = once(func() ([]byte, error) {
 		raw, err := a.huma.OpenAPI().MarshalJSON()
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/exchange"
@@ -29,7 +30,7 @@ type exchangeBody struct {
 
 // registerExchange serves the exchange on plain net/http, beside huma: it is the
 // hot path, and its caller is authenticated by the body itself.
-func (a *API) registerExchange(mux *http.ServeMux) {
+func (a *API) registerExchange(mux humago.Mux) {
 	mux.HandleFunc("POST "+ExchangePath, a.exchange)
 
 	schemas := a.huma.OpenAPI().Components.Schemas

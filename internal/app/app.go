@@ -52,6 +52,7 @@ type App struct {
 	registry *registry.Registry
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
+	routes   routes
 	listener net.Listener
 	http     *http.Server
 }
@@ -93,13 +94,12 @@ func (a *App) wire(version string) {
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,
 	})
-	mux := http.NewServeMux()
-	api.New(mux, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
-	oauth.New(mux, a.ring, a.tokens, a.cfg.SigningAlg)
-	mux.HandleFunc("GET /healthz", a.healthz)
-	mux.HandleFunc("GET /readyz", a.readyz)
+	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
+	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)
+	a.routes.HandleFunc("GET /healthz", a.healthz)
+	a.routes.HandleFunc("GET /readyz", a.readyz)
 	a.http = &http.Server{
-		Handler:           a.handler(mux),
+		Handler:           a.handler(&a.routes.ServeMux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      15 * time.Second,

@@ -28,8 +28,13 @@ type server struct {
 	alg    string
 }
 
+// Mux is where routes are registered: an http.ServeMux, or what keeps one.
+type Mux interface {
+	HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request))
+}
+
 // New registers them on mux, with paths from the root of an organization.
-func New(mux *http.ServeMux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
+func New(mux Mux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
 	s := &server{ring: ring, tokens: tokens, alg: signingAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
