@@ -107,6 +107,46 @@ func TestAgentsAreReadOnceAndWhenAskedTo(t *testing.T) {
 	read("a", false, agentidp.AgentSuspended, false)
 }
 
+// an agent is looked up only where a policy of the repository names it, so
+// that what a stranger asks for costs the same whether there is such an agent or not.
+func TestNobodyLooksForAnAgentThatNoPolicyNames(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	write(t, db, func(tx *store.Tx) error {
+		p := newPolicy("a", "1")
+		p.AgentID = "named"
+		return tx.CreatePolicy(t.Context(), p, "1")
+	})
+	for _, id := range []string{"named", "unnamed"} {
+		write(t, db, func(tx *store.Tx) error {
+			a := &agentidp.Agent{AgentID: id, OrganizationID: "a", Status: agentidp.AgentActive, CreatedAt: time.Now(), UpdatedAt: time.Now(), Revision: 1}
+			a.Name = id + "@ci.acme.example"
+			return tx.CreateAgent(t.Context(), a)
+		})
+	}
+	for _, r := range []struct {
+		org, repository, agent string
+		looked                 bool
+	}{
+		{"a", "acme/deploy", "named", true},
+		{"a", "acme/deploy", "unnamed", false},
+		{"a", "acme/deploy", "nobody", false},
+		{"a", "acme/deploy", "", false},
+		{"a", "mallory/deploy", "named", false},
+		{"b", "acme/deploy", "named", false},
+	} {
+		for _, mustRead := range []bool{false, true} {
+			x := New(Config{DB: db, Clock: time.Now})
+			a := &attempt{Exchanger: x, org: &agentidp.Organization{ID: r.org}, provider: &agentidp.Provider{Name: "github"},
+				claims: &agentidp.Claims{Repository: r.repository, RepositoryID: "74"}, request: &Request{AgentID: r.agent}}
+			input, _, _, err := a.candidates(t.Context(), mustRead)
+			if err != nil || (input.Agent != nil) != r.looked || len(x.cache.agents.entries) > 0 != r.looked {
+				t.Errorf("%+v: agent %v, %d remembered, %v", r, input.Agent, len(x.cache.agents.entries), err)
+			}
+		}
+	}
+}
+
 func TestTheCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	b := &bounded[int, int]{entries: map[int]int{}}
