@@ -120,13 +120,19 @@ func (i *installation) status(path string) int {
 // kill ends the server as the kernel does when memory runs out.
 func (i *installation) kill() { i.end(os.Kill) }
 
-// end sends the server a signal, waits until it is gone, and returns its exit code,
-// -1 if the signal ended it.
-func (i *installation) end(signal os.Signal) int {
+// end sends the server a signal and waits until it is gone.
+func (i *installation) end(signal os.Signal) (exitCode int) {
 	i.t.Helper()
 	if err := i.server.cmd.Process.Signal(signal); err != nil {
 		i.t.Errorf("the server had ended before: %v %s", err, i.server.tail())
 	}
+	return i.wait()
+}
+
+// wait waits until the server is gone and returns its exit code, -1 if a signal
+// ended it.
+func (i *installation) wait() int {
+	i.t.Helper()
 	_ = i.server.cmd.Wait() // the exit code says it
 	if token := jwtPattern.Find(i.server.log.Bytes()); token != nil {
 		i.t.Errorf("the log holds a token: %.20s…", token)
