@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -56,21 +57,27 @@ func (l *ledger) total() (n int) {
 // and no others, each as the last answer said, and these decisions are recorded.
 func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, denied []string) error {
 	agents := map[string]agentidp.AgentStatus{}
-	errs := []error{each(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) { return l.admin.ListAgents(ctx, agentidp.AgentFilter{}, o) },
-		func(a *agentidp.Agent) { agents[a.AgentID] = a.Status })}
-	policies := map[string]terms{}
-	errs = append(errs, each(func(o client.ListOptions) (*client.Page[agentidp.TrustPolicy], error) {
-		return l.admin.ListTrustPolicies(ctx, agentidp.PolicyFilter{}, o)
-	},
-		func(p *agentidp.TrustPolicy) { policies[p.ID] = termsOf(p) }))
-	outcomes := map[string]agentidp.Outcome{}
-	errs = append(errs, each(func(o client.ListOptions) (*client.Page[agentidp.Decision], error) {
-		return l.admin.ListDecisions(ctx, agentidp.DecisionFilter{Since: since}, o)
-	}, func(d *agentidp.Decision) { outcomes[d.ID] = d.Outcome }))
-	if err := errors.Join(errs...); err != nil {
-		return err
+	for a, err := range allAgents(ctx, l.admin) {
+		if err != nil {
+			return err
+		}
+		agents[a.AgentID] = a.Status
 	}
-	errs = append(errs, different("agent", agents, l.agents), different("policy", policies, l.policies))
+	policies := map[string]terms{}
+	for p, err := range allPolicies(ctx, l.admin) {
+		if err != nil {
+			return err
+		}
+		policies[p.ID] = termsOf(p)
+	}
+	outcomes := map[string]agentidp.Outcome{}
+	for d, err := range allDecisions(ctx, l.admin, agentidp.DecisionFilter{Since: since}) {
+		if err != nil {
+			return err
+		}
+		outcomes[d.ID] = d.Outcome
+	}
+	errs := []error{different("agent", agents, l.agents), different("policy", policies, l.policies)}
 	for _, g := range grants {
 		if outcomes[g.decision] != agentidp.OutcomeAllowed {
 			errs = append(errs, fmt.Errorf("decision %s was a grant and is %q", g.decision, outcomes[g.decision]))
@@ -84,20 +91,8 @@ func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, de
 	return errors.Join(errs...)
 }
 
-// each calls f with every item of a list.
-func each[T any](page func(client.ListOptions) (*client.Page[T], error), f func(*T)) error {
-	for cursor := ""; ; {
-		p, err := page(client.ListOptions{Limit: 200, Cursor: cursor})
-		if err != nil {
-			return err
-		}
-		for i := range p.Items {
-			f(&p.Items[i])
-		}
-		if cursor = p.NextCursor; cursor == "" {
-			return nil
-		}
-	}
+func allAgents(ctx context.Context, c *client.Client) iter.Seq2[*agentidp.Agent, error] {
+	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) { return c.ListAgents(ctx, agentidp.AgentFilter{}, o) })
 }
 
 func termsOf(p *agentidp.TrustPolicy) terms {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -109,12 +110,7 @@ func (w *worker) register() *operation {
 	return &operation{"an agent registered", func(ctx context.Context, again bool) (func(), error) {
 		a, err := w.admin.RegisterAgent(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodeAgentNameTaken {
-			err = each(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) { return w.admin.ListAgents(ctx, agentidp.AgentFilter{}, o) },
-				func(each *agentidp.Agent) {
-					if each.Name == spec.Name {
-						a = each
-					}
-				})
+			a, err = found(allAgents(ctx, w.admin), func(a *agentidp.Agent) bool { return a.Name == spec.Name })
 		}
 		return func() {
 			w.agents[a.AgentID] = a.Status
@@ -140,20 +136,23 @@ func (w *worker) create(spec agentidp.TrustPolicySpec, keep func(id string)) *op
 	return &operation{"a policy created", func(ctx context.Context, again bool) (func(), error) {
 		p, err := w.admin.CreateTrustPolicy(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodePolicyExists {
-			err = each(func(o client.ListOptions) (*client.Page[agentidp.TrustPolicy], error) {
-				return w.admin.ListTrustPolicies(ctx, agentidp.PolicyFilter{}, o)
-			},
-				func(each *agentidp.TrustPolicy) {
-					if each.Repository == spec.Repository {
-						p = each
-					}
-				})
+			p, err = found(allPolicies(ctx, w.admin), func(p *agentidp.TrustPolicy) bool { return p.Repository == spec.Repository })
 		}
 		return func() {
 			w.ledger.policies[p.ID] = termsOf(p)
 			keep(p.ID)
 		}, err
 	}}
+}
+
+// found returns the item of a list that was there before it could be made again.
+func found[T any](items iter.Seq2[*T, error], is func(*T) bool) (*T, error) {
+	for item, err := range items {
+		if err != nil || is(item) {
+			return item, err
+		}
+	}
+	return nil, errors.New("it is taken, and not in the list")
 }
 
 // known returns one of the worker's policies, and what was last said about it.
