@@ -26,8 +26,8 @@ const (
 	readyWithin = 2 * time.Second
 )
 
-// the process is killed under load, again and again, and no answer that it
-// gave turns out to be untrue. A kill is not a power cut: what it proves is that
+// the process is killed under load, again and again, and no answer that
+// it gave turns out to be untrue; what it did without an answer is done whole. A kill is not a power cut: what it proves is that
 // answers follow commits and that commits are whole; that commits reach the disk is
 // for synchronous=FULL and SQLite's own tests.
 func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {

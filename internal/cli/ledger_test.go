@@ -141,7 +141,7 @@ func (l *ledger) access(ctx context.Context, g *grant) error {
 	good := !g.ended && l.agents[g.agent] == agentidp.AgentActive
 	_, err := l.installation.client(g.access).ListAgents(ctx, agentidp.AgentFilter{}, client.ListOptions{Limit: 1})
 	if code, _ := refusal(err); good && err != nil || !good && code != agentidp.CodeInvalidToken {
-		return fmt.Errorf("the access token of decision %s: good is %v, and the answer was: %v", g.decision, good, err)
+		return fmt.Errorf("the access token of decision %s: good is %v, and the server %s", g.decision, good, said(err))
 	}
 	return nil
 }
@@ -154,7 +154,15 @@ func (l *ledger) usedUp(ctx context.Context, g *grant) error {
 	if reason == agentidp.ReasonTokenReplayed || l.agents[g.agent] == agentidp.AgentSuspended && code == agentidp.CodeAgentNotActive {
 		return nil
 	}
-	return fmt.Errorf("a subject token that was exchanged (decision %q): %v", g.decision, err)
+	return fmt.Errorf("a subject token that was exchanged (decision %q): the server %s", g.decision, said(err))
+}
+
+// said is an answer in words.
+func said(err error) string {
+	if err == nil {
+		return "takes it"
+	}
+	return "says: " + err.Error()
 }
 
 // refusal returns code and reason of the server's refusal; "" if it was none.

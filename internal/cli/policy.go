@@ -36,7 +36,7 @@ Example:
 var policyColumns = []column[agentidp.TrustPolicy]{
 	{"ID", func(p *agentidp.TrustPolicy) string { return p.ID }},
 	{"REPOSITORY", func(p *agentidp.TrustPolicy) string { return p.Repository }},
-	{"PINNED-TO", func(p *agentidp.TrustPolicy) string { return pinnedTo(p) }},
+	{"PINNED-TO", pinnedTo},
 	{"REF", func(p *agentidp.TrustPolicy) string {
 		if p.Tag != "" {
 			return "tag " + p.Tag
