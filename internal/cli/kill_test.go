@@ -23,6 +23,7 @@ import (
 const (
 	kills       = 20
 	loadClients = 8
+	loadAnswers = 2 * loadClients // at least, before each kill
 	readyWithin = 2 * time.Second
 )
 
@@ -61,7 +62,7 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := errors.Join(l.check(t.Context(), since, l.grants[grants:], l.denied[denied:]), l.probe(t.Context(), sample(rng, l.grants, 20)))
+		err := errors.Join(l.check(t.Context(), since, l.grants[grants:], l.denied[denied:]), l.probe(t.Context(), sample(rng, l.grants, 10)))
 		if err != nil {
 			t.Fatalf("after kill %d: %v", round+1, err)
 		}
@@ -77,8 +78,8 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 		started[len(started)/2], started[len(started)-1], l.total(), l.acknowledged, doubts, len(l.untold))
 }
 
-// killUnderLoad lets the workers write, and kills the server some time after the
-// first answer, in the midst of their requests.
+// killUnderLoad lets the workers write, and kills the server in the midst of their
+// requests, some time after it has given the first answers.
 func (l *ledger) killUnderLoad(t *testing.T, workers []*worker, after time.Duration) {
 	t.Helper()
 	before := l.total()
@@ -87,7 +88,8 @@ func (l *ledger) killUnderLoad(t *testing.T, workers []*worker, after time.Durat
 	for k, w := range workers {
 		wg.Go(func() { errs[k] = w.run(t.Context()) })
 	}
-	for deadline := time.Now().Add(time.Minute); l.total() == before && time.Now().Before(deadline); {
+	enough := func() bool { return l.total() >= before+loadAnswers }
+	for deadline := time.Now().Add(time.Minute); !enough() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(after)
@@ -96,8 +98,8 @@ func (l *ledger) killUnderLoad(t *testing.T, workers []*worker, after time.Durat
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	if l.total() == before {
-		t.Fatal("nothing was answered in a minute")
+	if !enough() {
+		t.Fatalf("%d writes were answered in a minute", l.total()-before)
 	}
 }
 

@@ -84,19 +84,19 @@ func (w *worker) next() *operation {
 		return w.register()
 	case w.home == "":
 		return w.settleIn()
-	case n < 55:
+	case n < 50:
 		return w.exchange()
-	case n < 65:
+	case n < 60:
 		return w.beRefused()
-	case n < 75 || n < 92 && len(w.policies) == 0:
+	case n < 72 || n < 84 && len(w.policies) == 0:
 		return w.createPolicy()
-	case n < 82:
+	case n < 78:
 		return w.replacePolicy()
-	case n < 88:
+	case n < 84:
 		return w.deletePolicy()
-	case n < 95 && len(w.good) > 0:
+	case n < 91 && len(w.good) > 0:
 		return w.revoke()
-	case n < 98:
+	case n < 96:
 		return w.revokeAll()
 	default:
 		return w.suspend()
