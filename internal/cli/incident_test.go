@@ -41,9 +41,30 @@ func TestTheBreachDrill(t *testing.T) {
 		}},
 		{"agentidp policy list", func() { d.says(2, "^ID "); d.says(2, "\n") }},
 		{"tokens.txt", d.isFound},
+		{"agentidp keys list", func() {
+			d.says(1, " signing ")
+			known["KID"] = regexp.MustCompile(`(\S+) .* signing `).FindStringSubmatch(d.session)[1]
+			if keys := d.keySet(); !strings.Contains(keys, known["KID"]) {
+				t.Errorf("%s is not in %s", known["KID"], keys)
+			}
+			if !d.opens(d.spared) {
+				t.Error("another repository's token has ended before the key was given up")
+			}
+		}},
+		{"agentidp keys rotate --compromised", func() {
+			d.says(1, known["KID"]+" .* compromised ")
+			d.says(1, " signing ")
+			if keys := d.keySet(); strings.Contains(keys, known["KID"]) || !strings.Contains(keys, `"kid"`) {
+				t.Errorf("%s is given up, and the key set is %s", known["KID"], keys)
+			}
+			if d.opens(d.spared) {
+				t.Error("a token of the key that was given up is good")
+			}
+		}},
 		{"--type policy_deleted", func() {
 			d.says(4, " policy_deleted ")
 			d.says(4, " tokens_revoked ") // three with their policies, and one selection
+			d.says(1, " signing_key_compromised ")
 			d.says(2, " trust_policy_violation ")
 			d.says(5, " allowed ")
 		}},
