@@ -92,7 +92,7 @@ func TestTheBreachDrill(t *testing.T) {
 // nothing by any name, and others are left alone.
 func (d *drill) isClosed() {
 	d.says(3, "^[0-9a-f-]{36} deleted$")
-	for p, err := range allPolicies(d.t.Context(), d.admin) {
+	for p, err := range allPolicies(d.t.Context(), d.admin, agentidp.PolicyFilter{}) {
 		if err != nil || p.Repository != "acme/other" {
 			d.t.Errorf("a policy is left: %+v, %v", p, err)
 		}

@@ -64,7 +64,7 @@ func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, de
 		agents[a.AgentID] = a.Status
 	}
 	policies := map[string]terms{}
-	for p, err := range allPolicies(ctx, l.admin) {
+	for p, err := range allPolicies(ctx, l.admin, agentidp.PolicyFilter{}) {
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,9 @@ func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, de
 }
 
 func allAgents(ctx context.Context, c *client.Client) iter.Seq2[*agentidp.Agent, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) { return c.ListAgents(ctx, agentidp.AgentFilter{}, o) })
+	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) {
+		return c.ListAgents(ctx, agentidp.AgentFilter{}, o)
+	})
 }
 
 func termsOf(p *agentidp.TrustPolicy) terms {

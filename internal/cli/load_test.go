@@ -136,7 +136,7 @@ func (w *worker) create(spec agentidp.TrustPolicySpec, keep func(id string)) *op
 	return &operation{"a policy created", func(ctx context.Context, again bool) (func(), error) {
 		p, err := w.admin.CreateTrustPolicy(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodePolicyExists {
-			p, err = found(allPolicies(ctx, w.admin), func(p *agentidp.TrustPolicy) bool { return p.Repository == spec.Repository })
+			p, err = found(allPolicies(ctx, w.admin, agentidp.PolicyFilter{}), func(p *agentidp.TrustPolicy) bool { return p.Repository == spec.Repository })
 		}
 		return func() {
 			w.ledger.policies[p.ID] = termsOf(p)

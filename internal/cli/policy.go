@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
@@ -61,20 +60,20 @@ func (c *policyListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl)))
+	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl, agentidp.PolicyFilter{Repository: c.Repository})))
 }
 
-func allPolicies(ctx context.Context, cl *client.Client) iter.Seq2[*agentidp.TrustPolicy, error] {
+func allPolicies(ctx context.Context, cl *client.Client, filter agentidp.PolicyFilter) iter.Seq2[*agentidp.TrustPolicy, error] {
 	return all(func(o client.ListOptions) (*client.Page[agentidp.TrustPolicy], error) {
-		return cl.ListTrustPolicies(ctx, agentidp.PolicyFilter{}, o)
+		return cl.ListTrustPolicies(ctx, filter, o)
 	})
 }
 
+// chosen keeps the policies of a repository id, which the API has no filter for.
 func (c *policyListCmd) chosen(policies iter.Seq2[*agentidp.TrustPolicy, error]) iter.Seq2[*agentidp.TrustPolicy, error] {
 	return func(yield func(*agentidp.TrustPolicy, error) bool) {
 		for p, err := range policies {
-			if err == nil && (c.Repository != "" && !strings.EqualFold(p.Repository, c.Repository) ||
-				c.RepositoryID != "" && pinnedTo(p) != c.RepositoryID) {
+			if err == nil && c.RepositoryID != "" && pinnedTo(p) != c.RepositoryID {
 				continue
 			}
 			if !yield(p, err) {
