@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/api"
@@ -55,6 +56,7 @@ type App struct {
 	routes   routes
 	listener net.Listener
 	http     *http.Server
+	ending   atomic.Bool // the end was asked for
 }
 
 // New opens storage, proves the master key, and listens. When it returns, the
@@ -115,13 +117,14 @@ func (a *App) URL() string { return a.cfg.PublicURL }
 // Address returns the address that the server listens on.
 func (a *App) Address() string { return a.listener.Addr().String() }
 
-// grace is how long requests under way may take to finish after the end was
-// asked for.
+// grace is how long requests under way may take to finish once new ones are
+// refused.
 const grace = 10 * time.Second
 
-// Run serves until ctx is done, then refuses new connections, lets requests
-// under way finish for at most ten seconds, and closes storage. It returns nil
-// after an orderly end.
+// Run serves until ctx is done, then for as long as Config.Drain says as before,
+// but for telling everybody to go elsewhere; then it refuses new connections, lets
+// requests under way finish for at most ten seconds, and closes storage. It returns
+// nil after an orderly end.
 func (a *App) Run(ctx context.Context) error {
 	easeCollector()
 	purgeCtx, stopPurge := context.WithCancel(ctx)
@@ -137,11 +140,7 @@ func (a *App) Run(ctx context.Context) error {
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		if err = a.http.Shutdown(timeout); err != nil {
-			err = errors.Join(fmt.Errorf("requests were still under way %s after the end was asked for: %w", grace, err), a.http.Close())
-		}
+		err = a.end(context.WithoutCancel(ctx))
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
@@ -149,6 +148,21 @@ func (a *App) Run(ctx context.Context) error {
 	stopPurge()
 	<-purged
 	return errors.Join(err, a.close())
+}
+
+// end takes leave of clients before it closes anything. Closing a kept-alive
+// connection at once would break the request that may just be on its way over it
+// (RFC 9112 §9.5); so each connection ends with an answer that says so, and load
+// balancers see that /readyz fails. What is idle even then is closed.
+func (a *App) end(ctx context.Context) error {
+	a.ending.Store(true)
+	time.Sleep(a.cfg.Drain)
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if err := a.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("requests were still under way %s after new ones were refused: %w", grace, err), a.http.Close())
+	}
+	return nil
 }
 
 // easeCollector lets the heap grow to five times what is live before it is

@@ -56,6 +56,9 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 			// well, which net/http does not tell. A proxy may have read the length.
 			h["Connection"] = connectionClose
 		}
+		if a.ending.Load() {
+			h["Connection"] = connectionClose
+		}
 		defer a.finish(rw, r, trace, start)
 		a.route(rw, r, mux)
 	})
@@ -227,8 +230,13 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz answers 200 when an exchange could be decided, signed and recorded: the
-// database answers and the default organization's key is at hand.
+// database answers and the default organization's key is at hand. Once the end was
+// asked for it answers 503, so that nothing new is sent here.
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if a.ending.Load() {
+		problem.Write(w, r, agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server is about to end; it serves what still comes."))
+		return
+	}
 	err := a.db.Ping(r.Context())
 	if err == nil {
 		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()))

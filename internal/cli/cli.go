@@ -38,15 +38,18 @@ type IO struct {
 func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr} }
 
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Demo    demoCmd    `cmd:"" help:"Run the main job on this machine, live: CI token in, agent token out."`
-	Admin   adminCmd   `cmd:"" help:"Make admin access tokens, with direct access to the database."`
-	Org     orgCmd     `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
-	Keys    keysCmd    `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
-	Token   tokenCmd   `cmd:"" help:"Exchange a CI token; look into an access token, or end it."`
-	Emulate emulateCmd `cmd:"" help:"Run a local CI issuer."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	Demo     demoCmd     `cmd:"" help:"Run the main job on this machine, live: CI token in, agent token out."`
+	Admin    adminCmd    `cmd:"" help:"Make admin access tokens, with direct access to the database."`
+	Org      orgCmd      `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
+	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
+	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
+	Policy   policyCmd   `cmd:"" help:"List trust policies, and delete them."`
+	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
+	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
+	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // usageError is wrong input: exit code 2.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,27 +149,44 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 }
 
 type tokenRevokeCmd struct {
-	TokenFile string `default:"-" placeholder:"FILE" help:"Read the access token from FILE, - for standard input."`
-	Server    string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
+	Managing `embed:""`
+
+	TokenFile    string    `placeholder:"FILE" help:"Read the access token from FILE, - for standard input (the default)."`
+	AgentID      string    `placeholder:"UUID" help:"All tokens of this agent."`
+	PolicyID     string    `placeholder:"ID" help:"All tokens that this trust policy granted."`
+	RepositoryID string    `placeholder:"ID" help:"All tokens that runs of this repository got: its numeric id."`
+	IssuedBefore time.Time `placeholder:"INSTANT" help:"All tokens issued before, such as 2026-11-21T12:00:00Z; alone, those of administrators too."`
 }
 
 // Help is shown by token revoke --help.
 func (*tokenRevokeCmd) Help() string {
-	return `Having the token is all that it takes. The exit code is 0 also for a token that has
-ended already or that the server does not know. The server itself refuses it at
-once; a service that verifies tokens on its own accepts it until it expires.
+	return `To end one token, having it is all that it takes. The exit code is 0 also for a
+token that has ended already or that the server does not know. To end all tokens of
+an agent, policy or repository, AGENTIDP_TOKEN holds an access token that may; what
+is given combines. Delete or disable first what grants them.
 
-Example:
-  agentidp token revoke --server https://idp.example.com --token-file access.token`
+The server itself refuses the tokens at once; a service that verifies tokens on its
+own accepts them until they expire.
+
+Examples:
+  agentidp token revoke --server https://idp.example.com --token-file access.token
+  agentidp token revoke --server https://idp.example.com --repository-id 74`
 }
 
 // Run revokes.
 func (c *tokenRevokeCmd) Run(ctx context.Context, std *IO) error {
+	chosen := agentidp.TokenSelection{AgentID: c.AgentID, PolicyID: c.PolicyID, RepositoryID: c.RepositoryID}
+	if !c.IssuedBefore.IsZero() {
+		chosen.IssuedBefore = &c.IssuedBefore
+	}
+	if !chosen.Empty() {
+		return c.many(ctx, std, chosen)
+	}
 	server, err := serverURL(c.Server)
 	if err != nil {
 		return err
 	}
-	token, err := readToken(std, c.TokenFile)
+	token, err := readToken(std, cmp.Or(c.TokenFile, "-"))
 	if err != nil {
 		return err
 	}
@@ -176,6 +194,22 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, std *IO) error {
 		return usageError{errors.New("this is the id of a token; give the token itself")}
 	}
 	return (&client.Client{BaseURL: server}).RevokeToken(ctx, token)
+}
+
+func (c *tokenRevokeCmd) many(ctx context.Context, std *IO, chosen agentidp.TokenSelection) error {
+	if c.TokenFile != "" {
+		return usageError{errors.New("--token-file is for one token; leave it out, or leave out what chooses many")}
+	}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	n, err := cl.RevokeTokens(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "tokens revoked: %d\n", n)
+	return nil
 }
 
 func indent(doc []byte) string {

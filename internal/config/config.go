@@ -24,6 +24,7 @@ type Config struct {
 	SigningAlg        string        `env:"AGENTIDP_SIGNING_ALG" default:"ES256" help:"Algorithm of access tokens: ES256, RS256 or EdDSA."`
 	TokenTTL          time.Duration `env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
 	RefusalsPerMinute int           `env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429."`
+	Drain             time.Duration `env:"AGENTIDP_DRAIN" default:"1s" help:"How long the server serves on after it was told to end, while /readyz says 503, so that proxies and clients go elsewhere (0s to 1m)."`
 	LogFormat         string        `env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev               bool          `env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
@@ -64,6 +65,9 @@ func (c *Config) Complete() error {
 	}
 	if c.RefusalsPerMinute < 1 || c.RefusalsPerMinute > maxRefusals {
 		errs = append(errs, fmt.Errorf("refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): %d is not between 1 and %d", c.RefusalsPerMinute, maxRefusals))
+	}
+	if c.Drain < 0 || c.Drain > time.Minute {
+		errs = append(errs, fmt.Errorf("drain (AGENTIDP_DRAIN): %s is not between 0s and 1m", c.Drain))
 	}
 	return errors.Join(errs...)
 }

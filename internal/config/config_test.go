@@ -76,6 +76,7 @@ func TestGoodConfigurations(t *testing.T) {
 		{"logs as JSON", func(c *config.Config) { c.LogFormat = "json" }},
 		{"the shortest life", func(c *config.Config) { c.TokenTTL = time.Minute }},
 		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
+		{"the longest drain", func(c *config.Config) { c.Drain = time.Minute }},
 	} {
 		c := good()
 		tt.change(&c)
@@ -173,6 +174,8 @@ func TestWrongConfigurations(t *testing.T) {
 		{"development under a public URL", func(c *config.Config) { c.PublicURL, c.Dev = "https://idp.example.com", true }, `dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is not on loopback`},
 		{"an algorithm that there is not", func(c *config.Config) { c.SigningAlg = "HS256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "HS256" ` + noAlg},
 		{"an algorithm in another case", func(c *config.Config) { c.SigningAlg = "es256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "es256" ` + noAlg},
+		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
+		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
 		{"no life", ttl(0), `token-ttl (AGENTIDP_TOKEN_TTL): 0s ` + noTTL},
 		{"a negative life", ttl(-time.Minute), `token-ttl (AGENTIDP_TOKEN_TTL): -1m0s ` + noTTL},

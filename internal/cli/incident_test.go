@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// TestTheBreachDrill does what docs/incident.md says, word for word, against an
+// attacker who has tokens, and looks after each block at what has come of it.
+func TestTheBreachDrill(t *testing.T) {
+	t.Parallel()
+	d := newDrill(t)
+	known := map[string]string{"REPOSITORY": "acme/deploy", "SINCE": d.began.Format(time.RFC3339)}
+	steps := []struct {
+		does string // in the block
+		then func()
+	}{
+		{"agentidp admin token", func() { d.says(0, ".") }},
+		{"export SINCE=", func() { d.says(0, ".") }},
+		{"agentidp decision list", func() {
+			d.says(4, " acme/deploy +74 ")
+			known["REPOSITORY_ID"] = regexp.MustCompile(`acme/deploy +(\d+)`).FindStringSubmatch(d.session)[1]
+		}},
+		{"export REPOSITORY_ID=", func() { d.says(0, ".") }},
+		{"policy delete --revoke-issued", d.isClosed},
+		{"agentidp token revoke --repository-id", func() {
+			d.says(1, "^tokens revoked: 1$") // that of the policy which was deleted before
+			for _, token := range d.loot {
+				if d.opens(token) {
+					t.Error("a token of the repository is good")
+				}
+			}
+		}},
+		{"agentidp policy list", func() { d.says(2, "^ID "); d.says(2, "\n") }},
+		{"tokens.txt", d.isFound},
+		{"agentidp keys list", func() {
+			d.says(1, " signing ")
+			known["KID"] = regexp.MustCompile(`(\S+) .* signing `).FindStringSubmatch(d.session)[1]
+			if keys := d.keySet(); !strings.Contains(keys, known["KID"]) {
+				t.Errorf("%s is not in %s", known["KID"], keys)
+			}
+			if !d.opens(d.spared) {
+				t.Error("another repository's token has ended before the key was given up")
+			}
+		}},
+		{"agentidp keys rotate --compromised", func() {
+			d.says(1, known["KID"]+" .* compromised ")
+			d.says(1, " signing ")
+			if keys := d.keySet(); strings.Contains(keys, known["KID"]) || !strings.Contains(keys, `"kid"`) {
+				t.Errorf("%s is given up, and the key set is %s", known["KID"], keys)
+			}
+			if d.opens(d.spared) {
+				t.Error("a token of the key that was given up is good")
+			}
+		}},
+		{"--type policy_deleted", func() {
+			d.says(4, " policy_deleted ")
+			d.says(4, " tokens_revoked ") // three with their policies, and one selection
+			d.says(1, " signing_key_compromised ")
+			d.says(2, " trust_policy_violation ")
+			d.says(5, " allowed ")
+		}},
+		{"agentidp token revoke", func() { d.says(0, ".") }},
+	}
+	blocks := shellBlocks(t, "../../docs/incident.md")
+	if len(blocks) != len(steps) {
+		t.Fatalf("the document has %d blocks, and this test knows %d", len(blocks), len(steps))
+	}
+	run := d.shell()
+	for k, step := range steps {
+		if !strings.Contains(blocks[k], step.does) {
+			t.Fatalf("block %d does not say %q:\n%s", k+1, step.does, blocks[k])
+		}
+		if d.session = run(filled(blocks[k], known)); !t.Failed() {
+			step.then()
+		}
+		if t.Failed() {
+			t.Fatalf("after block %d:\n%s", k+1, blocks[k])
+		}
+	}
+}
+
+// isClosed: the policies are gone and with them their tokens, the repository gets
+// nothing by any name, and others are left alone.
+func (d *drill) isClosed() {
+	d.says(3, "^[0-9a-f-]{36} deleted$")
+	for p, err := range allPolicies(d.t.Context(), d.admin, agentidp.PolicyFilter{}) {
+		if err != nil || p.Repository != "acme/other" {
+			d.t.Errorf("a policy is left: %+v, %v", p, err)
+		}
+	}
+	for _, name := range []string{"acme/deploy", "acme/was"} {
+		_, err := d.exchange(name, "main", d.agent)
+		if code, _ := refusal(err); code != agentidp.CodeTrustPolicyViolation {
+			d.t.Errorf("an exchange of %s: %v", name, err)
+		}
+	}
+	if good := []bool{d.opens(d.loot[0]), d.opens(d.loot[1]), d.opens(d.loot[2]), d.opens(d.loot[3]), d.opens(d.spared)}; fmt.Sprint(good) != "[true false false false true]" {
+		d.t.Errorf("good are %v", good) // the first is of the policy that was deleted before
+	}
+	if _, err := d.client(d.boot).RegisterAgent(d.t.Context(), agentidp.AgentSpec{Name: "another@ci.acme.example"}); err == nil {
+		d.t.Error("the bootstrap token registered another agent")
+	}
+	if kept, err := os.ReadFile(filepath.Join(d.folder, "policies.json")); err != nil || !bytes.Contains(kept, []byte(`"branch":"release"`)) {
+		d.t.Errorf("policies.json: %s, %v", kept, err)
+	}
+}
+
+// isFound: every token of the repository is listed, and what was done with them.
+func (d *drill) isFound() {
+	d.says(5, " allowed .* 74 ")
+	for _, token := range append([]string{d.boot}, d.loot...) {
+		d.says(1, " "+jtiOf(d.t, token)+"$")
+	}
+	d.says(0, jtiOf(d.t, d.spared))
+	events, err := os.ReadFile(filepath.Join(d.folder, "events.txt"))
+	if err != nil || !regexp.MustCompile(` agent_registered +policy:`).Match(events) {
+		d.t.Errorf("events.txt: %s, %v", events, err)
+	}
+}

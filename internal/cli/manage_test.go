@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/sentryagent/agentidp/client"
+)
+
+// thing is what a list of a test has.
+type thing struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+var thingColumns = []column[thing]{
+	{"ID", func(t *thing) string { return t.ID }},
+	{"NAME", func(t *thing) string { return t.Name }},
+}
+
+// threePages are what a server has, the last of which may be out of reach.
+func threePages(asked *int, last error) func(client.ListOptions) (*client.Page[thing], error) {
+	return func(o client.ListOptions) (*client.Page[thing], error) {
+		*asked++
+		switch o.Cursor {
+		case "":
+			return &client.Page[thing]{Items: []thing{{"1", "plain"}, {"2", ""}}, NextCursor: "b"}, nil
+		case "b":
+			return &client.Page[thing]{NextCursor: "c"}, nil // filtered away
+		}
+		return &client.Page[thing]{Items: []thing{{"long-id", "a\x1b[2Jb\tc\u202e"}}}, last
+	}
+}
+
+func TestListsArePrinted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		listing Listing
+		last    error
+		want    string
+		asked   int
+	}{
+		{"a table, and nothing in it commands the terminal", Listing{Output: "table"}, nil, "ID       NAME\n1        plain\n2        -\nlong-id  a?[2Jb?c?\n", 3},
+		{"JSON, one object a line", Listing{Output: "json"}, nil, `{"id":"1","name":"plain"}` + "\n" + `{"id":"2","name":""}` + "\n" + `{"id":"long-id","name":"a\u001b[2Jb\tc` + "\u202e" + `"}` + "\n", 3},
+		{"ids alone", Listing{Output: "id"}, nil, "1\n2\nlong-id\n", 3},
+		{"not more than asked for", Listing{Output: "id", Limit: 2}, nil, "1\n2\n", 1},
+		{"what came before an error, and the error", Listing{Output: "table"}, errors.New("gone"), "ID  NAME\n1   plain\n2   -\n", 3},
+	} {
+		var out strings.Builder
+		asked := 0
+		err := printList(&IO{Out: &out}, &tt.listing, thingColumns, all(threePages(&asked, tt.last)))
+		if out.String() != tt.want || !errors.Is(err, tt.last) || asked != tt.asked {
+			t.Errorf("%s: after %d pages, want %d, %v:\n%q\nwant\n%q", tt.name, asked, tt.asked, err, out.String(), tt.want)
+		}
+	}
+}

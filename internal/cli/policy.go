@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/client"
+)
+
+type policyCmd struct {
+	List   policyListCmd   `cmd:"" help:"List trust policies."`
+	Delete policyDeleteCmd `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
+}
+
+type policyListCmd struct {
+	Managing `embed:""`
+	Listing  `embed:""`
+
+	Repository   string `placeholder:"OWNER/NAME" help:"Policies that name this repository, in any case."`
+	RepositoryID string `placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
+}
+
+// Help is shown by policy list --help.
+func (*policyListCmd) Help() string {
+	return `AGENTIDP_TOKEN holds the access token.
+
+Example:
+  agentidp policy list --repository org/your-repo`
+}
+
+var policyColumns = []column[agentidp.TrustPolicy]{
+	{"ID", func(p *agentidp.TrustPolicy) string { return p.ID }},
+	{"REPOSITORY", func(p *agentidp.TrustPolicy) string { return p.Repository }},
+	{"PINNED-TO", pinnedTo},
+	{"REF", func(p *agentidp.TrustPolicy) string {
+		if p.Tag != "" {
+			return "tag " + p.Tag
+		}
+		return cmp.Or(p.Branch, "any branch")
+	}},
+	{"GRANTS", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.AgentID, "bootstrap") }},
+	{"MODE", func(p *agentidp.TrustPolicy) string { return string(p.Mode) }},
+}
+
+// pinnedTo is the repository id that an exchange must have, as far as it is known.
+func pinnedTo(p *agentidp.TrustPolicy) string {
+	if p.Pinned != nil {
+		return p.Pinned.RepositoryID
+	}
+	return p.RepositoryID
+}
+
+// Run lists.
+func (c *policyListCmd) Run(ctx context.Context, std *IO) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl, agentidp.PolicyFilter{Repository: c.Repository})))
+}
+
+func allPolicies(ctx context.Context, cl *client.Client, filter agentidp.PolicyFilter) iter.Seq2[*agentidp.TrustPolicy, error] {
+	return all(func(o client.ListOptions) (*client.Page[agentidp.TrustPolicy], error) {
+		return cl.ListTrustPolicies(ctx, filter, o)
+	})
+}
+
+// chosen keeps the policies of a repository id, which the API has no filter for.
+func (c *policyListCmd) chosen(policies iter.Seq2[*agentidp.TrustPolicy, error]) iter.Seq2[*agentidp.TrustPolicy, error] {
+	return func(yield func(*agentidp.TrustPolicy, error) bool) {
+		for p, err := range policies {
+			if err == nil && c.RepositoryID != "" && pinnedTo(p) != c.RepositoryID {
+				continue
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+type policyDeleteCmd struct {
+	Managing `embed:""`
+
+	ID           []string `arg:"" placeholder:"ID" help:"Ids of policies."`
+	RevokeIssued bool     `help:"End the tokens that the policy granted, in the same commit."`
+}
+
+// Help is shown by policy delete --help.
+func (*policyDeleteCmd) Help() string {
+	return `When the command has returned, no exchange is granted by the policy. AGENTIDP_TOKEN
+holds the access token.
+
+Example:
+  agentidp policy delete --revoke-issued 01890000-0000-7000-8000-000000000000`
+}
+
+// Run deletes each of them, also when another could not be deleted.
+func (c *policyDeleteCmd) Run(ctx context.Context, std *IO) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range c.ID {
+		if err := cl.DeleteTrustPolicy(ctx, id, client.DeleteOptions{RevokeIssued: c.RevokeIssued}); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", id, err))
+			continue
+		}
+		fmt.Fprintln(std.Out, id+" deleted")
+	}
+	return errors.Join(errs...)
+}
