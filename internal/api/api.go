@@ -63,6 +63,7 @@ func New(mux *http.ServeMux, cfg Config) *API {
 	a.registerTokens()
 	a.registerDecisions()
 	a.registerEvents()
+	a.registerRefusals()
 	refine(a.huma.OpenAPI().Components.Schemas.Map())
 	a.registerDocument(mux)
 	return a
