@@ -63,12 +63,21 @@ type Event struct {
 	Data           map[string]string `json:"data,omitempty"`
 }
 
+// Members of Data that events are found by.
+const (
+	DataRepository = "repository"
+	DataCode       = "code"
+)
+
 // EventFilter narrows a list of events. What is zero narrows nothing, and all that
 // is set must hold.
 type EventFilter struct {
-	AgentID  string    `query:"agentId" doc:"The agent that it was done to, or that an exchange was for."`
-	PolicyID string    `query:"policyId" doc:"The policy that it was done to, or by which."`
-	Type     EventType `query:"type"`
-	Since    time.Time `query:"since" doc:"At this instant or later."`
-	Until    time.Time `query:"until" doc:"Before this instant."`
+	AgentID  string `query:"agentId" doc:"The agent that it was done to, or that an exchange was for."`
+	PolicyID string `query:"policyId" doc:"The policy that it was done to, or by which."`
+	// Repository and Code are compared with Data, and of a grant with its decision.
+	Repository string    `query:"repository" doc:"The repository that the event's data names, or of a grant that of the run; without regard to ASCII case."`
+	Code       string    `query:"code"`
+	Type       EventType `query:"type"`
+	Since      time.Time `query:"since" doc:"At this instant or later."`
+	Until      time.Time `query:"until" doc:"Before this instant."`
 }

@@ -21,6 +21,25 @@ type AccessToken struct {
 	RevokedAt      time.Time // zero: not revoked
 }
 
+// Introspection is what the server says of an access token now (RFC 7662 §2.2), from
+// its record; agent name and workload are as in the token. Of a token that is not
+// active nothing else is said.
+type Introspection struct {
+	Active    bool      `json:"active"`
+	Scope     string    `json:"scope,omitempty"` // space-separated
+	ClientID  string    `json:"client_id,omitempty"`
+	Subject   string    `json:"sub,omitempty"`
+	Audience  string    `json:"aud,omitempty"`
+	Issuer    string    `json:"iss,omitempty"`
+	IssuedAt  int64     `json:"iat,omitempty"` // seconds since 1970, as nbf and exp
+	NotBefore int64     `json:"nbf,omitempty"`
+	ExpiresAt int64     `json:"exp,omitempty"`
+	ID        string    `json:"jti,omitempty"`
+	TokenType string    `json:"token_type,omitempty"`
+	AgentName string    `json:"agent_name,omitempty"`
+	Workload  *Workload `json:"workload,omitempty"`
+}
+
 // TokenSelection chooses issued tokens, to revoke them. Its members combine with
 // AND; an absent one excludes nothing.
 type TokenSelection struct {

@@ -52,6 +52,7 @@ type call struct {
 	ifMatch string
 	out     any    // where the answer goes; nil: there is none
 	subject string // the token in body or form, which takes the place of Token
+	beside  bool   // Token is sent beside subject all the same, where there is one
 }
 
 func (c *Client) do(ctx context.Context, k *call) error {
@@ -123,7 +124,7 @@ func (c *Client) request(ctx context.Context, k *call) (*http.Request, error) {
 	if k.ifMatch != "" {
 		req.Header.Set("If-Match", k.ifMatch)
 	}
-	if k.subject == "" {
+	if k.subject == "" || k.beside && c.Token != "" {
 		if c.Token == "" {
 			return nil, errors.New("Client.Token: it is empty; `agentidp admin token` makes an access token")
 		}

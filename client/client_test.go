@@ -249,6 +249,49 @@ func TestConversations(t *testing.T) {
 			answer: "204 No Content",
 		},
 		{
+			name: "a token is introspected on the caller's authority",
+			call: func(t *testing.T, c *Client) (any, error) {
+				in, err := c.Introspect(t.Context(), "a.b+c.d")
+				if err != nil {
+					return nil, err
+				}
+				return []any{in.Active, in.Subject, in.ExpiresAt, in.Workload.Repository}, nil
+			},
+			send: `
+				POST /oauth2/introspect
+				Authorization: Bearer the-admin-token
+				Content-Type: application/x-www-form-urlencoded
+
+				token=a.b%2Bc.d`,
+			answer: `
+				200 OK
+				Content-Type: application/json
+
+				{"active":true,"sub":"agent","exp":1795608000,"workload":{"provider":"github","repository":"acme/deploy"}}`,
+			want: []any{true, "agent", 1795608000, "acme/deploy"},
+		},
+		{
+			name: "a token is introspected by whoever has it",
+			call: func(t *testing.T, c *Client) (any, error) {
+				in, err := (&Client{BaseURL: c.BaseURL}).Introspect(t.Context(), "a.b.c")
+				if err != nil {
+					return nil, err
+				}
+				return *in, nil
+			},
+			send: `
+				POST /oauth2/introspect
+				Content-Type: application/x-www-form-urlencoded
+
+				token=a.b.c`,
+			answer: `
+				200 OK
+				Content-Type: application/json
+
+				{"active":false}`,
+			want: agentidp.Introspection{},
+		},
+		{
 			name: "a token revokes itself, and no other token is sent",
 			call: func(t *testing.T, c *Client) (any, error) { return nil, c.RevokeToken(t.Context(), "a.b+c.d") },
 			send: `
@@ -434,20 +477,38 @@ func TestConversations(t *testing.T) {
 		{
 			name: "events are listed, and what is not asked for is not sent",
 			call: func(t *testing.T, c *Client) (any, error) {
-				p, err := c.ListEvents(t.Context(), agentidp.EventFilter{Type: agentidp.EventPolicyDeleted, AgentID: agentID}, ListOptions{Cursor: "x"})
+				p, err := c.ListEvents(t.Context(), agentidp.EventFilter{Type: agentidp.EventExchangeDenied, AgentID: agentID, Repository: "acme/deploy", Code: agentidp.CodeInvalidScope}, ListOptions{Cursor: "x"})
 				if err != nil {
 					return nil, err
 				}
 				return p.Items[0].Actor, nil
 			},
 			send: `
-				GET /api/v1/audit/events?agentId=0193a5b0-0000-7000-8000-00000000000a&cursor=x&type=policy_deleted
+				GET /api/v1/audit/events?agentId=0193a5b0-0000-7000-8000-00000000000a&code=invalid_scope&cursor=x&repository=acme%2Fdeploy&type=exchange_denied
 				Authorization: Bearer the-admin-token`,
 			answer: `
 				200 OK
 
-				{"items":[{"type":"policy_deleted","actor":"admin:1"}]}`,
-			want: "admin:1",
+				{"items":[{"type":"exchange_denied","actor":"github:acme/deploy"}]}`,
+			want: "github:acme/deploy",
+		},
+		{
+			name: "refusals without a record are read whole",
+			call: func(t *testing.T, c *Client) (any, error) {
+				r, err := c.ListRefusals(t.Context())
+				if err != nil {
+					return nil, err
+				}
+				return []any{r.Counts[0].Count, r.Latest[0].RequestID}, nil
+			},
+			send: `
+				GET /api/v1/oidc/refusals
+				Authorization: Bearer the-admin-token`,
+			answer: `
+				200 OK
+
+				{"since":"2026-12-01T00:00:00Z","counts":[{"reason":"issuer","count":9007199254740993}],"latest":[{"requestId":"r","reason":"issuer"}]}`,
+			want: []any{9007199254740993, "r"},
 		},
 		{
 			name: "an update is a merge patch in which null removes",
@@ -557,6 +618,11 @@ func TestNothingIsSentWhen(t *testing.T) {
 		{
 			name: "there is no token to revoke", client: Client{BaseURL: "https://idp.example.com", Token: "t"},
 			call: func(c *Client) error { return c.RevokeToken(t.Context(), "") },
+			want: "it is empty",
+		},
+		{
+			name: "there is no token to introspect", client: Client{BaseURL: "https://idp.example.com"},
+			call: func(c *Client) error { _, err := c.Introspect(t.Context(), ""); return err },
 			want: "it is empty",
 		},
 		{

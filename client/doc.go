@@ -1,6 +1,6 @@
 // Package client is a Go client of AgentIdP's API (/api/v1): the exchange, trust
-// policies, agents, the revocation of tokens, and the record of what was decided and
-// done. It speaks in the types of package agentidp.
+// policies, agents, the introspection and revocation of tokens, and what was decided,
+// refused and done. It speaks in the types of package agentidp.
 //
 //	c := &client.Client{BaseURL: "https://idp.example.com", Token: adminToken}
 //	policy, err := c.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{

@@ -15,6 +15,8 @@ func (c *Client) ListEvents(ctx context.Context, filter agentidp.EventFilter, op
 	q := opts.query()
 	setText(q, "agentId", filter.AgentID)
 	setText(q, "policyId", filter.PolicyID)
+	setText(q, "repository", filter.Repository)
+	setText(q, "code", filter.Code)
 	setText(q, "type", filter.Type)
 	setTime(q, "since", filter.Since)
 	setTime(q, "until", filter.Until)

@@ -9,6 +9,23 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
+// Introspect asks what an access token is worth now (RFC 7662). Where Client.Token is
+// set it is sent too and its authority counts: a token of another client is active
+// only to tokens:read. Where it is empty, having the token is all the proof that it
+// takes. An error means neither yes nor no.
+func (c *Client) Introspect(ctx context.Context, token string) (*agentidp.Introspection, error) {
+	const verb = "introspect the access token"
+	if token == "" {
+		return nil, errors.New(verb + ": it is empty")
+	}
+	var out agentidp.Introspection
+	err := c.do(ctx, &call{verb: verb, method: http.MethodPost, path: "/oauth2/introspect", form: url.Values{"token": {token}}, subject: token, beside: true, out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // RevokeToken ends an access token (RFC 7009). token is the token itself, which is
 // all the proof that it takes: Client.Token is not sent; or the id (jti) of a token,
 // for which Client.Token must hold tokens:revoke. A token that has ended, or that

@@ -62,6 +62,7 @@ func New(mux humago.Mux, cfg Config) *API {
 	a.registerTokens()
 	a.registerDecisions()
 	a.registerEvents()
+	a.registerRefusals()
 	refine(a.huma.OpenAPI().Components.Schemas.Map())
 	a.registerDocument(mux)
 	return a

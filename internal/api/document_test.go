@@ -136,7 +136,7 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
 	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
-		"Problem", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
+		"Problem", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
 	}

@@ -28,7 +28,10 @@ func (a *API) registerEvents() {
 		id: "listEvents", method: http.MethodGet, path: eventsPath, tag: "Audit", scope: agentidp.ScopeAuditRead,
 		summary:     "List events",
 		description: "Every change, every token issued and every recorded refusal; the newest first, in pages. Filters combine: an event is listed where all of them hold.",
-		parameters:  []*huma.Param{oneOf("type", "What happened.", agentidp.EventTypes)},
+		parameters: []*huma.Param{
+			oneOf("code", "Why an exchange was denied.", agentidp.DecisionCodes),
+			oneOf("type", "What happened.", agentidp.EventTypes),
+		},
 	}, a.listEvents)
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -123,71 +126,6 @@ func mustJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// TestPrincipalsAndScopes (A-141 too): each operation, with each kind of principal, with its
-// scope and with all scopes but that.
-func TestPrincipalsAndScopes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	admin := w.admin()
-	w.policy(admin, nil)
-	target := w.register(admin, "target@ci.acme.example")
-	agentToken := func(name string, scopes []string) string {
-		id := w.register(admin, name+"@ci.acme.example", scopes...)
-		w.policy(admin, map[string]any{"agentId": id, "audiences": []string{w.url + "/api/v1"}})
-		return w.granted(exchangeBody(w.subject(nil), id)).str("access_token")
-	}
-	without := func(scope string) []string {
-		return slices.DeleteFunc(slices.Clone(agentidp.ManagementScopes), func(s string) bool { return s == scope || s == agentidp.ScopeAdmin })
-	}
-	tokens := map[string]map[string]string{} // by scope, by principal
-	for _, scope := range []string{agentidp.ScopePoliciesRead, agentidp.ScopePoliciesWrite, agentidp.ScopeAgentsRead, agentidp.ScopeAgentsWrite, agentidp.ScopeTokensRevoke, agentidp.ScopeAuditRead} {
-		name := strings.ReplaceAll(scope, ":", "-")
-		tokens[scope] = map[string]string{
-			"nobody": "", "bootstrap": w.bootstrap(nil), "admin": admin,
-			"an admin token with the scope": w.admin(scope), "an admin token with every scope but that": w.admin(without(scope)...),
-			"an agent with the scope": agentToken(name, []string{scope}), "an agent with every scope but that": agentToken("not-"+name, without(scope)),
-			"an agent that is admin": agentToken("admin-"+name, []string{"admin"}),
-		}
-	}
-	for _, op := range []struct {
-		method, path, scope string
-		bootstrap           bool
-	}{
-		{"POST", policiesPath, agentidp.ScopePoliciesWrite, false},
-		{"GET", policiesPath, agentidp.ScopePoliciesRead, false},
-		{"GET", policiesPath + "/x", agentidp.ScopePoliciesRead, false},
-		{"PUT", policiesPath + "/x", agentidp.ScopePoliciesWrite, false},
-		{"DELETE", policiesPath + "/x", agentidp.ScopePoliciesWrite, false},
-		{"POST", agentsPath, agentidp.ScopeAgentsWrite, true},
-		{"GET", agentsPath, agentidp.ScopeAgentsRead, false},
-		{"GET", agentsPath + "/" + target, agentidp.ScopeAgentsRead, false},
-		{"PATCH", agentsPath + "/" + target, agentidp.ScopeAgentsWrite, false},
-		{"POST", agentsPath + "/" + target + "/suspend", agentidp.ScopeAgentsWrite, false},
-		{"POST", agentsPath + "/x/reactivate", agentidp.ScopeAgentsWrite, false},
-		{"DELETE", agentsPath + "/x", agentidp.ScopeAgentsWrite, false},
-		{"POST", revokeAllPath, agentidp.ScopeTokensRevoke, false},
-		{"GET", decisionsPath, agentidp.ScopeAuditRead, false},
-		{"GET", decisionsPath + "/x", agentidp.ScopeAuditRead, false},
-		{"GET", eventsPath, agentidp.ScopeAuditRead, false},
-	} {
-		for who, token := range tokens[op.scope] {
-			a := w.do(op.method, op.path, token, nil)
-			allowed := who == "admin" || who == "an agent that is admin" || strings.HasSuffix(who, "with the scope") || who == "bootstrap" && op.bootstrap
-			switch {
-			case who == "nobody":
-				w.isProblem(w.want(a, 401, agentidp.CodeAuthenticationRequired))
-			case !allowed:
-				w.isProblem(w.want(a, 403, agentidp.CodeInsufficientScope))
-				if got, want := a.Header.Get("WWW-Authenticate"), `Bearer error="insufficient_scope", scope="`+op.scope+`"`; got != want {
-					t.Errorf("%s %s by %s: WWW-Authenticate is %q, want %q", op.method, op.path, who, got, want)
-				}
-			case a.Status == 401 || a.Status == 403: // else it came as far as the operation itself
-				t.Errorf("%s %s by %s: %d %s", op.method, op.path, who, a.Status, a.Raw)
-			}
-		}
-	}
 }
 
 func TestMethodsAndPaths(t *testing.T) {
@@ -339,5 +277,30 @@ func TestHealth(t *testing.T) {
 		if strings.Contains(string(a.Raw), "sql") {
 			t.Errorf("%s tells of its inside: %s", path, a.Raw)
 		}
+	}
+}
+
+// R-10: storage that hangs is worse than storage that is gone. The process says that
+// it lives without asking it, and relying parties get their keys.
+func TestHealthAndKeysWhileStorageHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onPostgres(t))
+	keys := w.keyIDs()
+	conn, err := pgx.Connect(t.Context(), w.app.cfg.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE organizations IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(time.Minute) // past what is remembered
+	w.want(w.do("GET", "/healthz", "", nil), 200)
+	if got := w.keyIDs(); !slices.Equal(got, keys) {
+		t.Errorf("keys %v, want %v", got, keys)
+	}
+	w.want(w.do("GET", "/o/unknown/.well-known/jwks.json", "", nil), 503, agentidp.CodeTemporarilyUnavailable)
+	if org, err := (&App{}).organization(t.Context(), agentidp.DefaultOrganization, healthPath); org != nil || err != nil { // no registry: it can ask nobody
+		t.Errorf("%v, %v", org, err)
 	}
 }

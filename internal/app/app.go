@@ -98,7 +98,7 @@ func (a *App) wire(version string) {
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)
-	a.routes.HandleFunc("GET /healthz", a.healthz)
+	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET /readyz", a.readyz)
 	a.http = &http.Server{
 		Handler:           a.handler(&a.routes.ServeMux),

@@ -26,7 +26,8 @@ import (
 //	{"agentId": "${agent}"}          members of its body
 //
 // Before the > stand the scopes of an admin token, or "nobody", "bootstrap" (a token
-// for a push to main of acme/deploy, exchanged at its first use). ${name} stands for
+// for a push to main of acme/deploy, exchanged at its first use), or a ${name} that is
+// a token. ${name} stands for
 // anything where it appears first, and from then on for what it was; ${url} is the
 // issuer, and ${token acme/deploy main} a new subject token for a push to that branch.
 // An object of the answer may have more members than are told, and null says
@@ -120,7 +121,7 @@ func (c *conversation) say(part string) {
 	if a.Status != r.status {
 		c.t.Fatalf("%s: status %d, want %d\n%s", c.at, a.Status, r.status, a.Raw)
 	}
-	if a.Status >= 400 {
+	if oauth := strings.HasPrefix(r.path, "/oauth2/") && a.str("error") != ""; a.Status >= 400 && !oauth {
 		c.isProblem(a)
 	}
 	for i := 0; i < len(r.wantHeaders); i += 2 {
@@ -148,6 +149,8 @@ func (c *conversation) token(who string) string {
 	token, ok := c.tokens[who]
 	switch {
 	case ok:
+	case strings.HasPrefix(who, "$"):
+		return c.fill(who)
 	case who == "bootstrap":
 		token = c.bootstrap(nil)
 	default:

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
-	"github.com/sentryagent/agentidp/internal/exchange"
 )
 
 // An old token from a public log is authentic for ever, and its refusals are
@@ -33,7 +32,7 @@ func TestRefusalsOfOneRepositoryAreRecordedAtABoundedRate(t *testing.T) {
 	if after := w.events(); after != before {
 		t.Errorf("%d events were written beyond the limit", after-before)
 	}
-	if n := w.app.exchange.Refusals().Counts()[exchange.Refusal{Category: agentidp.CodeRateLimited, Provider: "github"}]; n != 1 {
+	if n := w.refusals()[agentidp.RefusalCount{Reason: agentidp.CodeRateLimited, Provider: "github"}]; n != 1 {
 		t.Errorf("counted %d", n)
 	}
 	w.want(w.exchange(map[string]any{"token": w.mint(claims{"repository": "honest/other"})}), http.StatusForbidden, agentidp.CodeTrustPolicyViolation)
@@ -41,6 +40,16 @@ func TestRefusalsOfOneRepositoryAreRecordedAtABoundedRate(t *testing.T) {
 
 	w.clock.advance(time.Minute)
 	w.want(w.exchange(map[string]any{"token": expired}), http.StatusUnauthorized, agentidp.CodeInvalidToken, agentidp.ReasonTokenExpired)
+}
+
+// refusals are those of the organization that left no record, by what they are.
+func (w *world) refusals() map[agentidp.RefusalCount]int64 {
+	w.t.Helper()
+	all := map[agentidp.RefusalCount]int64{}
+	for _, c := range w.app.exchange.Refusals().Of(w.org().ID).Counts {
+		all[agentidp.RefusalCount{Reason: c.Reason, Provider: c.Provider}] = c.Count
+	}
+	return all
 }
 
 // events counts the default organization's audit events.

@@ -185,7 +185,7 @@ func TestWhoseTokensOneMayRevoke(t *testing.T) {
 	}
 }
 
-// at the revocation endpoint.
+// at the endpoints that read forms.
 func TestFormsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -221,13 +221,15 @@ func TestFormsThatAreRefused(t *testing.T) {
 		if headers == nil {
 			headers = []string{"Content-Type", formType}
 		}
-		a := w.do("POST", revocationPath+r.query, "", r.body, headers...)
 		oauthError := agentidp.CodeInvalidRequest
 		if r.status == 401 {
 			oauthError = agentidp.CodeInvalidToken
 		}
-		if w.wantOAuth(a, r.status, oauthError, r.code); strings.Contains(string(a.Raw), token) {
-			t.Errorf("%s: the answer repeats the token: %s", r.name, a.Raw)
+		for _, path := range []string{revocationPath, introspectionPath} {
+			a := w.do("POST", path+r.query, "", r.body, headers...)
+			if w.wantOAuth(a, r.status, oauthError, r.code); strings.Contains(string(a.Raw), token) {
+				t.Errorf("%s, %s: the answer repeats the token: %s", path, r.name, a.Raw)
+			}
 		}
 		if w.revoked(token) {
 			t.Fatalf("%s: the token was revoked", r.name)
@@ -332,13 +334,14 @@ func TestOneTokenRevokedManyTimesAtOnce(t *testing.T) {
 	})
 }
 
-func TestTheRevocationEndpointIsAdvertised(t *testing.T) {
+func TestTheEndpointsForTokensAreAdvertised(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t)
 	for _, w := range []*world{a, a.tenant("bravo")} {
 		for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 			d := w.want(w.do(http.MethodGet, path, "", nil), 200)
-			if d.str("revocation_endpoint") != w.url+revocationPath || fmt.Sprint(d.Body["revocation_endpoint_auth_methods_supported"]) != "[none]" {
+			if d.str("revocation_endpoint") != w.url+revocationPath || fmt.Sprint(d.Body["revocation_endpoint_auth_methods_supported"]) != "[none]" ||
+				d.str("introspection_endpoint") != w.url+introspectionPath || fmt.Sprint(d.Body["introspection_endpoint_auth_methods_supported"]) != "[none Bearer]" {
 				t.Errorf("%s", d.Raw)
 			}
 		}

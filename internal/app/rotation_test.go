@@ -182,6 +182,9 @@ func TestACompromisedKeyIsGoneAtOnce(t *testing.T) {
 			{"an administrator's token that it signed", func(node, _ *world, admin, _ string) {
 				node.want(node.do("GET", agentsPath, admin, nil), 401, agentidp.CodeInvalidToken)
 			}},
+			{"introspection of it", func(node, _ *world, admin, _ string) {
+				node.inactive("signed by a compromised key", node.introspect("", admin))
+			}},
 			{"an exchange", func(node, w *world, _, agent string) {
 				if signedBy(node.granted(exchangeBody(w.subject(nil), agent)).str("access_token")) == bad {
 					node.t.Error("it signs")

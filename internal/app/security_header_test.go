@@ -115,7 +115,7 @@ func TestSecurityKeyIDs(t *testing.T) {
 	if strings.Contains(f.logs.String(), "marked") || !strings.Contains(f.logs.String(), "subject token refused") {
 		t.Error("A-031 the log must have a sample of the refusals, and never a kid")
 	}
-	if counters := f.app.exchange.Refusals().Counts(); len(counters) > 8 {
+	if counters := f.refusals(); len(counters) > 8 {
 		t.Errorf("A-031 a counter for each kid: %v", counters)
 	}
 	f.clock.advance(30 * time.Second) // an unknown kid would have keys fetched again

@@ -22,6 +22,10 @@ var protocolEndpoints = map[string]protocolEndpoint{
 		scope: agentidp.ScopeTokensRevoke, withheld: http.StatusForbidden,
 		reached: func(p *party, _ *answer, token string) bool { return p.revoked(token) },
 	},
+	"POST " + introspectionPath: {
+		scope: agentidp.ScopeTokensRead, withheld: http.StatusOK,
+		reached: func(_ *party, a *answer, _ string) bool { return a.Body["active"] == true },
+	},
 }
 
 // protocolEndpoint says what the endpoint owes to whom. Without a bearer token, to

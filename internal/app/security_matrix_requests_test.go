@@ -83,11 +83,13 @@ var matrixRequests = map[string][]func(*party) *request{
 		of("query.policyId", func(g *grant) string { return g.policy }), of("query.repository", func(g *grant) string { return g.repository }),
 		of("query.repositoryId", func(g *grant) string { return g.run["repository_id"].(string) }),
 	},
+	"listRefusals": {func(*party) *request { return &request{} }},
 	"listEvents": {
 		with("query.limit", "200"), with("query.type", string(agentidp.EventAgentRegistered)),
 		with("query.since", "2001-01-01T00:00:00Z"), with("query.until", "2101-01-01T00:00:00Z"),
 		of("query.cursor", func(g *grant) string { return g.decision }), of("query.agentId", func(g *grant) string { return g.agent }),
-		of("query.policyId", func(g *grant) string { return g.policy }),
+		of("query.policyId", func(g *grant) string { return g.policy }), of("query.repository", func(g *grant) string { return g.repository }),
+		with("query.code", agentidp.CodeBranchNotPermitted),
 	},
 }
 

@@ -42,6 +42,24 @@ func (w *world) registerProvider(p agentidp.Provider) {
 	}
 }
 
+// Who was refused without a record is told to the organization that was asked.
+func TestRefusalsStayInTheirOrganization(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t)
+	b := a.tenant("bravo")
+	const path = "/api/v1/oidc/refusals"
+	refused := a.want(a.exchange(map[string]any{"token": "x.y.z"}), 401, agentidp.CodeInvalidToken).str("request_id")
+	a.want(a.do("POST", "/o/nobody"+exchangePath, "", map[string]any{"token": "x.y.z"}), 404, agentidp.CodeNotFound)
+	b.want(b.do("GET", path, a.admin(), nil), 401, agentidp.CodeInvalidToken)
+	for _, w := range []*world{b, a} {
+		got := w.want(w.do("GET", path, w.admin("audit:read"), nil), 200)
+		latest, _ := got.Body["latest"].([]any)
+		if own := strings.Contains(string(got.Raw), refused); own != (w == a) || len(latest) > 1 || len(w.refusals()) != len(latest) {
+			t.Errorf("%s: %s", w.slug, got.Raw)
+		}
+	}
+}
+
 // keyIDs returns the ids in an organization's published key set.
 func (w *world) keyIDs() []string {
 	w.t.Helper()

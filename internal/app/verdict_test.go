@@ -16,7 +16,6 @@ import (
 	"unicode"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/exchange"
 )
 
 // attack is a subject token and what must become of it: "granted"; a category of
@@ -189,13 +188,13 @@ func (f *forger) sameAsGarbage(a *answer) {
 
 // counted asserts that one refusal was counted, under its category, and under a
 // provider only where the issuer is one.
-func (f *forger) counted(refusals []exchange.Refusal, category string) {
+func (f *forger) counted(refusals []agentidp.RefusalCount, category string) {
 	f.t.Helper()
-	if len(refusals) != 1 || category != "unproven" && refusals[0].Category != category {
+	if len(refusals) != 1 || category != "unproven" && refusals[0].Reason != category {
 		f.t.Errorf("counted were %v, want one in category %s", refusals, category)
 		return
 	}
-	known := refusals[0].Category != "format" && refusals[0].Category != "issuer"
+	known := refusals[0].Reason != "format" && refusals[0].Reason != "issuer"
 	if (refusals[0].Provider != "") != known {
 		f.t.Errorf("counted was %+v", refusals[0])
 	}
@@ -221,7 +220,7 @@ func (r rows) minus(o rows) rows {
 // ledger is what exchanges leave behind.
 type ledger struct {
 	rows
-	refusals map[exchange.Refusal]uint64
+	refusals map[agentidp.RefusalCount]int64
 	fetches  int64 // key sets, as issuers saw it
 	trapped  int64 // connections to an address that only a token named
 	dns      int64
@@ -229,7 +228,7 @@ type ledger struct {
 
 func (f *forger) ledger() *ledger {
 	f.t.Helper()
-	l := &ledger{refusals: f.app.exchange.Refusals().Counts(), fetches: f.fetches.Load(), trapped: f.trapped.Load(), dns: dnsQueries.Load()}
+	l := &ledger{refusals: f.refusals(), fetches: f.fetches.Load(), trapped: f.trapped.Load(), dns: dnsQueries.Load()}
 	err := f.rows.QueryRowContext(f.t.Context(), `SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM events),
 		(SELECT count(*) FROM access_tokens), (SELECT count(*) FROM used_tokens), (SELECT count(*) FROM pins)`).
 		Scan(&l.decisions, &l.events, &l.tokens, &l.used, &l.pins)
@@ -240,8 +239,8 @@ func (f *forger) ledger() *ledger {
 }
 
 // refusedSince returns the refusals that were counted since, one by one.
-func (l *ledger) refusedSince(was *ledger) []exchange.Refusal {
-	var all []exchange.Refusal
+func (l *ledger) refusedSince(was *ledger) []agentidp.RefusalCount {
+	var all []agentidp.RefusalCount
 	for refusal, n := range l.refusals {
 		for range n - was.refusals[refusal] {
 			all = append(all, refusal)

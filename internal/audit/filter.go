@@ -14,6 +14,8 @@ import (
 const (
 	maxRepository = 256 // bytes
 	maxNumericID  = 20  // digits
+
+	notRepository = "must be owner/name, such as acme/deploy"
 )
 
 // CheckDecisions returns what is wrong with a filter: one error for every bad
@@ -21,7 +23,7 @@ const (
 // nothing happened.
 func CheckDecisions(f agentidp.DecisionFilter) []agentidp.FieldError {
 	var c checks
-	c.set("repository", f.Repository, isRepository, "must be owner/name, such as acme/deploy")
+	c.set("repository", f.Repository, isRepository, notRepository)
 	c.set("repositoryId", f.RepositoryID, isNumericID, "must be the repository's numeric id, in digits alone")
 	c.id("agentId", f.AgentID)
 	c.id("policyId", f.PolicyID)
@@ -36,6 +38,8 @@ func CheckEvents(f agentidp.EventFilter) []agentidp.FieldError {
 	var c checks
 	c.id("agentId", f.AgentID)
 	c.id("policyId", f.PolicyID)
+	c.set("repository", f.Repository, isRepository, notRepository)
+	among(&c, "code", f.Code, agentidp.DecisionCodes)
 	among(&c, "type", f.Type, agentidp.EventTypes)
 	c.period(f.Since, f.Until)
 	return c

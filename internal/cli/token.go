@@ -18,9 +18,10 @@ import (
 )
 
 type tokenCmd struct {
-	Exchange tokenExchangeCmd `cmd:"" help:"Exchange a CI's ID token for an access token."`
-	Inspect  tokenInspectCmd  `cmd:"" help:"Print what is in a token, and check it with its server."`
-	Revoke   tokenRevokeCmd   `cmd:"" help:"End an access token before it expires."`
+	Exchange   tokenExchangeCmd   `cmd:"" help:"Exchange a CI's ID token for an access token."`
+	Inspect    tokenInspectCmd    `cmd:"" help:"Print what is in a token, and check it with its server's keys."`
+	Introspect tokenIntrospectCmd `cmd:"" help:"Ask the server whether an access token is good now."`
+	Revoke     tokenRevokeCmd     `cmd:"" help:"End an access token before it expires."`
 }
 
 type tokenExchangeCmd struct {
@@ -145,6 +146,46 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	fmt.Fprintf(std.Out, "signature: good, by key %s of %s, the issuer\n", parsed.Header.Kid, server)
+	return nil
+}
+
+type tokenIntrospectCmd struct {
+	TokenFile string `default:"-" placeholder:"FILE" help:"Read the access token from FILE, - for standard input."`
+	Server    string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
+}
+
+// Help is shown by token introspect --help.
+func (*tokenIntrospectCmd) Help() string {
+	return `Having the token is all that it takes. What the server says is printed (RFC 7662);
+the exit code is 0 only when the token is active: it was not revoked, has not
+expired, and its agent or policy still stands.
+
+Example:
+  agentidp token introspect --server https://idp.example.com --token-file access.token`
+}
+
+// Run introspects. The exit code is 0 only when the token is active.
+func (c *tokenIntrospectCmd) Run(ctx context.Context, std *IO) error {
+	server, err := serverURL(c.Server)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(std, c.TokenFile)
+	if err != nil {
+		return err
+	}
+	answer, err := (&client.Client{BaseURL: server}).Introspect(ctx, token)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(std.Out)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(answer); err != nil {
+		return err
+	}
+	if !answer.Active {
+		return errors.New("the token is not active: it has expired or was revoked, what it stands for has ended, or it is no access token of " + server)
+	}
 	return nil
 }
 

@@ -63,7 +63,7 @@ func New(cfg Config) *Exchanger {
 	}
 }
 
-// Refusals gives the counters of subject tokens that were refused without a record.
+// Refusals gives the subject tokens that were refused without a record.
 func (x *Exchanger) Refusals() *Refusals { return x.refusals }
 
 // Exchange runs one exchange for an organization, which may be a little older than
@@ -80,7 +80,7 @@ func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, re
 	}
 	unverified, err := verify.Peek(req.Token)
 	if err != nil {
-		return nil, x.refusals.note(req.RequestID, "", err)
+		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
 	for round := range maxRounds {
 		resp, err := x.round(ctx, org, req, scopes, unverified, round > 0)
@@ -103,13 +103,13 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	// nothing else: no network, no policy.
 	provider, err := x.provider(ctx, org, unverified.Issuer)
 	if err != nil {
-		return nil, x.refusals.note(req.RequestID, "", err)
+		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
 
 	// 3. Signature, audience, times. From proven claims on, a refusal is recorded.
 	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
 	if claims == nil {
-		return nil, x.refusals.note(req.RequestID, provider.Name, err)
+		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
 	}
 	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
@@ -239,11 +239,13 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 	decision := *a.decision
 	decision.Outcome, decision.PolicyID, decision.TokenID, decision.Checks = agentidp.OutcomeAllowed, out.Policy.ID, rec.ID, out.Checks
 
+	event := a.event(agentidp.EventTokenIssued, a.decision.At, rec.ID, out.Policy.ID, nil)
+	event.ID = decision.ID
 	g := &store.Grant{
 		Organization: a.org, Provider: a.provider, Policy: out.Policy, Agent: agent,
 		Pin:   agentidp.Pin{RepositoryID: a.claims.RepositoryID, RepositoryOwnerID: a.claims.RepositoryOwnerID, PinnedAt: now},
 		Token: rec, Decision: decision,
-		Events: []agentidp.Event{a.event(agentidp.EventTokenIssued, now, rec.ID, out.Policy.ID, nil)},
+		Events: []agentidp.Event{event},
 	}
 	if a.provider.Replay != agentidp.ReplayAllow {
 		g.ReplayKey = a.claims.ReplayKey
@@ -253,13 +255,13 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 	}
 	if out.Policy.Pinned == nil {
 		e := a.event(agentidp.EventRepositoryPinned, now, "", out.Policy.ID, map[string]string{
-			"repository": out.Policy.Repository, "repository_id": a.claims.RepositoryID, "repository_owner_id": a.claims.RepositoryOwnerID,
+			agentidp.DataRepository: out.Policy.Repository, "repository_id": a.claims.RepositoryID, "repository_owner_id": a.claims.RepositoryOwnerID,
 		})
 		g.PinEvent = &e
 	}
 	if agentidp.FoldRepository(out.Policy.Repository) != agentidp.FoldRepository(a.claims.Repository) { // known by its pin
 		g.Events = append(g.Events, a.event(agentidp.EventRepositoryRenamed, now, "", out.Policy.ID, map[string]string{
-			"repository": out.Policy.Repository, "renamed_to": a.claims.Repository,
+			agentidp.DataRepository: out.Policy.Repository, "renamed_to": a.claims.Repository,
 		}))
 	}
 	return g

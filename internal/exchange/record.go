@@ -48,7 +48,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 		return e
 	}
 	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, a.claims.RepositoryID); err != nil {
-		a.refusals.count(a.request.RequestID, agentidp.CodeRateLimited, a.provider.Name, nil)
+		a.refusals.count(a.org.ID, a.request.RequestID, refusal{agentidp.CodeRateLimited, a.provider.Name}, nil)
 		return err
 	}
 	d := a.decision
@@ -61,7 +61,9 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 			d.PolicyID = policyID
 		}
 	}
-	event := a.event(denialEvent(e), d.At, "", policyID, map[string]string{"code": e.Code})
+	event := a.event(denialEvent(e), d.At, "", policyID, map[string]string{
+		agentidp.DataCode: e.Code, agentidp.DataRepository: a.claims.Repository,
+	})
 	if e.Reason != "" {
 		event.Data["reason"] = e.Reason
 	}

@@ -1,9 +1,11 @@
 package exchange
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
-	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,55 +13,128 @@ import (
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
+const (
+	maxSample   = 100         // refusals of one organization
+	sampleEvery = time.Second // of one organization, and of the log
+	maxDetail   = 512         // bytes
+)
+
 // Refusals counts subject tokens that were refused without a durable record:
 // before their signature was proven, or beyond the limit of recorded refusals.
-// Anyone can cause them, so they cost a counter each, and one log line a second at
-// most.
+// Anyone can cause them, so they cost a counter each, and at most one line of the log
+// and one place in their organization's sample a second. An organization takes up some
+// 50 KB at most, whatever it is sent; there are as many as administrators made.
 type Refusals struct {
 	logger *slog.Logger
 	clock  func() time.Time
+	since  time.Time
 
 	mu      sync.Mutex
-	counts  map[Refusal]uint64
+	of      map[string]*refusals // by organization
 	logged  time.Time
 	dropped uint64
 }
 
-// Refusal is what is counted. Both parts have few values: a category of
-// internal/verify, and the name of a provider or nothing.
-type Refusal struct{ Category, Provider string }
-
-func newRefusals(logger *slog.Logger, clock func() time.Time) *Refusals {
-	return &Refusals{logger: logger, clock: clock, counts: map[Refusal]uint64{}}
+// refusals are those of one organization.
+type refusals struct {
+	counts map[refusal]int64
+	sample []agentidp.Refusal // the oldest first, until it is full and goes round
+	next   int                // the place of the oldest, once it is full
+	last   time.Time          // when the sample got its latest
 }
 
-// Counts returns the counters as they are now.
-func (r *Refusals) Counts() map[Refusal]uint64 {
+// refusal is what is counted. Both parts have few values: a category of
+// internal/verify, and the name of a provider or nothing.
+type refusal struct{ reason, provider string }
+
+func newRefusals(logger *slog.Logger, clock func() time.Time) *Refusals {
+	return &Refusals{logger: logger, clock: clock, since: clock(), of: map[string]*refusals{}}
+}
+
+// Of returns the counters and the sample of an organization as they are now.
+func (r *Refusals) Of(orgID string) *agentidp.Refusals {
+	out := &agentidp.Refusals{Since: r.since, Counts: []agentidp.RefusalCount{}, Latest: []agentidp.Refusal{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.counts)
+	org := r.of[orgID]
+	if org == nil {
+		return out
+	}
+	for what, n := range org.counts {
+		out.Counts = append(out.Counts, agentidp.RefusalCount{Reason: what.reason, Provider: what.provider, Count: n})
+	}
+	slices.SortFunc(out.Counts, func(a, b agentidp.RefusalCount) int {
+		return cmp.Or(strings.Compare(a.Reason, b.Reason), strings.Compare(a.Provider, b.Provider))
+	})
+	out.Latest = append(append(out.Latest, org.sample[org.next:]...), org.sample[:org.next]...)
+	slices.Reverse(out.Latest)
+	return out
 }
 
 // note counts a refusal and returns err as it came. Failures of ours and of the
 // issuer are no refusals.
-func (r *Refusals) note(requestID, provider string, err error) error {
+func (r *Refusals) note(orgID, requestID, provider string, err error) error {
 	if agentidp.AsError(err).Kind == agentidp.Unauthenticated {
-		r.count(requestID, verify.Category(err), provider, err)
+		r.count(orgID, requestID, refusal{verify.Category(err), provider}, err)
 	}
 	return err
 }
 
-// count counts a refusal that leaves no record, and logs a sample.
-func (r *Refusals) count(requestID, category, provider string, cause error) {
+// count counts a refusal that leaves no record, and samples it.
+func (r *Refusals) count(orgID, requestID string, what refusal, err error) {
+	cause := errors.Unwrap(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts[Refusal{Category: category, Provider: provider}]++
 	now := r.clock()
-	if now.Sub(r.logged) < time.Second {
+	r.organization(orgID).add(now, requestID, what, cause)
+	if !due(now, r.logged) {
 		r.dropped++
 		return
 	}
 	r.logger.Warn("subject token refused without a record",
-		"request_id", requestID, "category", category, "provider", provider, "cause", errors.Unwrap(cause), "not_logged_before", r.dropped)
+		"request_id", requestID, "category", what.reason, "provider", what.provider, "cause", cause, "not_logged_before", r.dropped)
 	r.logged, r.dropped = now, 0
+}
+
+func (r *Refusals) organization(id string) *refusals {
+	org := r.of[id]
+	if org == nil {
+		org = &refusals{counts: map[refusal]int64{}}
+		r.of[id] = org
+	}
+	return org
+}
+
+func (o *refusals) add(now time.Time, requestID string, what refusal, cause error) {
+	o.counts[what]++
+	if !due(now, o.last) {
+		return
+	}
+	o.last = now
+	kept := agentidp.Refusal{At: now, RequestID: requestID, Reason: what.reason, Provider: what.provider, Detail: detail(cause)}
+	if len(o.sample) < maxSample {
+		o.sample = append(o.sample, kept)
+		return
+	}
+	o.sample[o.next] = kept
+	o.next = (o.next + 1) % maxSample
+}
+
+// due reports whether the next of a sample may be taken. A clock that was set back
+// does not stop it.
+func due(now, last time.Time) bool {
+	passed := now.Sub(last)
+	return passed < 0 || passed >= sampleEvery
+}
+
+// detail is what an operator reads of a cause. What strangers choose is quoted in it.
+func detail(cause error) string {
+	if cause == nil {
+		return ""
+	}
+	text := cause.Error()
+	if len(text) > maxDetail {
+		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
+	}
+	return text
 }

@@ -1,10 +1,10 @@
 // Package oauth is the OAuth 2.0 and OpenID side of the server: the documents that
 // relying parties read, server metadata (RFC 8414, OpenID Connect Discovery) and the
-// key set (RFC 7517), and the revocation endpoint (RFC 7009), with forms and error
-// bodies as RFC 6749 has them.
+// key set (RFC 7517), and the endpoints of introspection (RFC 7662) and revocation
+// (RFC 7009), with forms and error bodies as RFC 6749 has them.
 //
-// It does not own keys (internal/keys) nor what is issued and revoked
-// (internal/token). It advertises only endpoints that exist.
+// It does not own keys (internal/keys) nor what is issued, what it is worth and how
+// it ends (internal/token). It advertises only endpoints that exist.
 package oauth
 
 import (
@@ -39,10 +39,14 @@ func New(mux Mux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("POST "+introspectionPath, s.introspect)
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
 
-const revocationPath = "/oauth2/revoke"
+const (
+	introspectionPath = "/oauth2/introspect"
+	revocationPath    = "/oauth2/revoke"
+)
 
 // cacheControl lets relying parties keep a document for five minutes. A key is
 // published for longer than that before it signs (keys.Lead), but for one that has
@@ -60,6 +64,8 @@ type metadata struct {
 	GrantTypes            []string `json:"grant_types_supported"`
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenSigningAlgs    []string `json:"id_token_signing_alg_values_supported"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
 	ServiceDocumentation  string   `json:"service_documentation"`
@@ -72,6 +78,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
 		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
 		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
+		IntrospectionEndpoint: org.Issuer + introspectionPath, IntrospectionMethods: []string{"none", "Bearer"},
 		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
 		ServiceDocumentation:  org.Issuer + "/api/v1/openapi.json",
 		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",

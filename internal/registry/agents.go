@@ -173,6 +173,7 @@ func (r *Registry) agentEvent(c *Caller, typ agentidp.EventType, a *agentidp.Age
 	e.AgentID = a.AgentID
 	if c.PolicyID != "" {
 		e.PolicyID = c.PolicyID
+		e.Data[agentidp.DataRepository] = c.Workload.Repository
 	}
 	return e
 }

@@ -214,7 +214,7 @@ func policyExists(err error) error {
 
 func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.TrustPolicy) agentidp.Event {
 	e := r.event(c, typ, map[string]string{
-		"provider": p.Provider, "repository": p.Repository, "branch": p.Branch, "tag": p.Tag,
+		"provider": p.Provider, agentidp.DataRepository: p.Repository, "branch": p.Branch, "tag": p.Tag,
 		"mode": string(p.Mode), "revision": strconv.FormatInt(p.Revision, 10),
 	})
 	e.PolicyID, e.AgentID = p.ID, p.AgentID

@@ -13,6 +13,10 @@ import (
 // organizationAge is how old an organization may be that an exchange begins with.
 const organizationAge = time.Second
 
+// organizationPatience is how long storage may take to say what an organization is
+// now.
+const organizationPatience = time.Second
+
 // organizations remembers those that exist, so it cannot outgrow the database.
 type organizations struct {
 	mu     sync.RWMutex
@@ -32,11 +36,16 @@ func (o *organizations) get(slug string) (known, bool) {
 }
 
 // Organization returns the active organization with this slug as it is now, or as
-// it was last known while storage cannot be reached: keys and health are served
-// without storage, and what needs it finds out by itself. Errors: NotFound, also for
-// a closed one, and Unavailable.
+// it was last known while storage cannot be reached or hangs: keys are served without
+// it, and what needs it finds out by itself. Errors: NotFound, also for a closed one,
+// and Unavailable.
 func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Organization, error) {
-	org, err := r.ReadOrganization(ctx, slug)
+	patient, cancel := context.WithTimeout(ctx, organizationPatience)
+	defer cancel()
+	org, err := r.ReadOrganization(patient, slug)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = unavailable(err)
+	}
 	if e, ours := errors.AsType[*agentidp.Error](err); ours && e.Kind == agentidp.Unavailable {
 		if k, ok := r.orgs.get(slug); ok {
 			return k.org, nil

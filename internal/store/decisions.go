@@ -39,6 +39,12 @@ func (r reads) Decisions(ctx context.Context, orgID string, f *agentidp.Decision
 
 func decisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, limit int) *query {
 	q := newQuery("SELECT "+decisionColumns+" FROM decisions", orgID)
+	q.decisions(f, before, limit)
+	return q
+}
+
+// decisions ends a query of the decisions that pass the filter.
+func (q *query) decisions(f *agentidp.DecisionFilter, before string, limit int) {
 	q.indexed("policy_id", f.PolicyID)
 	q.indexed("agent_id", f.AgentID)
 	q.indexed("repository_id", f.RepositoryID)
@@ -51,7 +57,6 @@ func decisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, lim
 		q.and("outcome = 'allowed'")
 	}
 	q.newestFirst(f.Since, f.Until, before, limit)
-	return q
 }
 
 // decisionFields are where decisionColumns go.

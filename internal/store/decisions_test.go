@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,34 +118,67 @@ func TestADecisionInAListIsTheOneThatIsReadButForItsChecks(t *testing.T) {
 
 func TestEventsAreFiltered(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
-		made := func(after time.Duration, typ agentidp.EventType, agentID, policyID string) string {
-			return f.record(t, now.Add(after), func(_ *agentidp.Decision, e *agentidp.Event) { e.Type, e.AgentID, e.PolicyID = typ, agentID, policyID })
+		made := func(after time.Duration, typ agentidp.EventType, agentID, policyID, repository, code string) string {
+			return f.record(t, now.Add(after), func(d *agentidp.Decision, e *agentidp.Event) {
+				d.AgentID, d.PolicyID, d.Repository = agentID, policyID, repository
+				e.Type, e.AgentID, e.PolicyID, e.Data = typ, agentID, policyID, map[string]string{"repository": repository, "code": code}
+				if typ == agentidp.EventTokenIssued { // as the exchange writes it
+					e.Data = nil
+				} else {
+					d.Outcome, d.Code = agentidp.OutcomeDenied, agentidp.CodeTrustPolicyViolation
+				}
+			})
 		}
-		issued := made(0, agentidp.EventTokenIssued, "a", "p")
-		denied := made(1*time.Second, agentidp.EventExchangeDenied, "a", "q")
-		deleted := made(2*time.Second, agentidp.EventPolicyDeleted, "b", "p")
+		const branch = agentidp.CodeBranchNotPermitted
+		issued := made(0, agentidp.EventTokenIssued, "a", "p", "Acme/Deploy", "")
+		denied := made(1*time.Second, agentidp.EventExchangeDenied, "a", "q", "acme/deploy", branch)
+		deleted := made(2*time.Second, agentidp.EventPolicyDeleted, "b", "p", "ACME/deploy", "")
+		later := made(3*time.Second, agentidp.EventTokenIssued, "a", "q", "acme/ship", "")
 		org := f.org.ID
 		f.addOrganization(t, "other")
-		made(3*time.Second, agentidp.EventTokenIssued, "a", "p")
+		made(4*time.Second, agentidp.EventTokenIssued, "a", "p", "acme/deploy", "")
+		made(5*time.Second, agentidp.EventExchangeDenied, "a", "q", "acme/deploy", branch)
 
 		for _, test := range []struct {
 			name   string
 			filter agentidp.EventFilter
 			want   []string
 		}{
-			{"nothing asked", agentidp.EventFilter{}, []string{deleted, denied, issued}},
-			{"an agent", agentidp.EventFilter{AgentID: "a"}, []string{denied, issued}},
+			{"nothing asked", agentidp.EventFilter{}, []string{later, deleted, denied, issued}},
+			{"an agent", agentidp.EventFilter{AgentID: "a"}, []string{later, denied, issued}},
 			{"a policy", agentidp.EventFilter{PolicyID: "p"}, []string{deleted, issued}},
-			{"what is frequent", agentidp.EventFilter{Type: agentidp.EventTokenIssued}, []string{issued}},
+			{"a repository, in whatever case", agentidp.EventFilter{Repository: "acme/DEPLOY"}, []string{deleted, denied, issued}},
+			{"a repository, and what is frequent", agentidp.EventFilter{Repository: "acme/deploy", Type: agentidp.EventTokenIssued}, []string{issued}},
+			{"a repository, and what is not", agentidp.EventFilter{Repository: "acme/deploy", Type: agentidp.EventExchangeDenied}, []string{denied}},
+			{"a code", agentidp.EventFilter{Code: branch}, []string{denied}},
+			{"a code that only the decision has", agentidp.EventFilter{Code: agentidp.CodeTrustPolicyViolation}, []string{}},
+			{"a code, of what has none", agentidp.EventFilter{Code: branch, Type: agentidp.EventTokenIssued}, []string{}},
+			{"a code, an agent and a repository", agentidp.EventFilter{Code: branch, AgentID: "a", Repository: "acme/deploy"}, []string{denied}},
+			{"an agent and a repository", agentidp.EventFilter{AgentID: "a", Repository: "acme/ship"}, []string{later}},
+			{"an agent, from an instant on", agentidp.EventFilter{AgentID: "a", Since: now.Add(time.Second)}, []string{later, denied}},
+			{"a repository, until an instant", agentidp.EventFilter{Repository: "acme/deploy", Until: now.Add(2 * time.Second)}, []string{denied, issued}},
+			{"what is frequent", agentidp.EventFilter{Type: agentidp.EventTokenIssued}, []string{later, issued}},
 			{"what is not", agentidp.EventFilter{Type: agentidp.EventPolicyDeleted}, []string{deleted}},
 			{"an agent and a policy", agentidp.EventFilter{AgentID: "a", PolicyID: "p"}, []string{issued}},
-			{"from an instant on", agentidp.EventFilter{Since: now.Add(time.Second)}, []string{deleted, denied}},
+			{"from an instant on", agentidp.EventFilter{Since: now.Add(time.Second)}, []string{later, deleted, denied}},
 			{"until an instant", agentidp.EventFilter{Until: now.Add(time.Second)}, []string{issued}},
 			{"what nothing is", agentidp.EventFilter{AgentID: "b", Type: agentidp.EventTokenIssued}, []string{}},
 		} {
 			events, err := f.Events(t.Context(), org, &test.filter, "", 10)
 			if got := idsOf(t, events, err, eventID); !slices.Equal(got, test.want) {
 				t.Errorf("%s: %v, want %v", test.name, got, test.want)
+			}
+			got := []string{} // one to a page, it is the same
+			for cursor := ""; ; cursor = got[len(got)-1] {
+				events, err := f.Events(t.Context(), org, &test.filter, cursor, 1)
+				page := idsOf(t, events, err, eventID)
+				if len(page) == 0 {
+					break
+				}
+				got = append(got, page...)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%s, in pages: %v, want %v", test.name, got, test.want)
 			}
 		}
 	})
@@ -209,19 +243,49 @@ func TestFiltersAreServedByIndexesInSQLite(t *testing.T) {
 		}
 	}
 	for _, test := range []struct {
-		index  string
-		filter agentidp.EventFilter
+		indexes string // of each part, the first that is read first
+		filter  agentidp.EventFilter
 	}{
 		{"sqlite_autoindex_events_1", agentidp.EventFilter{}},
 		{"sqlite_autoindex_events_1", agentidp.EventFilter{Type: agentidp.EventTokenIssued}},
 		{"events_type", agentidp.EventFilter{Type: agentidp.EventPolicyDeleted}},
-		{"events_agent", agentidp.EventFilter{AgentID: "a"}},
-		{"events_agent", agentidp.EventFilter{AgentID: "a", Type: agentidp.EventTokenIssued}},
-		{"events_policy", agentidp.EventFilter{PolicyID: "p"}},
+		{"events_code", agentidp.EventFilter{Code: "c"}},
+		{"events_code", agentidp.EventFilter{Code: "c", Type: agentidp.EventExchangeDenied}},
+		{"events_repository", agentidp.EventFilter{Repository: "a/b", Code: "c"}},
+		{"events_repository", agentidp.EventFilter{Repository: "a/b", Type: agentidp.EventPolicyDeleted}},
+		{"events_agent", agentidp.EventFilter{AgentID: "a", Repository: "a/b", Code: "c"}},
 		{"events_policy", agentidp.EventFilter{PolicyID: "p", AgentID: "a", Type: agentidp.EventPolicyDeleted}},
+		{"sqlite_autoindex_events_1 decisions_agent", agentidp.EventFilter{AgentID: "a", Type: agentidp.EventTokenIssued}},
+		{"sqlite_autoindex_events_1 decisions_repository", agentidp.EventFilter{Repository: "a/b", Type: agentidp.EventTokenIssued}},
+		{"events_agent sqlite_autoindex_events_1 decisions_agent", agentidp.EventFilter{AgentID: "a"}},
+		{"events_policy sqlite_autoindex_events_1 decisions_policy", agentidp.EventFilter{PolicyID: "p", Repository: "a/b"}},
+		{"events_repository sqlite_autoindex_events_1 decisions_repository", agentidp.EventFilter{Repository: "a/b"}},
 	} {
-		text, args := store.EventsQuery(f.org.ID, &test.filter, newID(), 10)
-		usesIndex(t, f, test.index, text, args)
+		for _, times := range [][2]time.Time{{}, {now, now.Add(time.Hour)}} {
+			test.filter.Since, test.filter.Until = times[0], times[1]
+			text, args := store.EventsQuery(f.org.ID, &test.filter, newID(), 10)
+			usesIndexes(t, f, test.indexes, text, args)
+		}
+	}
+}
+
+var planned = regexp.MustCompile(`^SEARCH (?:events|decisions) USING INDEX (\w+) \(organization_id=\? AND .*(?:id<\?|id\)<\(\?,\?\)|id=\?)`)
+
+// usesIndexes is usesIndex for a query of several parts, each of which is bounded by
+// ids. What is read of tables otherwise would be a scan.
+func usesIndexes(t *testing.T, f *fixture, want, text string, args []any) {
+	t.Helper()
+	var got []string
+	plan := store.Plan(t, f.DB, text, args...)
+	for _, step := range plan {
+		if index := planned.FindStringSubmatch(step); index != nil {
+			got = append(got, index[1])
+		} else if strings.Contains(step, "SCAN") && step != "SCAN others" || strings.HasPrefix(step, "SEARCH") {
+			t.Errorf("%s: %s", text, step)
+		}
+	}
+	if strings.Join(got, " ") != want {
+		t.Errorf("%s: %q, want %s", text, plan, want)
 	}
 }
 

@@ -9,10 +9,11 @@ import (
 
 const eventColumns = "organization_id, id, at, type, actor, agent_id, policy_id, token_id, decision_id, request_id, data"
 
-var insertEvents = newInserter("events", eventColumns, "")
+var insertEvents = newInserter("events", eventColumns+", repository_folded, code", "")
 
 func eventRow(orgID string, e *agentidp.Event) []any {
-	return []any{orgID, e.ID, micros(e.At), string(e.Type), e.Actor, e.AgentID, e.PolicyID, e.TokenID, e.DecisionID, e.RequestID, labelsText(e.Data)}
+	return []any{orgID, e.ID, micros(e.At), string(e.Type), e.Actor, e.AgentID, e.PolicyID, e.TokenID, e.DecisionID, e.RequestID, labelsText(e.Data),
+		agentidp.FoldRepository(e.Data[agentidp.DataRepository]), e.Data[agentidp.DataCode]}
 }
 
 // Events returns at most limit events that pass the filter and whose id is less
@@ -25,18 +26,59 @@ func (r reads) Events(ctx context.Context, orgID string, f *agentidp.EventFilter
 	return list(ctx, r.unprepared(), "list events", scan, q.text, q.args...)
 }
 
+// eventsQuery finds grants by their decisions, whose id their events have: a grant is
+// what most events are, and so it writes no index of them. All other events have
+// indexes of their own.
 func eventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int) *query {
 	q := newQuery("SELECT "+eventColumns+" FROM events", orgID)
+	issued := f.Type == agentidp.EventTokenIssued
+	narrowed := f.AgentID != "" || f.PolicyID != "" || f.Repository != ""
+	switch {
+	case f.Code != "" || f.Type != "" && !issued: // no grant can be meant
+		q.otherEvents(f, before, limit)
+	case !narrowed:
+		if issued {
+			q.and("type = 'token_issued'")
+		}
+		q.newestFirst(f.Since, f.Until, before, limit)
+	case issued:
+		q.grantEvents(f, before, limit)
+	default:
+		q.otherEvents(f, before, limit)
+		grants := q.beside("SELECT " + eventColumns + " FROM events")
+		grants.grantEvents(f, before, limit)
+		q.args = grants.args
+		q.text = "SELECT * FROM (" + q.text + ") AS others UNION ALL SELECT * FROM (" + grants.text + ") AS grants ORDER BY id DESC LIMIT " + q.param(limit)
+	}
+	return q
+}
+
+// otherEvents ends a query of events that are no grants. What makes an index partial
+// is said as the index says it, or it is not used.
+func (q *query) otherEvents(f *agentidp.EventFilter, before string, limit int) {
 	q.indexed("policy_id", f.PolicyID)
 	q.indexed("agent_id", f.AgentID)
-	if f.Type == agentidp.EventTokenIssued { // that is what most are
-		q.and("type = 'token_issued'")
-	} else if f.Type != "" {
-		q.indexed("type", string(f.Type))
-		q.and("type <> 'token_issued'") // as the index says it, or it is not used
+	if f.Repository != "" {
+		q.indexed("repository_folded", agentidp.FoldRepository(f.Repository))
+		q.and("repository_folded <> ''")
 	}
+	if f.Code != "" {
+		q.indexed("code", f.Code)
+		q.and("code <> ''")
+	}
+	q.indexed("type", string(f.Type))
+	q.and("type <> 'token_issued'")
 	q.newestFirst(f.Since, f.Until, before, limit)
-	return q
+}
+
+// grantEvents ends a query of the events of the grants that pass the filter.
+func (q *query) grantEvents(f *agentidp.EventFilter, before string, limit int) {
+	grants := q.beside("SELECT id FROM decisions")
+	grants.decisions(&agentidp.DecisionFilter{
+		PolicyID: f.PolicyID, AgentID: f.AgentID, Repository: f.Repository, Outcome: agentidp.OutcomeAllowed, Since: f.Since, Until: f.Until,
+	}, before, limit)
+	q.args = grants.args
+	q.text += " AND id IN (" + grants.text + ") ORDER BY id DESC"
 }
 
 // Append adds events to the audit log: they commit with the change that they

@@ -22,8 +22,8 @@ type Grant struct {
 	ReplayUntil  time.Time
 	Token        agentidp.AccessToken
 	Decision     agentidp.Decision
-	Events       []agentidp.Event
-	PinEvent     *agentidp.Event // appended only if this grant created the pin
+	Events       []agentidp.Event // a token_issued among them has the ID and At of Decision, by which it is found
+	PinEvent     *agentidp.Event  // appended only if this grant created the pin
 }
 
 // Issue makes a grant real, all of it or nothing:

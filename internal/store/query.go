@@ -22,6 +22,12 @@ func newQuery(selection, orgID string) *query {
 	return &query{text: selection + " WHERE organization_id = $1", args: []any{orgID}}
 }
 
+// beside starts another SELECT of the same organization, to become a part of this
+// one's text: it numbers its values behind those of q.
+func (q *query) beside(selection string) *query {
+	return &query{text: selection + " WHERE organization_id = $1", args: q.args}
+}
+
 // param adds a value and returns its place in the text.
 func (q *query) param(value any) string {
 	q.args = append(q.args, value)

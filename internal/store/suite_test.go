@@ -141,6 +141,8 @@ var github = &agentidp.Provider{Name: "github", Kind: "github", Issuer: "https:/
 // grant returns an exchange of a new subject token that everything allows.
 func (f *fixture) grant() *store.Grant {
 	id, token := newID(), newID()
+	issued := f.event(agentidp.EventTokenIssued, id)
+	issued.ID = id
 	return &store.Grant{
 		Organization: f.org, Provider: github, Policy: f.policy, Agent: f.agent,
 		Pin:       agentidp.Pin{RepositoryID: "74", RepositoryOwnerID: "65"},
@@ -160,7 +162,7 @@ func (f *fixture) grant() *store.Grant {
 				{PolicyID: f.policy.ID, Check: "event", Claim: "event", Expected: "push", Got: "push", OK: true},
 			},
 		},
-		Events:   []agentidp.Event{f.event(agentidp.EventTokenIssued, id)},
+		Events:   []agentidp.Event{issued},
 		PinEvent: new(f.event(agentidp.EventRepositoryPinned, id)),
 	}
 }

@@ -13,41 +13,53 @@ import (
 )
 
 // Authenticate turns a bearer token into the principal that presents it to an
-// organization's management API (RFC 9068 §4): signed by that organization for
-// that API, in time, recorded and not revoked, and what it stands for (the
-// agent, the bootstrap policy) still there. Every check but the signature is
-// made against the database as it is now.
+// organization's management API (RFC 9068 §4): a token that is good now, and meant
+// for that API.
 func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, bearer string) (*agentidp.Principal, error) {
-	c, err := t.verify(ctx, org, bearer)
+	c, rec, err := t.judge(ctx, org, bearer)
 	if err != nil {
 		return nil, err
 	}
-	now := t.clock()
-	switch {
-	case c.Issuer != org.Issuer:
-		return nil, invalid("It was issued by another organization or under another public URL.")
-	case c.Audience != org.ManagementAudience():
+	if rec.Audience != org.ManagementAudience() {
 		return nil, invalid("It is meant for another service: this API accepts only tokens whose aud is " + org.ManagementAudience() + ".")
-	case now.Unix() >= c.ExpiresAt:
-		return nil, invalid("It expired at " + time.Unix(c.ExpiresAt, 0).UTC().Format(time.RFC3339) + "; get a new one.")
-	}
-	rec, err := t.db.Token(ctx, org.ID, c.ID)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, invalid("There is no record of it.")
-	case err != nil:
-		return nil, unavailable(err)
-	case !rec.RevokedAt.IsZero():
-		return nil, invalid("It was revoked.")
-	}
-	if err := t.stillStands(ctx, rec, now); err != nil {
-		return nil, err
 	}
 	scopes, _ := agentidp.ParseScope(rec.Scope)
 	return &agentidp.Principal{
 		Kind: rec.Kind, OrganizationID: org.ID, Subject: rec.Subject, TokenID: rec.ID, Scopes: scopes,
 		AgentID: rec.AgentID, PolicyID: rec.PolicyID, Workload: c.Workload,
 	}, nil
+}
+
+// judge says whether an access token is good now, whatever its audience: signed by
+// the organization, recorded, in time and not revoked, and what it stands for (the
+// agent, the bootstrap policy) still there. Every check but the signature and the
+// issuer is made against the database as it is now, and what the token is worth
+// stands in the record that is returned, not in its claims. Errors: Unauthenticated
+// (invalid_token, with the reason), Unavailable.
+func (t *Tokens) judge(ctx context.Context, org *agentidp.Organization, presented string) (*claims, *agentidp.AccessToken, error) {
+	c, err := t.verify(ctx, org, presented)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Issuer != org.Issuer {
+		return nil, nil, invalid("It was issued by another organization or under another public URL.")
+	}
+	rec, err := t.db.Token(ctx, org.ID, c.ID)
+	now := t.clock()
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil, invalid("There is no record of it.")
+	case err != nil:
+		return nil, nil, unavailable(err)
+	case !now.Before(rec.ExpiresAt):
+		return nil, nil, invalid("It expired at " + rec.ExpiresAt.UTC().Format(time.RFC3339) + "; get a new one.")
+	case !rec.RevokedAt.IsZero():
+		return nil, nil, invalid("It was revoked.")
+	}
+	if err := t.stillStands(ctx, rec, now); err != nil {
+		return nil, nil, err
+	}
+	return c, rec, nil
 }
 
 // verify proves that an organization signed a token. Nothing of the token is

@@ -1,6 +1,6 @@
 // Package token mints access tokens (RFC 9068), authenticates those that come
-// back to the management API, and revokes them. It is the only place that turns a
-// bearer token into a Principal.
+// back to the management API, says what any of them is worth, and revokes them. It is
+// the only place that turns a bearer token into a Principal.
 //
 // It does not own who may get a token (internal/exchange) nor which principal
 // may do what (each operation of internal/api declares that).
@@ -21,7 +21,7 @@ import (
 // it.
 const typ = "at+jwt"
 
-// Tokens mints, authenticates and revokes access tokens.
+// Tokens mints, authenticates, introspects and revokes access tokens.
 type Tokens struct {
 	db    *store.DB
 	ring  *keys.Ring

@@ -208,6 +208,11 @@ func TestEveryRefusal(t *testing.T) {
 		if len(tt.token) > 20 && err != nil && strings.Contains(err.Error(), tt.token) {
 			t.Errorf("%s: the error holds the token", tt.name)
 		}
+		// What is refused here for its audience alone is good elsewhere; of the rest nothing is said.
+		in, err := d.Introspect(t.Context(), d.a, "", tt.token)
+		if elsewhere := strings.HasPrefix(tt.name, "for "); err != nil || in.Active != elsewhere || !elsewhere && *in != (agentidp.Introspection{}) {
+			t.Errorf("%s: introspection: %+v, %v", tt.name, in, err)
+		}
 	}
 	if _, err := d.Authenticate(t.Context(), d.a, good); err != nil {
 		t.Errorf("the good one: %v", err)

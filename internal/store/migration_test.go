@@ -1,0 +1,72 @@
+package store_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// fillIn runs what a migration does to rows that are there, and leaves its tables and
+// indexes as they are.
+func (f *fixture) fillIn(t *testing.T, migration string) {
+	t.Helper()
+	text, err := os.ReadFile("migrations/" + migration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for statement := range strings.SplitSeq(string(text), ";\n") {
+		if i := strings.Index(statement, "UPDATE "); i >= 0 {
+			store.Exec(t, f.DB, statement[i:])
+			ran++
+		}
+	}
+	if ran == 0 {
+		t.Fatal("it fills in nothing")
+	}
+}
+
+// Events of before there were filters for them are found by them too.
+func TestOldEventsAreFoundByRepositoryAndCode(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		write := func(after time.Duration, typ agentidp.EventType, change func(*agentidp.Decision, *agentidp.Event)) *agentidp.Event {
+			at := now.Add(after)
+			d, e := f.grant().Decision, f.event(typ, "")
+			d.ID, d.At = agentidp.NewID(at), at
+			e.ID, e.At, e.DecisionID, e.Data = agentidp.NewID(at.Add(time.Millisecond)), at.Add(time.Millisecond), d.ID, nil
+			change(&d, &e)
+			if err := f.Record(t.Context(), &d, e); err != nil {
+				t.Fatal(err)
+			}
+			return &e
+		}
+		issued := write(0, agentidp.EventTokenIssued, func(*agentidp.Decision, *agentidp.Event) {})
+		denied := write(time.Second, agentidp.EventExchangeDenied, func(d *agentidp.Decision, _ *agentidp.Event) {
+			d.Outcome, d.Code, d.TokenID = agentidp.OutcomeDenied, agentidp.CodeBranchNotPermitted, ""
+		})
+		created := write(2*time.Second, agentidp.EventPolicyCreated, func(_ *agentidp.Decision, e *agentidp.Event) { e.DecisionID = "" })
+		deleted := write(3*time.Second, agentidp.EventPolicyDeleted, func(_ *agentidp.Decision, e *agentidp.Event) { e.PolicyID, e.DecisionID = "gone", "" })
+		f.fillIn(t, "00013_event_filters.sql")
+		for _, test := range []struct {
+			name   string
+			filter agentidp.EventFilter
+			want   []string
+		}{
+			{"all", agentidp.EventFilter{}, []string{deleted.ID, created.ID, denied.ID, issued.DecisionID}},
+			{"a repository", agentidp.EventFilter{Repository: "acme/deploy"}, []string{created.ID, denied.ID, issued.DecisionID}},
+			{"a code", agentidp.EventFilter{Code: agentidp.CodeBranchNotPermitted}, []string{denied.ID}},
+			{"an agent", agentidp.EventFilter{AgentID: f.agent.AgentID}, []string{deleted.ID, created.ID, denied.ID, issued.DecisionID}},
+			{"the time of the decision", agentidp.EventFilter{Until: now.Add(time.Microsecond)}, []string{issued.DecisionID}},
+		} {
+			events, err := f.Events(t.Context(), f.org.ID, &test.filter, "", 10)
+			if got := idsOf(t, events, err, eventID); !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v, want %v", test.name, got, test.want)
+			}
+		}
+	})
+}
