@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -277,30 +274,5 @@ func TestHealth(t *testing.T) {
 		if strings.Contains(string(a.Raw), "sql") {
 			t.Errorf("%s tells of its inside: %s", path, a.Raw)
 		}
-	}
-}
-
-// storage that hangs is worse than storage that is gone. The process says that
-// it lives without asking it, and relying parties get their keys.
-func TestHealthAndKeysWhileStorageHangs(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, onPostgres(t))
-	keys := w.keyIDs()
-	conn, err := pgx.Connect(t.Context(), w.app.cfg.DatabaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE organizations IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
-	w.clock.advance(time.Minute) // past what is remembered
-	w.want(w.do("GET", "/healthz", "", nil), 200)
-	if got := w.keyIDs(); !slices.Equal(got, keys) {
-		t.Errorf("keys %v, want %v", got, keys)
-	}
-	w.want(w.do("GET", "/o/unknown/.well-known/jwks.json", "", nil), 503, agentidp.CodeTemporarilyUnavailable)
-	if org, err := (&App{}).organization(t.Context(), agentidp.DefaultOrganization, healthPath); org != nil || err != nil { // no registry: it can ask nobody
-		t.Errorf("%v, %v", org, err)
 	}
 }

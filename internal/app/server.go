@@ -94,16 +94,19 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	problem.Write(w, r, noSuchPath())
 }
 
-// organization returns the organization of a request; nil for the liveness of the
-// process, which is asked for because storage may hang.
+// organization returns the organization of a request: as it is now for all that
+// authorizes or changes something. It is nil for the liveness of the process, which
+// is asked for because storage may hang.
 func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Organization, error) {
 	switch {
 	case slug == agentidp.DefaultOrganization && rest == healthPath:
 		return nil, nil
 	case rest == api.ExchangePath:
 		return a.registry.RecentOrganization(ctx, slug)
+	case strings.HasPrefix(rest, "/.well-known/"), strings.HasPrefix(rest, "/api/v1/openapi."):
+		return a.registry.KnownOrganization(ctx, slug)
 	}
-	return a.registry.Organization(ctx, slug)
+	return a.registry.ReadOrganization(ctx, slug)
 }
 
 // inserted are the documents whose path has the issuer's behind it rather than

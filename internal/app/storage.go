@@ -56,7 +56,7 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
 		return fmt.Errorf("create the default organization: %w", err)
 	}
-	org, err := a.registry.Organization(ctx, agentidp.DefaultOrganization)
+	org, err := a.registry.ReadOrganization(ctx, agentidp.DefaultOrganization)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func describe(rows []store.SigningKey, alg string, now time.Time) []agentidp.Sig
 type orgRing struct {
 	revision int64 // of the organization; the keys are as new or newer
 	rows     []store.SigningKey
-	signers  map[string]*jose.Signer // by kid, of those that are or will be published
+	signers  map[string]*jose.Signer // by kid, of those that were not given up
 	current  atomic.Pointer[view]
 }
 

@@ -152,9 +152,8 @@ func (r *Ring) read(ctx context.Context, orgID string, revision int64) (*orgRing
 		return nil, err
 	}
 	ring := &orgRing{revision: revision, rows: rows, signers: map[string]*jose.Signer{}}
-	now := r.clock()
 	for i := range rows {
-		if !published(&rows[i], now) { // it never will be again
+		if !rows[i].CompromisedAt.IsZero() {
 			continue
 		}
 		if ring.signers[rows[i].KeyID], err = r.unseal(&rows[i]); err != nil {

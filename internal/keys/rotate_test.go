@@ -355,6 +355,7 @@ func TestHowKeysAreListed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "ES256")
 	h.both("at first", "k1 of k1")
+	h.now = h.now.Add(time.Second) // keys of one instant have no order
 	h.rotate("")
 	listed := func(want ...agentidp.SigningKeyStatus) {
 		t.Helper()
@@ -375,4 +376,26 @@ func TestHowKeysAreListed(t *testing.T) {
 	listed("verifying", "signing")
 	h.now = h.now.Add(LongestLife + slack)
 	listed("retired", "signing")
+}
+
+// A node that read the keys while its clock was far ahead forgets none of them: it
+// heals when its clock does.
+func TestAClockThatWasFarAhead(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "ES256")
+	h.both("at first", "k1 of k1")
+	h.now = h.now.Add(time.Second)
+	h.rotate("")
+	h.now = h.now.Add(Lead)
+	h.both("after a rotation", "k2 of k1 k2")
+	right := h.now
+	h.now = h.now.Add(2 * LongestLife)
+	ahead := NewRing(h.db, h.operator.master, "ES256", h.operator.clock)
+	if got := h.says(ahead, h.org()); got != "k2 of k2" {
+		t.Errorf("far ahead: %s", got)
+	}
+	h.now = right
+	if got := h.says(ahead, h.org()); got != "k2 of k1 k2" {
+		t.Errorf("with the right time again: %s", got)
+	}
 }

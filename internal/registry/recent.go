@@ -35,11 +35,12 @@ func (o *organizations) get(slug string) (known, bool) {
 	return k, ok
 }
 
-// Organization returns the active organization with this slug as it is now, or as
-// it was last known while storage cannot be reached or hangs: keys are served without
-// it, and what needs it finds out by itself. Errors: NotFound, also for a closed one,
-// and Unavailable.
-func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+// KnownOrganization returns the active organization with this slug as it is now, or
+// as it was last known while storage cannot be reached or hangs. It is for documents
+// that anybody may read, such as the key set, and for nothing that authorizes or
+// changes: an organization may have been closed since, or a key given up. Errors are
+// those of ReadOrganization.
+func (r *Registry) KnownOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	patient, cancel := context.WithTimeout(ctx, organizationPatience)
 	defer cancel()
 	org, err := r.ReadOrganization(patient, slug)
@@ -54,7 +55,7 @@ func (r *Registry) Organization(ctx context.Context, slug string) (*agentidp.Org
 	return org, err
 }
 
-// RecentOrganization is Organization as it was at most a second ago. It is for
+// RecentOrganization is ReadOrganization as it was at most a second ago. It is for
 // exchanges alone: their commit compares the organization's revision, and so does
 // what they deny, so that nothing is decided on an old one.
 func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
@@ -62,11 +63,12 @@ func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agenti
 	if age := r.Clock().Sub(k.read); ok && age >= 0 && age < organizationAge {
 		return k.org, nil
 	}
-	return r.Organization(ctx, slug)
+	return r.ReadOrganization(ctx, slug)
 }
 
 // ReadOrganization returns the active organization with this slug as it is in
-// the database now, its issuer filled in. Errors are those of Organization.
+// the database now, its issuer filled in. Errors: NotFound, also for a closed one,
+// and Unavailable.
 func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	if !isSlug(slug) {
 		return nil, noOrganization()

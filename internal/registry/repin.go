@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/sentryagent/agentidp"
@@ -73,8 +72,8 @@ func mayRepin(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *
 				return err
 			}
 		}
-		err := mayTrust(org, c, p, agent)
-		if e, ok := errors.AsType[*agentidp.Error](err); ok {
+		if err := mayTrust(org, c, p, agent); err != nil {
+			e := agentidp.AsError(err)
 			return insufficient(e.Scope, "To repin lets another repository have what every policy of "+p.Repository+
 				" grants, so it takes a caller who may create each of them. The policy "+p.ID+": "+e.Message)
 		}
