@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
+	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
@@ -75,7 +76,11 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	}
 	org, err := a.organization(r.Context(), slug, rest)
 	if err != nil {
-		problem.Write(w, r, err)
+		write := problem.Write
+		if strings.HasPrefix(rest, oauth.Prefix) {
+			write = oauth.WriteError
+		}
+		write(w, r, err)
 		return
 	}
 	r2 := r.WithContext(registry.WithOrganization(r.Context(), org))

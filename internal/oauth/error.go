@@ -17,8 +17,12 @@ type failure struct {
 	RequestID   string `json:"request_id"`
 }
 
-// writeError answers a request with an error in the form of OAuth.
-func writeError(w http.ResponseWriter, r *http.Request, err error) {
+// Prefix is where the protocol's endpoints are, below an organization's issuer. Their
+// errors have the form of OAuth; see WriteError.
+const Prefix = "/oauth2/"
+
+// WriteError answers a request with an error in the form of OAuth.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := problem.Note(r.Context(), err)
 	problem.SetHeaders(w.Header(), e)
 	w.Header().Set("Content-Type", "application/json")

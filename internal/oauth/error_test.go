@@ -29,14 +29,14 @@ func TestErrorsInTheFormOfOAuth(t *testing.T) {
 	} {
 		r := httptest.NewRequestWithContext(problem.WithTrace(t.Context(), &problem.Trace{RequestID: "id"}), "POST", "/", nil)
 		w := httptest.NewRecorder()
-		writeError(w, r, tt.err)
+		WriteError(w, r, tt.err)
 		var got failure
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got != tt.want || w.Code != tt.status || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %s, %v", tt.name, w.Code, w.Body, err)
 		}
 	}
 	w := httptest.NewRecorder()
-	writeError(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", nil), errors.New("password"))
+	WriteError(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", nil), errors.New("password"))
 	var got failure
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Error != "server_error" || got.Code != agentidp.CodeInternal || w.Code != 500 {
 		t.Errorf("a fault of ours: %d %s, %v", w.Code, w.Body, err)

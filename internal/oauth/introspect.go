@@ -16,7 +16,7 @@ import (
 func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.introspection(w, r)
 	if err != nil {
-		writeError(w, r, err)
+		WriteError(w, r, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store") // §4: the next answer may be another

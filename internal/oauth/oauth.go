@@ -44,8 +44,8 @@ func New(mux Mux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
 }
 
 const (
-	introspectionPath = "/oauth2/introspect"
-	revocationPath    = "/oauth2/revoke"
+	introspectionPath = Prefix + "introspect"
+	revocationPath    = Prefix + "revoke"
 )
 
 // cacheControl lets relying parties keep a document for five minutes. A key is

@@ -16,7 +16,7 @@ import (
 // type of token.
 func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 	if err := s.revokeToken(w, r); err != nil {
-		writeError(w, r, err)
+		WriteError(w, r, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
