@@ -21,7 +21,7 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check race fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
@@ -44,6 +44,27 @@ toolkit: test/actionscore/node_modules ## Let the real Actions toolkit talk to t
 
 test/actionscore/node_modules: test/actionscore/package-lock.json
 	cd test/actionscore && npm ci --no-audit --no-fund
+	touch $@
+
+actions: actions/node_modules ## Build the bundles of the GitHub Actions
+	cd actions && npm run --silent build
+
+.PHONY: actions actions-check actions-test actions-update
+actions-check: actions/node_modules
+	cd actions && npm run --silent check
+
+actions-test: build actions actions/engines/node_modules ## Run the actions on Node 20 and 24, against the real server
+	AGENTIDP_REQUIRE_NODE=1 ./scripts/actions-test.sh
+
+actions-update: build actions ## Write what the actions print and send into actions/test/snapshots
+	UPDATE=1 ./scripts/actions-test.sh
+
+actions/node_modules: actions/package-lock.json
+	cd actions && npm ci --no-audit --no-fund
+	touch $@
+
+actions/engines/node_modules: actions/engines/package-lock.json
+	cd actions/engines && npm ci --no-audit --no-fund
 	touch $@
 
 openapi: ## Write api/openapi.json from the code
@@ -75,4 +96,4 @@ $(GOLANGCI):
 	mv $(TOOLS)/golangci-lint $@
 
 clean: ## Remove what was built
-	rm -rf bin .tools
+	rm -rf bin .tools actions/*/dist actions/.build

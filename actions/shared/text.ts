@@ -1,0 +1,32 @@
+// Text that others chose (claims, inputs) on its way to the log and the job
+// summary. What the server says never gets here: of its answers only codes, ids
+// and field names of a fixed form are used.
+
+const LONGEST = 200
+
+/**
+ * Returns s as one line for the log: no control, format or unassigned characters,
+ * nothing that the runner reads as a workflow command ("::" opens a line, "##["
+ * counts anywhere), and no more than 200 characters.
+ */
+export function printable(s: string): string {
+  const line = s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}').replaceAll('##[', '## [').replace(/^(\s*):/, '$1\u{FFFD}')
+  const characters = Array.from(line)
+  return characters.length > LONGEST ? characters.slice(0, LONGEST).join('') + '…' : line
+}
+
+/**
+ * Returns s for the job summary, where Markdown and HTML both mean something: all
+ * but letters, digits and a few marks are character references.
+ */
+export function summaryText(s: string): string {
+  return printable(s).replace(/[^\p{L}\p{N} .,/:;?=+()_-]/gu, c => `&#${String(c.codePointAt(0))};`)
+}
+
+/**
+ * Returns value as JSON that can stand between single quotes in a shell and inside
+ * a fenced code block: quotes, backticks, and all that is not ASCII, are \u escapes.
+ */
+export function shellJSON(value: unknown): string {
+  return JSON.stringify(value).replace(/['`]|[^\x20-\x7e]/g, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'))
+}

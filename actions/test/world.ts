@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type Action, runStep, type Step } from './job.ts'
+import { AGENTIDP, execute, Program } from './program.ts'
+import { type Exchanged, Recorder } from './recorder.ts'
+import { Snapshot } from './snapshot.ts'
+
+export const REPOSITORY = 'acme/deploy'
+export const NAME = 'deployer@ci.acme.example'
+
+/** What the CI says of the run; flags of agentidp emulate github. */
+export interface Ci {
+  repository?: string
+  ref?: string
+  event?: string
+  claims?: string[]
+}
+
+/**
+ * A test against a server and a CI of its own: both are the real program, with a
+ * recorder before each, which is what the actions talk to. It ends with the
+ * comparison of the snapshot, unless that is not what the test is about.
+ */
+export function scenario(title: string, story: (w: World) => Promise<void>, { snapshot = true } = {}): void {
+  void test(title, { timeout: 120_000 }, async () => {
+    const w = await World.start()
+    try {
+      await story(w)
+      if (snapshot) {
+        w.snapshot.check()
+      }
+    } finally {
+      await w.stop()
+    }
+  })
+}
+
+export class World {
+  readonly snapshot = new Snapshot()
+  /** All that was sent, in order. */
+  readonly sent: Exchanged[] = []
+  /** Between an action and the server, and between an action and the service that gives ID tokens. */
+  readonly idp = new Recorder('server', this.sent)
+  readonly ci = new Recorder('CI', this.sent)
+  /** More variables for steps. */
+  env: Record<string, string> = {}
+
+  readonly #folder: string
+  #server: Program | undefined
+  #emulator: Program | undefined
+  #issuer = ''
+  #request: Record<string, string> = {}
+  #admin = ''
+
+  private constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  static async start(): Promise<World> {
+    const w = new World(await mkdtemp(join(tmpdir(), 'agentidp-actions-')))
+    await Promise.all([w.idp.listen(), w.ci.listen()])
+    w.snapshot.call(w.idp.url, '«api-url»')
+    w.snapshot.call(w.ci.url, '«CI»')
+    await w.runsOn({})
+    const data = join(w.#folder, 'data')
+    const [server, address] = await Program.start(['serve', '--dev', '--log-format', 'json'], {
+      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: w.idp.url, AGENTIDP_GITHUB_ISSUER: w.#issuer, AGENTIDP_DATA_DIR: data,
+    }, /"AgentIdP is ready".*"address":"([^"]+)"/)
+    w.#server = server
+    w.idp.target = `http://${address ?? ''}`
+    const admin = await execute(AGENTIDP, ['admin', 'token', '--data-dir', data], { env: {} })
+    assert.equal(admin.code, 0, admin.stderr)
+    w.#admin = admin.stdout.trim()
+    return w
+  }
+
+  async stop(): Promise<void> {
+    this.idp.close()
+    this.ci.close()
+    await Promise.all([this.#server?.stop(), this.#emulator?.stop()])
+    await rm(this.#folder, { recursive: true })
+  }
+
+  get apiUrl(): string {
+    return this.idp.url
+  }
+
+  /** What an administrator's commands need. */
+  get adminToken(): string {
+    return this.#admin
+  }
+
+  /** The variables by which a job gets ID tokens. */
+  get request(): Record<string, string> {
+    return this.#request
+  }
+
+  /** Says what the steps from now on run for. The issuer and its key stay the same. */
+  async runsOn({ repository = REPOSITORY, ref = 'refs/heads/main', event = 'push', claims = [] }: Ci): Promise<void> {
+    await this.#emulator?.stop()
+    const flags = ['--repository', repository, '--ref', ref, '--event', event, ...claims.flatMap(claim => ['--claim', claim])]
+    const listen = this.#issuer === '' ? '127.0.0.1:0' : this.#issuer.replace('http://', '')
+    const [emulator, issuer, url, token] = await Program.start(
+      ['emulate', 'github', '--listen', listen, '--key-file', join(this.#folder, 'ci.pem'), ...flags], {},
+      / is (http:\/\/127.0.0.1:\d+)$/, /REQUEST_URL='([^']+)'/, /REQUEST_TOKEN='([^']+)'/)
+    this.#emulator = emulator
+    this.#issuer = issuer ?? ''
+    this.ci.target = this.#issuer
+    this.snapshot.call(this.#issuer, '«issuer»')
+    this.#request = {
+      ACTIONS_ID_TOKEN_REQUEST_URL: (url ?? '').replace(this.#issuer, this.ci.url), ACTIONS_ID_TOKEN_REQUEST_TOKEN: token ?? '',
+      GITHUB_REPOSITORY: repository, GITHUB_EVENT_NAME: event,
+    }
+  }
+
+  /** Calls the API as its administrator; these calls are not part of the snapshot. */
+  async admin(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
+    const headers: Record<string, string> = { authorization: `Bearer ${this.#admin}` }
+    if (body !== undefined) {
+      headers['content-type'] = 'application/json'
+    }
+    const answer = await fetch(`${this.idp.target}${path}`, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
+    const text = await answer.text()
+    assert.ok(answer.ok, `${method} ${path}: ${String(answer.status)} ${text}`)
+    return text === '' ? {} : JSON.parse(text) as Record<string, unknown>
+  }
+
+  /** Creates a trust policy for the repository. */
+  async trust(policy: Record<string, unknown>): Promise<string> {
+    const { id } = await this.admin('POST', '/api/v1/oidc/trust-policies', { provider: 'github', repository: REPOSITORY, ...policy })
+    return id as string
+  }
+
+  /** Registers an agent as the administrator, and returns its id. */
+  async agent(spec: Record<string, unknown> = {}): Promise<string> {
+    const { agentId } = await this.admin('POST', '/api/v1/agents', { name: NAME, ...spec })
+    return agentId as string
+  }
+
+  registerAgent(inputs: Record<string, string> = {}): Promise<Step> {
+    return this.#step('register-agent', 'main', { 'agent-name': NAME, ...inputs }, {})
+  }
+
+  issueToken(inputs: Record<string, string>): Promise<Step> {
+    return this.#step('issue-token', 'main', inputs, {})
+  }
+
+  /** The post step of an earlier step, with what that one left. */
+  afterIssueToken({ state }: Step, inputs: Record<string, string> = {}): Promise<Step> {
+    return this.#step('issue-token', 'post', inputs, Object.fromEntries(Object.entries(state).map(([name, value]) => [`STATE_${name}`, value])))
+  }
+
+  async #step(action: Action, entry: 'main' | 'post', inputs: Record<string, string>, state: Record<string, string>): Promise<Step> {
+    const before = this.sent.length
+    const step = await runStep(action, entry, { 'api-url': this.apiUrl, ...inputs }, { ...this.#request, ...state, ...this.env })
+    this.snapshot.add(entry === 'main' ? action : `${action}, after the job`, step, this.sent.slice(before))
+    return step
+  }
+}
