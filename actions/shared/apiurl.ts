@@ -10,13 +10,13 @@ import * as messages from './messages.ts'
 export function parseApiUrl(input: string): string {
   // Before it is parsed: URL drops tabs and line feeds, and reads \ as /.
   if (!/^https?:\/\/[A-Za-z0-9._:[\]/-]+$/i.test(input)) {
-    throw new Failure(messages.apiUrlMalformed(input))
+    throw new Failure(messages.apiUrlMalformed())
   }
   let url: URL
   try {
     url = new URL(input)
   } catch {
-    throw new Failure(messages.apiUrlMalformed(input))
+    throw new Failure(messages.apiUrlMalformed())
   }
   const path = url.pathname.replace(/\/$/, '')
   if (path !== '' && !/^\/o\/[a-z0-9-]{1,63}$/.test(path)) {

@@ -11,6 +11,8 @@ export interface Facts {
   /** Where an administrator finds it: the server's log, and its record of the decision. */
   requestId?: string | undefined
   decisionId?: string | undefined
+  /** Seconds that the server asked to wait. */
+  retryAfter?: number | undefined
   /** The run's own claims, for a refusal, and the names of those that the failed check read. */
   claims?: Claims | undefined
   checked?: readonly string[] | undefined

@@ -36,8 +36,8 @@ export interface Request {
  *
  * @throws Failure where there is no answer, or one that sends us elsewhere
  */
-export async function post(request: Request): Promise<Answer> {
-  const { status, headers, text } = await send(request).catch((error: unknown) => {
+export async function post(request: Request, timeLimit = TIME_LIMIT_MS): Promise<Answer> {
+  const { status, headers, text } = await send(request, timeLimit).catch((error: unknown) => {
     throw error instanceof Failure ? error : failed(request.url, error)
   })
   if (status >= 300 && status < 400) {
@@ -52,7 +52,7 @@ interface Received {
   text: string
 }
 
-function send({ url, mediaType, body, bearer }: Request): Promise<Received> {
+function send({ url, mediaType, body, bearer }: Request, timeLimit: number): Promise<Received> {
   // It knows the runner's proxies; what it would do beyond (redirects, retries,
   // bodies without a limit) is not wanted here.
   const agent = new HttpClient().getAgent(url) as http.Agent & { options: https.AgentOptions }
@@ -66,7 +66,7 @@ function send({ url, mediaType, body, bearer }: Request): Promise<Received> {
   if (bearer !== undefined) {
     headers['authorization'] = `Bearer ${bearer}`
   }
-  const options = { method: 'POST', agent, headers, signal: AbortSignal.timeout(TIME_LIMIT_MS) }
+  const options = { method: 'POST', agent, headers, signal: AbortSignal.timeout(timeLimit) }
   const request = url.startsWith('https:') ? https.request : http.request
   return new Promise((resolve, reject) => {
     const sent = request(url, options, message => {
@@ -107,7 +107,7 @@ function retryAfter(header: string | undefined): number | undefined {
   if (header === undefined) {
     return undefined
   }
-  const seconds = /^\d{1,9}$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000
+  const seconds = /^[A-Z][a-z]{2}, /.test(header) ? (Date.parse(header) - Date.now()) / 1000 : /^\d{1,9}$/.test(header) ? Number(header) : NaN
   return Number.isFinite(seconds) ? Math.max(0, seconds) : undefined
 }
 

@@ -12,14 +12,13 @@ export interface Message {
   remedy: string
 }
 
-const FRESH = 'The action requested a fresh ID token for every attempt.'
 const ADMIN = 'an administrator of AgentIdP'
 
 // Inputs.
 
-export const apiUrlMalformed = (url: string): Message => ({
+export const apiUrlMalformed = (): Message => ({ // not shown: a URL with a user can hold a password
   title: 'Input not usable: api-url',
-  cause: `api-url is "${printable(url)}", which is no plain https URL.`,
+  cause: 'api-url is no plain https URL.',
   remedy: 'Give scheme and host of the server, such as https://idp.sentryagent.ai, with /o/<slug> for an organization; no user, query or fragment.',
 })
 
@@ -120,13 +119,13 @@ export const unexpectedAnswer = (what: string): Message => ({
 
 export const unavailable = (status: number): Message => ({
   title: 'Server unavailable',
-  cause: `The server cannot decide now (HTTP ${String(status)}). ${FRESH}`,
+  cause: `The server cannot answer this now (HTTP ${String(status)}).`,
   remedy: `Run the job again later. If it stays so, tell ${ADMIN} the request id.`,
 })
 
 export const issuerUnreachable = (): Message => ({
   title: 'Issuer unreachable',
-  cause: `The server cannot get the CI's keys, so it can verify no ID token. ${FRESH}`,
+  cause: "The server cannot get the CI's keys, so it can verify no ID token.",
   remedy: `Run the job again later. If it stays so, ${ADMIN} looks into the way from the server to the issuer (claim iss).`,
 })
 
@@ -212,7 +211,7 @@ export const tokenTimes = (reason: string): Message => ({
 
 export const tokenReplayed = (): Message => ({
   title: 'ID token already used',
-  cause: `The server says that this ID token was exchanged before. ${FRESH}`,
+  cause: 'The server says that this ID token was exchanged before. The action requested a fresh one for every attempt.',
   remedy: 'Run the job again. If it stays so, something between the runner and the server repeats requests, or hands out old tokens.',
 })
 
@@ -272,8 +271,7 @@ export const internal = (name: string): Message => ({
 
 export const tryingAgain = (title: string, seconds: number): string => `${title}; trying again in ${seconds.toFixed(1)} s`
 
-export const issued = (expiresAt: string, seconds: number): string =>
-  `Token issued; it expires at ${expiresAt}, in ${String(Math.round(seconds / 60))} minutes`
+export const issued = (expiresAt: string, seconds: number): string => `Token issued; it expires at ${expiresAt}, in ${String(seconds)} seconds`
 
 export const expiresSoon = (seconds: number): Message => ({
   title: 'Token expires too quickly',
@@ -291,8 +289,8 @@ export const revoked = (): string => 'The token is revoked.'
 
 export const notRevoked = (why: Message): Message => ({
   title: 'Token not revoked',
-  cause: `The token goes on until it expires. ${why.cause}`,
-  remedy: `${why.remedy} The job itself is not affected.`,
+  cause: `The token goes on until it expires: ${why.title}. ${why.cause}`,
+  remedy: `The job is not affected. If the token has to end now, ${ADMIN} ends it (POST /api/v1/tokens/revoke with the agentId).`,
 })
 
 export const registered = (agentId: string, fresh: boolean): string =>

@@ -16,7 +16,7 @@ test('A-249: of an answer only codes, ids and names are used', () => {
   })
   assert.doesNotMatch(JSON.stringify([said, facts]), /SECRET/)
   assert.deepEqual(facts, {
-    status: 403, code: 'some_code', reason: 'some_reason', requestId: ID, decisionId: ID, claims: undefined, checked: ['ref'],
+    status: 403, code: 'some_code', reason: 'some_reason', requestId: ID, decisionId: ID, retryAfter: undefined, claims: undefined, checked: ['ref'],
   })
 })
 

@@ -32,6 +32,7 @@ export function refusal(answer: Answer, choose: Choice, seen: { claims?: Claims;
     reason,
     requestId: [body.get('request_id'), answer.requestId].find(isUUID),
     decisionId: [body.get('decision_id'), seen.decisionId].find(isUUID),
+    retryAfter: answer.retryAfter,
     claims: seen.claims,
     checked: [...members(body.get('claims')).keys()],
   }

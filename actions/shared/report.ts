@@ -31,7 +31,7 @@ function unforeseen(error: unknown): Failure {
 
 async function report({ said, facts }: Failure): Promise<void> {
   for (const [name, value] of rows(facts)) {
-    core.info(`  ${name.padEnd(20)} ${printable(value)}`)
+    core.info(`  ${name.padEnd(20)} ${value}`)
   }
   core.error(paragraph(said), { title: said.title })
   await writeSummary(failureSummary(said, facts))
@@ -63,13 +63,14 @@ function failureSummary(said: Message, facts: Facts): string {
   return lines.join('\n')
 }
 
-/** What is known beside the message: name, value, and a mark on claims that the failed check read. */
-function rows({ status, code, reason, requestId, decisionId, claims, checked }: Facts): [string, string, string][] {
+/** What is known beside the message: name, printable value, and a mark on claims that the failed check read. */
+function rows({ status, code, reason, requestId, decisionId, retryAfter, claims, checked }: Facts): [string, string, string][] {
   const known: [string, string | undefined, string][] = SHOWN.map(name =>
     [name, claims?.[name], checked?.includes(name) ? 'read by the check that failed' : ''])
   known.push(
     ['HTTP status', status?.toString(), ''], ['code', code, ''], ['reason', reason, ''],
+    ['retry after', retryAfter === undefined ? undefined : `${retryAfter.toFixed(0)} s`, ''],
     ['request id', requestId, ''], ['decision id', decisionId, ''],
   )
-  return known.flatMap(([name, value, mark]) => value === undefined || value === '' ? [] : [[name, value, mark]])
+  return known.flatMap(([name, value, mark]) => value === undefined || value === '' ? [] : [[name, printable(value), mark]])
 }

@@ -24,8 +24,8 @@ test('what is printed has an end', () => {
 })
 
 test('text in the job summary is neither HTML nor Markdown', () => {
-  const text = summaryText('<img src=x> [a](b) `c` *d* |e| @f & "g" \\h ~i~ #j !k')
-  assert.doesNotMatch(text.replace(/&#\d+;/g, ''), /[<>[\]`*|@&"\\~#!]/)
+  const text = summaryText('<img src=x> [a](b) `c` *d* |e| @f & g \\h ~i~ #j !k')
+  assert.doesNotMatch(text.replace(/&#\d+;/g, ''), /[<>[\]`*|@&\\~#!]/)
   assert.equal(summaryText('acme/deploy refs/heads/main'), 'acme/deploy refs/heads/main')
   assert.equal(summaryText('größe'), 'größe')
 })

@@ -10,9 +10,8 @@ const LONGEST = 200
  * counts anywhere), and no more than 200 characters.
  */
 export function printable(s: string): string {
-  const line = s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}').replaceAll('##[', '## [').replace(/^(\s*):/, '$1\u{FFFD}')
-  const characters = Array.from(line)
-  return characters.length > LONGEST ? characters.slice(0, LONGEST).join('') + '…' : line
+  const characters = Array.from(oneLine(s).replaceAll('##[', '## [').replace(/^(\s*):/, '$1\u{FFFD}'))
+  return characters.length > LONGEST ? characters.slice(0, LONGEST).join('') + '…' : characters.join('')
 }
 
 /**
@@ -20,7 +19,11 @@ export function printable(s: string): string {
  * but letters, digits and a few marks are character references.
  */
 export function summaryText(s: string): string {
-  return printable(s).replace(/[^\p{L}\p{N} .,/:;?=+()_-]/gu, c => `&#${String(c.codePointAt(0))};`)
+  return oneLine(s).replace(/[^\p{L}\p{N} .,/:;?=+()'"_-]/gu, c => `&#${String(c.codePointAt(0))};`)
+}
+
+function oneLine(s: string): string {
+  return s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}')
 }
 
 /**

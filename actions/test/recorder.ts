@@ -21,8 +21,8 @@ export interface Canned {
 
 /** What may happen to a request on its way. */
 export interface Interference {
-  /** Answers instead of the real one; undefined lets the request pass. */
-  answer?: (path: string) => Canned | undefined
+  /** Answers instead of the real one, or breaks the connection; undefined lets the request pass. */
+  answer?: (path: string, body: string) => Canned | 'break' | undefined
   /** Drops a request header, as a bad proxy does. */
   drop?: string
 }
@@ -35,6 +35,7 @@ export class Recorder {
   readonly log: Exchanged[]
   readonly name: string
   target = ''
+  port = 0
   interference: Interference = {}
   readonly #server: http.Server
 
@@ -48,10 +49,7 @@ export class Recorder {
 
   async listen(): Promise<void> {
     await new Promise<void>(done => this.#server.listen(0, '127.0.0.1', done))
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    this.port = (this.#server.address() as AddressInfo).port
   }
 
   get url(): string {
@@ -70,8 +68,13 @@ export class Recorder {
     }
     const body = Buffer.concat(chunks).toString('utf8')
     const path = request.url ?? ''
-    const { status, headers, body: answer = '' } = this.interference.answer?.(path) ?? await this.#pass(request, path, body)
+    const given = this.interference.answer?.(path, body) ?? await this.#pass(request, path, body)
+    const { status, headers, body: answer = '' }: Canned = given === 'break' ? { status: 0 } : given
     this.log.push({ to: this.name, method: request.method ?? '', path, headers: request.headers, body, status, answer })
+    if (given === 'break') {
+      response.destroy()
+      return
+    }
     response.writeHead(status, headers)
     response.end(answer)
   }

@@ -5,7 +5,7 @@ import type { Step } from './job.ts'
 import { ROOT } from './program.ts'
 import type { Exchanged } from './recorder.ts'
 
-const JWT = /[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}/g
+const JWT = /(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}/g
 
 /**
  * What a scenario looks like from outside, as text for people: what was printed,
@@ -103,6 +103,6 @@ function describe({ to, method, path, headers, body, status }: Exchanged): strin
     ...(authorization === undefined ? [] : [`  authorization: ${authorization}`]),
     ...(headers['content-type'] === undefined ? [] : [`  content-type: ${headers['content-type']}`]),
     ...(body === '' ? [] : [`  ${body}`]),
-    `  answered ${String(status)}`,
+    status === 0 ? '  not answered' : `  answered ${String(status)}`,
   ].join('\n')
 }

@@ -26,8 +26,9 @@ export interface Ci {
  */
 export function scenario(title: string, story: (w: World) => Promise<void>, { snapshot = true } = {}): void {
   void test(title, { timeout: 120_000 }, async () => {
-    const w = await World.start()
+    const w = new World()
     try {
+      await w.start()
       await story(w)
       if (snapshot) {
         w.snapshot.check()
@@ -36,6 +37,15 @@ export function scenario(title: string, story: (w: World) => Promise<void>, { sn
       await w.stop()
     }
   })
+}
+
+/** Checks that a step failed with the message of this title, in the log and in the summary, and put nothing out. */
+export function assertFailed(step: Step, title: string): void {
+  assert.equal(step.code, 1)
+  assert.deepEqual([step.outputs, step.state], [{}, {}])
+  const titles = [...step.stdout.matchAll(/^::error title=(.*?)::/gm)].map(found => found[1]?.replaceAll('%3A', ':').replaceAll('%2C', ','))
+  assert.deepEqual(titles, [title])
+  assert.match(step.summary, /^### .+\n\n.+\n\n\*\*What to do:\*\* .+\n/)
 }
 
 export class World {
@@ -48,40 +58,44 @@ export class World {
   /** More variables for steps. */
   env: Record<string, string> = {}
 
-  readonly #folder: string
+  #folder = ''
+  readonly #cleanups: (() => unknown)[] = []
   #server: Program | undefined
   #emulator: Program | undefined
   #issuer = ''
   #request: Record<string, string> = {}
   #admin = ''
 
-  private constructor(folder: string) {
-    this.#folder = folder
-  }
-
-  static async start(): Promise<World> {
-    const w = new World(await mkdtemp(join(tmpdir(), 'agentidp-actions-')))
-    await Promise.all([w.idp.listen(), w.ci.listen()])
-    w.snapshot.call(w.idp.url, '«api-url»')
-    w.snapshot.call(w.ci.url, '«CI»')
-    await w.runsOn({})
-    const data = join(w.#folder, 'data')
+  async start(): Promise<void> {
+    this.#folder = await mkdtemp(join(tmpdir(), 'agentidp-actions-'))
+    await Promise.all([this.idp.listen(), this.ci.listen()])
+    this.snapshot.call(this.idp.url, '«api-url»')
+    this.snapshot.call(this.ci.url, '«CI»')
+    await this.runsOn({})
+    const data = join(this.#folder, 'data')
     const [server, address] = await Program.start(['serve', '--dev', '--log-format', 'json'], {
-      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: w.idp.url, AGENTIDP_GITHUB_ISSUER: w.#issuer, AGENTIDP_DATA_DIR: data,
+      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: this.idp.url, AGENTIDP_GITHUB_ISSUER: this.#issuer, AGENTIDP_DATA_DIR: data,
     }, /"AgentIdP is ready".*"address":"([^"]+)"/)
-    w.#server = server
-    w.idp.target = `http://${address ?? ''}`
+    this.#server = server
+    this.idp.target = `http://${address ?? ''}`
     const admin = await execute(AGENTIDP, ['admin', 'token', '--data-dir', data], { env: {} })
     assert.equal(admin.code, 0, admin.stderr)
-    w.#admin = admin.stdout.trim()
-    return w
+    this.#admin = admin.stdout.trim()
+  }
+
+  /** Has something done when the scenario ends, however it ends. */
+  finally(cleanup: () => unknown): void {
+    this.#cleanups.push(cleanup)
   }
 
   async stop(): Promise<void> {
+    for (const cleanup of this.#cleanups) {
+      await cleanup()
+    }
     this.idp.close()
     this.ci.close()
     await Promise.all([this.#server?.stop(), this.#emulator?.stop()])
-    await rm(this.#folder, { recursive: true })
+    await rm(this.#folder, { recursive: true, force: true })
   }
 
   get apiUrl(): string {

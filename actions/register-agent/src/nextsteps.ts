@@ -1,10 +1,10 @@
 import type { Registered } from '../../shared/agents.ts'
 import type { Claims } from '../../shared/claims.ts'
-import { shellJSON, summaryText } from '../../shared/text.ts'
+import { printable, shellJSON, summaryText } from '../../shared/text.ts'
 
 /** The job summary of a registration: what has to be there before issue-token works. */
 export function nextSteps(apiUrl: string, name: string, agent: Registered, claims: Claims): string {
-  return `### Agent ${summaryText(name)}
+  return `### Agent ${summaryText(printable(name))}
 
 Its id is \`${agent.agentId}\` (${agent.fresh ? 'registered by this run' : 'registered before; nothing changed'}).
 
