@@ -3,6 +3,8 @@
 GO        ?= go
 TOOLS     := $(CURDIR)/.tools
 GOLANGCI  := $(TOOLS)/golangci-lint-2.15.0
+ACT       := $(TOOLS)/act-0.2.89
+ACTIONLINT := $(TOOLS)/actionlint-1.7.12
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check fuzz bench tools clean
@@ -53,10 +55,10 @@ actions: actions/node_modules ## Build the bundles of the GitHub Actions
 actions-check: actions/node_modules
 	cd actions && npm run --silent check
 
-actions-test: build actions actions/engines/node_modules ## Run the actions on Node 20 and 24, against the real server
+actions-test: build actions actions/engines/node_modules $(ACT) $(ACTIONLINT) ## Run the actions on Node 20 and 24, against the real server
 	AGENTIDP_REQUIRE_NODE=1 ./scripts/actions-test.sh
 
-actions-update: build actions ## Write what the actions print and send into actions/test/snapshots
+actions-update: build actions $(ACT) $(ACTIONLINT) ## Write what the actions print and send into actions/test/snapshots
 	UPDATE=1 ./scripts/actions-test.sh
 
 actions/node_modules: actions/package-lock.json
@@ -94,6 +96,17 @@ $(GOLANGCI):
 	mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(TOOLS)/golangci-lint $@
+
+# act runs workflows without GitHub.
+$(ACT):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/nektos/act@v0.2.89
+	mv $(TOOLS)/act $@
+
+$(ACTIONLINT):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	mv $(TOOLS)/actionlint $@
 
 clean: ## Remove what was built
 	rm -rf bin .tools actions/*/dist actions/.build
