@@ -3,20 +3,24 @@ import { Failure } from './failure.ts'
 import * as messages from './messages.ts'
 
 /** Four attempts at most, within a few seconds where the server does not ask for more. */
-export const RETRIES = 3
+const RETRIES = 3
 const FIRST_WAIT_S = 1
 const GROWTH = 3
 /** A server that asks for more than this is not waited for. */
-export const LONGEST_WAIT_S = 60
+const LONGEST_WAIT_S = 60
+/** No attempt begins later than this after the first one. */
+const TIME_LIMIT_S = 180
 
-/** What waiting depends on; tests bring their own. */
+/** What waiting depends on, in seconds; tests bring their own. */
 export interface Timing {
   random: () => number
+  now: () => number
   sleep: (seconds: number) => Promise<void>
 }
 
 const realTiming: Timing = {
   random: Math.random,
+  now: () => performance.now() / 1000,
   sleep: seconds => new Promise(done => setTimeout(done, seconds * 1000)),
 }
 
@@ -27,6 +31,7 @@ const realTiming: Timing = {
  * belongs into the attempt.
  */
 export async function withRetries<T>(attempt: () => Promise<T>, timing = realTiming): Promise<T> {
+  const start = timing.now()
   for (let retries = 0; ; retries++) {
     try {
       return await attempt()
@@ -36,10 +41,10 @@ export async function withRetries<T>(attempt: () => Promise<T>, timing = realTim
       }
       const backoff = FIRST_WAIT_S * GROWTH ** retries
       const asked = error.retry.after
-      if (asked !== undefined && asked > LONGEST_WAIT_S) {
+      const wait = asked === undefined ? backoff * (0.5 + timing.random()) : asked + backoff * timing.random()
+      if ((asked ?? 0) > LONGEST_WAIT_S || timing.now() + wait > start + TIME_LIMIT_S) {
         throw error
       }
-      const wait = asked === undefined ? backoff * (0.5 + timing.random()) : asked + backoff * timing.random()
       core.info(messages.tryingAgain(error.said.title, wait))
       await timing.sleep(wait)
     }

@@ -10,6 +10,8 @@ export interface Exchanged {
   body: string
   status: number
   answer: string
+  /** The answer did not arrive. */
+  lost: boolean
 }
 
 /** An answer that is given in the place of the real one. */
@@ -21,8 +23,8 @@ export interface Canned {
 
 /** What may happen to a request on its way. */
 export interface Interference {
-  /** Answers instead of the real one, or breaks the connection; undefined lets the request pass. */
-  answer?: (path: string, body: string) => Canned | 'break' | undefined
+  /** Answers instead of the real one; or lets the request pass and loses its answer; or (undefined) does nothing. */
+  answer?: (path: string, body: string) => Canned | 'lose' | undefined
   /** Drops a request header, as a bad proxy does. */
   drop?: string
 }
@@ -68,10 +70,10 @@ export class Recorder {
     }
     const body = Buffer.concat(chunks).toString('utf8')
     const path = request.url ?? ''
-    const given = this.interference.answer?.(path, body) ?? await this.#pass(request, path, body)
-    const { status, headers, body: answer = '' }: Canned = given === 'break' ? { status: 0 } : given
-    this.log.push({ to: this.name, method: request.method ?? '', path, headers: request.headers, body, status, answer })
-    if (given === 'break') {
+    const given = this.interference.answer?.(path, body)
+    const { status, headers, body: answer = '' } = given === undefined || given === 'lose' ? await this.#pass(request, path, body) : given
+    this.log.push({ to: this.name, method: request.method ?? '', path, headers: request.headers, body, status, answer, lost: given === 'lose' })
+    if (given === 'lose') {
       response.destroy()
       return
     }

@@ -96,13 +96,13 @@ function assignments(values: Record<string, string>): string {
   return Object.entries(values).map(([name, value]) => `${name}=${value}`).join('\n')
 }
 
-function describe({ to, method, path, headers, body, status }: Exchanged): string {
+function describe({ to, method, path, headers, body, status, lost }: Exchanged): string {
   const authorization = to === 'CI' ? (headers.authorization === undefined ? '' : 'Bearer «request token»') : headers.authorization
   return [
     `${method} ${to} ${path}`,
     ...(authorization === undefined ? [] : [`  authorization: ${authorization}`]),
     ...(headers['content-type'] === undefined ? [] : [`  content-type: ${headers['content-type']}`]),
     ...(body === '' ? [] : [`  ${body}`]),
-    status === 0 ? '  not answered' : `  answered ${String(status)}`,
+    `  answered ${String(status)}${lost ? ', and the answer was lost' : ''}`,
   ].join('\n')
 }
