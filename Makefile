@@ -1,9 +1,9 @@
 # One line of help for each target that people call: make help.
 
-GO        ?= go
-TOOLS     := $(CURDIR)/.tools
-GOLANGCI  := $(TOOLS)/golangci-lint-2.15.0
-ACT       := $(TOOLS)/act-0.2.89
+GO         ?= go
+TOOLS      := $(CURDIR)/.tools
+GOLANGCI   := $(TOOLS)/golangci-lint-2.15.0
+ACT        := $(TOOLS)/act-0.2.89
 ACTIONLINT := $(TOOLS)/actionlint-1.7.12
 
 .DEFAULT_GOAL := help

@@ -21,5 +21,5 @@ tree=$(git write-tree)
 unset GIT_INDEX_FILE
 export GIT_AUTHOR_NAME=AgentIdP GIT_AUTHOR_EMAIL=noreply@sentryagent.ai GIT_COMMITTER_NAME=AgentIdP GIT_COMMITTER_EMAIL=noreply@sentryagent.ai
 commit=$(git commit-tree "$tree" -p HEAD -m "Actions $version, with their bundles")
-git push --quiet "$remote" "$commit:refs/tags/actions/$version"
-echo "actions/$version is $commit"
+git push --quiet "$remote" "$commit:refs/tags/actions-$version"
+echo "actions-$version is $commit"

@@ -42,10 +42,12 @@ export function warn(said: Message): void {
   core.warning(paragraph(said), { title: said.title })
 }
 
-/** Adds to the job summary, where the runner has one. */
+/** Adds to the job summary. A runner without one, or with a full one, changes nothing of how the step ends. */
 export async function writeSummary(markdown: string): Promise<void> {
-  if (process.env['GITHUB_STEP_SUMMARY']) {
+  try {
     await core.summary.addRaw(markdown, true).write()
+  } catch {
+    core.debug('The job summary could not be written.')
   }
 }
 

@@ -17,6 +17,7 @@ async function git(...args: string[]): Promise<string> {
 async function bare(): Promise<{ repo: string; remove: () => Promise<void> }> {
   const repo = await mkdtemp(join(tmpdir(), 'agentidp-release-'))
   await git('init', '-q', '--bare', repo)
+  await git('-C', repo, 'config', 'receive.shallowUpdate', 'true') // where the tests run in a shallow clone
   return { repo, remove: () => rm(repo, { recursive: true }) }
 }
 
@@ -58,7 +59,7 @@ test('the bundles are on a tag of this repository, beside what they were built o
   t.after(remove)
   const tagged = await script('tag-actions.sh', 'v1.0.0', repo)
   assert.equal(tagged.code, 0, tagged.stderr)
-  const files = await git('-C', repo, 'ls-tree', '-r', '--name-only', 'actions/v1.0.0', 'actions/', 'go.mod')
+  const files = await git('-C', repo, 'ls-tree', '-r', '--name-only', 'actions-v1.0.0', 'actions/', 'go.mod')
   for (const file of ['actions/register-agent/dist/main.mjs', 'actions/issue-token/dist/post.mjs', 'actions/shared/exchange.ts', 'go.mod']) {
     assert.ok(files.split('\n').includes(file), `${file} is not on the tag`)
   }

@@ -65,6 +65,7 @@ export class World {
   #issuer = ''
   #request: Record<string, string> = {}
   #admin = ''
+  #prefix = ''
 
   async start(): Promise<void> {
     this.#folder = await mkdtemp(join(tmpdir(), 'agentidp-actions-'))
@@ -72,15 +73,26 @@ export class World {
     this.snapshot.call(this.idp.url, '«api-url»')
     this.snapshot.call(this.ci.url, '«CI»')
     await this.runsOn({})
-    const data = join(this.#folder, 'data')
     const [server, address] = await Program.start(['serve', '--dev', '--log-format', 'json'], {
-      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: this.idp.url, AGENTIDP_GITHUB_ISSUER: this.#issuer, AGENTIDP_DATA_DIR: data,
+      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: this.idp.url, AGENTIDP_GITHUB_ISSUER: this.#issuer, AGENTIDP_DATA_DIR: this.#data, AGENTIDP_DRAIN: '0s',
     }, /"AgentIdP is ready".*"address":"([^"]+)"/)
     this.#server = server
     this.idp.target = `http://${address ?? ''}`
-    const admin = await execute(AGENTIDP, ['admin', 'token', '--data-dir', data], { env: {} })
-    assert.equal(admin.code, 0, admin.stderr)
-    this.#admin = admin.stdout.trim()
+    this.#admin = await this.#command('admin', 'token')
+  }
+
+  /** Makes an organization; from here on its administrator is who acts. */
+  async organization(slug: string): Promise<void> {
+    await this.#command('org', 'create', slug)
+    this.#admin = await this.#command('admin', 'token', '--org', slug)
+    this.#prefix = `/o/${slug}`
+  }
+
+  /** Runs a command beside the running server. */
+  async #command(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await execute(AGENTIDP, [...args, '--data-dir', this.#data], { env: {} })
+    assert.equal(code, 0, stderr)
+    return stdout.trim()
   }
 
   /** Has something done when the scenario ends, however it ends. */
@@ -98,8 +110,12 @@ export class World {
     await rm(this.#folder, { recursive: true, force: true })
   }
 
+  get #data(): string {
+    return join(this.#folder, 'data')
+  }
+
   get apiUrl(): string {
-    return this.idp.url
+    return this.idp.url + this.#prefix
   }
 
   /** What an administrator's commands need. */
@@ -136,7 +152,7 @@ export class World {
     if (body !== undefined) {
       headers['content-type'] = 'application/json'
     }
-    const answer = await fetch(`${this.idp.target}${path}`, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
+    const answer = await fetch(this.idp.target + this.#prefix + path, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
     const text = await answer.text()
     assert.ok(answer.ok, `${method} ${path}: ${String(answer.status)} ${text}`)
     return text === '' ? {} : JSON.parse(text) as Record<string, unknown>

@@ -17,8 +17,8 @@ curl -fsS ${apiUrl}/api/v1/oidc/trust-policies -H "Authorization: Bearer $AGENTI
 \`\`\`
 
 Name the services that its tokens are for with \`"audiences": ["https://service.example.com"]\`. If the bootstrap policy
-that this run came by has \`trustRegisteredAgents\`, the policy was created together with the agent, and there is nothing
-to do.
+that this run came by has \`trustRegisteredAgents\`, the policy was created together with the agent, for the audience
+${apiUrl} alone, and only services are left to be named.
 
 The agent has the capabilities that an administrator gives it, none at first. A client secret or public key of its own is
 made by an administrator, or by the agent itself with the scope \`credentials:self\`.
