@@ -52,12 +52,13 @@ export const revokeMalformed = (value: string): Message => ({
   remedy: 'Write true (the default) or false.',
 })
 
-const INPUT_OF_FIELD: Readonly<Record<string, string>> = {
-  name: 'agent-name', description: 'agent-description', agentId: 'agent-id', audience: 'audience', scope: 'scope',
-}
+/** The input that a field of a request comes from. */
+const INPUT_OF_FIELD = new Map([
+  ['name', 'agent-name'], ['description', 'agent-description'], ['agentId', 'agent-id'], ['audience', 'audience'], ['scope', 'scope'],
+])
 
 export const invalidRequest = (fields: readonly string[]): Message => {
-  const inputs = fields.map(field => INPUT_OF_FIELD[field] ?? field)
+  const inputs = fields.flatMap(field => INPUT_OF_FIELD.get(field) ?? [])
   return {
     title: 'Invalid request',
     cause: inputs.length > 0 ? `The server does not take the value of: ${inputs.join(', ')}.` : 'The server does not take the request.',
@@ -164,7 +165,7 @@ export const eventNotPermitted = (c: Claims): Message => ({
 export const conditionNotMet = (): Message => ({
   title: 'Condition not met',
   cause: 'A trust policy for this repository exists, and one of its further conditions is not met: environment, workflow, or another claim.',
-  remedy: `Compare the marked claims with what was agreed: does the job name its environment, and is it in the right workflow file? ${ADMIN.replace('an', 'An')} finds the failed check under the decision id.`,
+  remedy: `Compare the marked claims with what was agreed: does the job name its environment, and is it in the right workflow file? Under the decision id, ${ADMIN} finds what was expected.`,
 })
 
 export const identityChanged = (): Message => ({

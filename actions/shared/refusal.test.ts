@@ -38,8 +38,8 @@ test('A-252: only 429 and 5xx are worth another attempt', () => {
 })
 
 test('bad fields are named as the inputs that they come from', () => {
-  const { said } = read(400, { code: 'invalid_request', details: [{ field: 'name' }, { field: 'description' }] })
-  assert.match(said.cause, /agent-name, agent-description/)
+  const { said } = read(400, { code: 'invalid_request', details: [{ field: 'name' }, { field: 'description' }, { field: 'SECRET' }, { field: 'constructor' }] })
+  assert.equal(said.cause, 'The server does not take the value of: agent-name, agent-description.')
 })
 
 test('what does not answer as AgentIdP does is said to be something else', () => {

@@ -6,7 +6,6 @@ import type { Message } from './messages.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const CODE = /^[a-z][a-z0-9_]{0,63}$/
-const FIELD = /^[A-Za-z][A-Za-z0-9_.]{0,63}$/
 
 /** Reports whether value is a UUID as the server writes one. */
 export function isUUID(value: unknown): value is string {
@@ -14,18 +13,18 @@ export function isUUID(value: unknown): value is string {
 }
 
 /** Which message belongs to a refusal; undefined: none of the caller's own. */
-export type Choice = (status: number, code: string, reason: string, fields: readonly string[]) => Message | undefined
+export type Choice = (status: number, code: string, reason: string) => Message | undefined
 
 /**
  * Makes a failure of an answer that is not what was asked for. Of its body only
- * codes, ids and names of a fixed form are used, never a sentence: the body is
+ * codes and ids of a fixed form, and names that we know, are used, never a sentence: the body is
  * whatever answers at api-url says, and it could repeat a token.
  */
 export function refusal(answer: Answer, choose: Choice, seen: { claims?: Claims; decisionId?: string } = {}): Failure {
   const body = members(answer.body)
   const code = match(CODE, body.get('code'))
   const reason = match(CODE, body.get('reason'))
-  const fields = names(body.get('details'), 'field')
+  const fields = fieldNames(body.get('details'))
   const facts: Facts = {
     status: answer.status,
     code,
@@ -36,7 +35,7 @@ export function refusal(answer: Answer, choose: Choice, seen: { claims?: Claims;
     claims: seen.claims,
     checked: [...members(body.get('claims')).keys()],
   }
-  const said = choose(answer.status, code ?? '', reason ?? '', fields) ?? usual(answer.status, code ?? '', fields)
+  const said = choose(answer.status, code ?? '', reason ?? '') ?? usual(answer.status, code ?? '', fields)
   return new Failure(said, facts, retryOf(answer))
 }
 
@@ -73,7 +72,8 @@ function match(form: RegExp, value: unknown): string | undefined {
   return typeof value === 'string' && form.test(value) ? value : undefined
 }
 
-function names(list: unknown, member: string): string[] {
-  const items: unknown[] = Array.isArray(list) ? list : []
-  return items.slice(0, 10).map(item => match(FIELD, members(item).get(member))).filter(name => name !== undefined)
+/** The fields that the server names; a message uses those alone that come from an input. */
+function fieldNames(details: unknown): string[] {
+  const items: unknown[] = Array.isArray(details) ? details : []
+  return items.map(item => members(item).get('field')).filter(field => typeof field === 'string')
 }

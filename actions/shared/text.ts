@@ -1,6 +1,6 @@
 // Text that others chose (claims, inputs) on its way to the log and the job
-// summary. What the server says never gets here: of its answers only codes, ids
-// and field names of a fixed form are used.
+// summary. What the server says never gets here: of its answers only codes
+// and ids of a fixed form, and names that we know, are used.
 
 const LONGEST = 200
 

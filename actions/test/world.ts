@@ -25,7 +25,7 @@ export interface Ci {
  * comparison of the snapshot, unless that is not what the test is about.
  */
 export function scenario(title: string, story: (w: World) => Promise<void>, { snapshot = true } = {}): void {
-  void test(title, { timeout: 120_000 }, async () => {
+  void test(title, { timeout: 300_000 }, async () => {
     const w = new World()
     try {
       await w.start()
