@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { scenario } from './world.ts'
 
-scenario('A-252: a server that is back after a moment, and an answer that is lost; every attempt has a fresh ID token', async w => {
+scenario('A-098 A-252: a server that is back after a moment, and an answer that is lost; every attempt has a fresh ID token', async w => {
   const id = await w.agent()
   await w.trust({ branch: 'main', agentId: id })
   const troubles = [{ status: 503, headers: { 'retry-after': '1' } }, 'lose' as const]
