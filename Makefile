@@ -1,8 +1,10 @@
 # One line of help for each target that people call: make help.
 
-GO        ?= go
-TOOLS     := $(CURDIR)/.tools
-GOLANGCI  := $(TOOLS)/golangci-lint-2.15.0
+GO         ?= go
+TOOLS      := $(CURDIR)/.tools
+GOLANGCI   := $(TOOLS)/golangci-lint-2.15.0
+ACT        := $(TOOLS)/act-0.2.89
+ACTIONLINT := $(TOOLS)/actionlint-1.7.12
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check fuzz bench tools clean
@@ -21,7 +23,7 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check race fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
@@ -44,6 +46,27 @@ toolkit: test/actionscore/node_modules ## Let the real Actions toolkit talk to t
 
 test/actionscore/node_modules: test/actionscore/package-lock.json
 	cd test/actionscore && npm ci --no-audit --no-fund
+	touch $@
+
+actions: actions/node_modules ## Build the bundles of the GitHub Actions
+	cd actions && npm run --silent build
+
+.PHONY: actions actions-check actions-test actions-update
+actions-check: actions/node_modules
+	cd actions && npm run --silent check
+
+actions-test: build actions actions/engines/node_modules $(ACT) $(ACTIONLINT) ## Run the actions on Node 20 and 24, against the real server
+	AGENTIDP_REQUIRE_NODE=1 ./scripts/actions-test.sh
+
+actions-update: build actions $(ACT) $(ACTIONLINT) ## Write what the actions print and send into actions/test/snapshots
+	UPDATE=1 ./scripts/actions-test.sh
+
+actions/node_modules: actions/package-lock.json
+	cd actions && npm ci --no-audit --no-fund
+	touch $@
+
+actions/engines/node_modules: actions/engines/package-lock.json
+	cd actions/engines && npm ci --no-audit --no-fund
 	touch $@
 
 openapi: ## Write api/openapi.json from the code
@@ -74,5 +97,16 @@ $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(TOOLS)/golangci-lint $@
 
+# act runs workflows without GitHub.
+$(ACT):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/nektos/act@v0.2.89
+	mv $(TOOLS)/act $@
+
+$(ACTIONLINT):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	mv $(TOOLS)/actionlint $@
+
 clean: ## Remove what was built
-	rm -rf bin .tools
+	rm -rf bin .tools actions/*/dist actions/.build

@@ -13,11 +13,13 @@ var (
 	caseRow  = regexp.MustCompile(`^\| (A-\d{3}) \| [^|]+ \| ([^|]+) \|$`)
 	testName = regexp.MustCompile(`\bTest\w+`)
 	funcName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	nodeFile = regexp.MustCompile(`\bactions/[\w/.-]+\.test\.ts\b`)
 )
 
 // TestEverySecurityCaseHasATestOrAReason holds docs/security-cases.md against the
-// tests: each row names test functions that exist, in a file that names the case,
-// or says why there is none.
+// tests: each row names test functions that exist, in a file that names the case;
+// or files of the actions' tests, one of whose titles names the case; or it says why
+// there is none.
 func TestEverySecurityCaseHasATestOrAReason(t *testing.T) {
 	doc, err := os.ReadFile("docs/security-cases.md")
 	if err != nil {
@@ -38,8 +40,8 @@ func TestEverySecurityCaseHasATestOrAReason(t *testing.T) {
 			t.Errorf("%s stands in the list twice", id)
 		}
 		seen[id] = true
-		tests := testName.FindAllString(where, -1)
-		if len(tests) == 0 && !strings.HasPrefix(where, "waits: ") && !strings.HasPrefix(where, "does not apply: ") {
+		tests, nodeFiles := testName.FindAllString(where, -1), nodeFile.FindAllString(where, -1)
+		if len(tests)+len(nodeFiles) == 0 && !strings.HasPrefix(where, "waits: ") && !strings.HasPrefix(where, "does not apply: ") {
 			t.Errorf("%s has neither a test nor a reason: %s", id, where)
 		}
 		for _, name := range tests {
@@ -49,6 +51,14 @@ func TestEverySecurityCaseHasATestOrAReason(t *testing.T) {
 				t.Errorf("%s: there is no test %s", id, name)
 			case !strings.Contains(source, id):
 				t.Errorf("%s: the file of %s does not name the case", id, name)
+			}
+		}
+		for _, path := range nodeFiles {
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Errorf("%s: %v", id, err)
+			} else if !regexp.MustCompile(`(?m)^(test|scenario)\(.*\b` + id + `\b`).Match(source) {
+				t.Errorf("%s: no test of %s names the case in its title", id, path)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs, on Debian or Ubuntu, what make ci needs beside Go: PostgreSQL for the
-# store suite, a C compiler for the race detector, Node.js for the Actions toolkit.
+# store suite, a C compiler for the race detector, Node.js and openssl for the GitHub
+# Actions.
 # What is there already is left alone.
 set -euo pipefail
 
@@ -8,6 +9,7 @@ missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v npm >/dev/null || missing+=(nodejs npm)
+command -v openssl >/dev/null || missing+=(openssl)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi

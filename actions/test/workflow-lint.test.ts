@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { execute, ROOT } from './program.ts'
+import { codeOf } from './readme.ts'
+
+const ACTIONLINT = join(ROOT, '.tools', 'actionlint-1.7.12')
+const WORKFLOWS = join(ROOT, '.github', 'workflows')
+
+test('actionlint has nothing to say of our workflows', async () => {
+  const linted = await execute(ACTIONLINT, [], { env: { PATH: process.env['PATH'] ?? '' }, cwd: ROOT })
+  assert.equal(linted.code, 0, linted.stdout + linted.stderr)
+})
+
+test('nor of the examples in the READMEs', async () => {
+  for (const action of ['register-agent', 'issue-token'] as const) {
+    const child = spawn(ACTIONLINT, ['-'], { stdio: ['pipe', 'pipe', 'inherit'] })
+    let said = ''
+    child.stdout.on('data', (text: Buffer) => { said += text.toString() })
+    child.stdin.end(await codeOf(action, 'Example workflow', 'yaml'))
+    const code = await new Promise(done => child.on('close', done))
+    assert.equal(code, 0, said)
+  }
+})
+
+test("A-254: other people's actions are pinned by their commit", async () => {
+  for (const file of await readdir(WORKFLOWS)) {
+    for (const [, uses = ''] of (await readFile(join(WORKFLOWS, file), 'utf8')).matchAll(/uses: (.+)$/gm)) {
+      assert.match(uses, /^(\.\/actions\/[a-z-]+|[a-z-]+\/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$/, file)
+    }
+  }
+})
