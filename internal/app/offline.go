@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,9 +59,26 @@ func (a *App) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+// openOrganization returns an organization that is not closed. The operator, who can
+// read the database, is told which of the two it is.
+func (a *App) openOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
+	org, err := a.registry.ReadOrganization(ctx, slug)
+	if e, ok := errors.AsType[*agentidp.Error](err); !ok || e.Kind != agentidp.NotFound {
+		return org, err
+	}
+	all, listErr := a.registry.Organizations(ctx)
+	if listErr != nil {
+		return nil, listErr
+	}
+	if slices.ContainsFunc(all, func(o agentidp.Organization) bool { return o.Slug == slug }) {
+		return nil, agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "The organization "+slug+" is closed, which is final; its record stays in the database.")
+	}
+	return nil, agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, fmt.Sprintf("There is no organization %q; agentidp org list names those that there are.", slug))
+}
+
 // AdminToken issues an admin access token.
 func (a *App) AdminToken(ctx context.Context, slug, scope string, ttl time.Duration) (string, *agentidp.AccessToken, error) {
-	org, err := a.registry.ReadOrganization(ctx, slug)
+	org, err := a.openOrganization(ctx, slug)
 	if err != nil {
 		return "", nil, err
 	}
@@ -84,7 +102,7 @@ func (a *App) CloseOrganization(ctx context.Context, slug string) (*agentidp.Org
 
 // SigningKeys returns all keys that an organization ever had.
 func (a *App) SigningKeys(ctx context.Context, slug string) ([]agentidp.SigningKey, error) {
-	org, err := a.registry.ReadOrganization(ctx, slug)
+	org, err := a.openOrganization(ctx, slug)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +112,7 @@ func (a *App) SigningKeys(ctx context.Context, slug string) ([]agentidp.SigningK
 // RotateKeys gives an organization's signing key a successor, or gives up the key
 // that is compromised, if one is named.
 func (a *App) RotateKeys(ctx context.Context, slug, compromised string) (*agentidp.KeyRotation, error) {
-	org, err := a.registry.ReadOrganization(ctx, slug)
+	org, err := a.openOrganization(ctx, slug)
 	if err != nil {
 		return nil, err
 	}

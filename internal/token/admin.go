@@ -35,7 +35,7 @@ func (t *Tokens) IssueAdmin(ctx context.Context, org *agentidp.Organization, sco
 		ttl = DefaultAdminTTL
 	}
 	if ttl < time.Second || ttl > MaxAdminTTL {
-		return "", nil, agentidp.InvalidFields(agentidp.FieldError{Field: "ttl", Reason: fmt.Sprintf("%s is not between 1s and %s", ttl, MaxAdminTTL)})
+		return "", nil, agentidp.InvalidFields(agentidp.FieldError{Field: "ttl", Reason: fmt.Sprintf("is %s; give between 1s and %gh (%g days)", ttl, MaxAdminTTL.Hours(), MaxAdminTTL.Hours()/24)})
 	}
 	now := t.clock()
 	rec := &agentidp.AccessToken{

@@ -74,7 +74,7 @@ func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer 
 		return nil, unavailable(err)
 	}
 	if key == nil || parsed.Verify(key) != nil {
-		return nil, invalid("It was not signed by this organization.")
+		return nil, invalid("No key of this organization signed it: it is another organization's (each has a URL of its own), or its key was given up. Get a new one.")
 	}
 	var c claims
 	if err := json.Unmarshal(parsed.Payload, &c); err != nil { // our own bytes: lenient names do no harm

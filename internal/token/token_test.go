@@ -169,7 +169,7 @@ func TestEveryRefusal(t *testing.T) {
 	moved := *d.a
 	moved.Issuer = "https://old.example"
 	parts := strings.Split(good, ".")
-	const notOurs, notSigned, expired = "It is not an access token of this server", "It was not signed by this organization.", "It expired at "
+	const notOurs, notSigned, expired = "It is not an access token of this server", "No key of this organization signed it: ", "It expired at "
 	for _, tt := range []struct{ name, token, why string }{
 		{"nothing", "", notOurs},
 		{"words", "changeme", notOurs},
