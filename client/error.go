@@ -15,8 +15,8 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// Error is the server's refusal. Its texts come from the server, with control
-// characters and the tokens of the call taken out.
+// Error is the server's refusal. Its texts come from the server, with what is not
+// printable and the tokens of the call taken out.
 type Error struct {
 	Status     int    // HTTP status
 	Code       string // one of agentidp's Code constants, stable; empty where the answer was no problem document
@@ -111,7 +111,7 @@ func sentence(status int, header http.Header) string {
 }
 
 // cleaner returns a function that takes the secrets out of a text, and the
-// control characters by which it could command a terminal or a CI log.
+// characters by which it could command a terminal or a CI log, or be read as another.
 func cleaner(secrets []string) func(string) string {
 	return func(s string) string {
 		for _, secret := range secrets {
@@ -120,7 +120,7 @@ func cleaner(secrets []string) func(string) string {
 			}
 		}
 		return strings.Map(func(c rune) rune {
-			if unicode.IsControl(c) {
+			if !unicode.IsPrint(c) {
 				return ' '
 			}
 			return c

@@ -60,17 +60,17 @@ func TestRefusals(t *testing.T) {
 			text: "It was used already. (401 invalid_token, token_replayed)",
 		},
 		{
-			name: "tokens and control characters in a text are taken out",
+			name: "tokens and what is not printable in a text are taken out",
 			answer: `
 				500 Internal Server Error
 				Content-Type: application/problem+json
 
-				{"code":"internal_error","message":"bad ` + subject + ` \u001b[2J\n::set-output::","claims":{"jti":"` + subject + `"}}`,
+				{"code":"internal_error","message":"bad ` + subject + ` \u001b[2J\n::set-output::\u009b\u202e","claims":{"jti":"` + subject + `"}}`,
 			want: Error{
-				Status: 500, Code: agentidp.CodeInternal, Message: "bad [token]  [2J ::set-output::",
+				Status: 500, Code: agentidp.CodeInternal, Message: "bad [token]  [2J ::set-output::  ",
 				Claims: map[string]string{"jti": "[token]"},
 			},
-			text: `bad [token]  [2J ::set-output::; jti = "[token]" (500 internal_error)`,
+			text: `bad [token]  [2J ::set-output::  ; jti = "[token]" (500 internal_error)`,
 		},
 		{
 			name: "an OAuth error of ours speaks for itself",
