@@ -38,7 +38,7 @@ func (c *adminTokenCmd) Run(ctx context.Context, std *IO, k *kong.Context) error
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(std.Err, "%s, scope %q, valid until %s for %s\n", rec.Subject, rec.Scope, rec.ExpiresAt.UTC().Format(time.RFC3339), rec.Audience)
+		fmt.Fprintf(std.Err, "%s, scope %q, valid until %s for %s\n", rec.Subject, rec.Scope, instant(rec.ExpiresAt), rec.Audience)
 		fmt.Fprintln(std.Out, token)
 		return nil
 	})

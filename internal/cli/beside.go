@@ -2,15 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -48,23 +42,3 @@ func (b *Issuing) run(ctx context.Context, std *IO, k *kong.Context, do func(*ap
 	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return app.Beside(ctx, config.Config{Storage: b.Storage, PublicURL: b.PublicURL}, logger, do)
 }
-
-// writeTable prints rows under their headings, in columns as wide as they need to
-// be.
-func writeTable(out io.Writer, headings []string, rows [][]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
-	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	return w.Flush()
-}
-
-func writeJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-// instant is how a table shows one.
-func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -83,7 +83,8 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(std.Err, "agentidp: %v\nRun \"agentidp --help\", or \"agentidp COMMAND --help\".\n", err)
+		complain(std, err)
+		fmt.Fprintln(std.Err, `Run "agentidp --help", or "agentidp COMMAND --help".`)
 		return exitUsage
 	}
 	if err := kctx.Run(); err != nil {
@@ -92,11 +93,16 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	return exitOK
 }
 
-// report prints an error once, whole, and chooses the exit code.
-func report(std *IO, err error) int {
+// complain prints an error once, whole.
+func complain(std *IO, err error) {
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(std.Err, "agentidp:", strings.TrimRight(line, "\n"))
+		fmt.Fprintln(std.Err, "agentidp:", printable(strings.TrimRight(line, "\n")))
 	}
+}
+
+// report complains and chooses the exit code.
+func report(std *IO, err error) int {
+	complain(std, err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}

@@ -16,10 +16,10 @@ type keysCmd struct {
 }
 
 type keysListCmd struct {
-	Beside `embed:""`
+	Beside  `embed:""`
+	Listing `embed:""`
 
-	Org    string `default:"default" help:"Slug of the organization."`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Org string `default:"default" help:"Slug of the organization."`
 }
 
 // Help is shown by keys list --help.
@@ -31,6 +31,14 @@ Example:
   agentidp keys list --org acme`
 }
 
+var keyColumns = []column[agentidp.SigningKey]{
+	{"KID", func(k *agentidp.SigningKey) string { return k.ID }},
+	{"ALG", func(k *agentidp.SigningKey) string { return k.Algorithm }},
+	{"STATUS", func(k *agentidp.SigningKey) string { return string(k.Status) }},
+	{"CREATED", func(k *agentidp.SigningKey) string { return instant(k.CreatedAt) }},
+	{"NEXT", nextOf},
+}
+
 // Run lists.
 func (c *keysListCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 	return c.run(ctx, std, k, func(a *app.App) error {
@@ -38,14 +46,7 @@ func (c *keysListCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.Output == "json" {
-			return writeJSON(std.Out, keys)
-		}
-		rows := make([][]string, len(keys))
-		for i := range keys {
-			rows[i] = []string{keys[i].ID, keys[i].Algorithm, string(keys[i].Status), instant(keys[i].CreatedAt), nextOf(&keys[i])}
-		}
-		return writeTable(std.Out, []string{"KID", "ALG", "STATUS", "CREATED", "NEXT"}, rows)
+		return printList(std, &c.Listing, keyColumns, every(keys))
 	})
 }
 
@@ -61,7 +62,7 @@ func nextOf(k *agentidp.SigningKey) string {
 	case k.Status == agentidp.SigningKeyVerifying && !k.LeavesAt.IsZero():
 		return "leaves the key set " + instant(k.LeavesAt)
 	}
-	return "-"
+	return ""
 }
 
 type keysRotateCmd struct {

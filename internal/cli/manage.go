@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"os"
-	"strings"
-	"unicode"
 
 	"github.com/sentryagent/agentidp/client"
 )
@@ -29,12 +25,6 @@ func (m *Managing) client() (*client.Client, error) {
 		return nil, usageError{errors.New("AGENTIDP_TOKEN is empty: export AGENTIDP_TOKEN=$(agentidp admin token)")}
 	}
 	return &client.Client{BaseURL: server, Token: token}, nil
-}
-
-// Listing is how much of a list is printed, and how.
-type Listing struct {
-	Limit  uint   `placeholder:"N" help:"Print at most N (default: all)."`
-	Output string `short:"o" enum:"table,json,id" default:"table" help:"table; json, one object a line; or id, the ids alone."`
 }
 
 // pageSize is the most that the API gives at once.
@@ -62,64 +52,13 @@ func all[T any](page func(client.ListOptions) (*client.Page[T], error)) iter.Seq
 	}
 }
 
-// column is one of a table. The first column of each table is the id.
-type column[T any] struct {
-	heading string
-	value   func(*T) string
-}
-
-// printList prints items as they come, a table when all have come.
-func printList[T any](std *IO, l *Listing, columns []column[T], items iter.Seq2[*T, error]) error {
-	enc := json.NewEncoder(std.Out)
-	var rows [][]string
-	var failed error
-	n := uint(0)
-	for item, err := range items {
-		if failed = err; err != nil {
-			break
-		}
-		switch l.Output {
-		case "json":
-			if err := enc.Encode(item); err != nil {
-				return err
+// every goes through a list that came whole.
+func every[T any](items []T) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for i := range items {
+			if !yield(&items[i], nil) {
+				return
 			}
-		case "id":
-			fmt.Fprintln(std.Out, columns[0].value(item))
-		default:
-			rows = append(rows, cells(columns, item))
-		}
-		if n++; n == l.Limit {
-			break
 		}
 	}
-	if l.Output != "table" {
-		return failed
-	}
-	headings := make([]string, len(columns))
-	for i := range columns {
-		headings[i] = columns[i].heading
-	}
-	return errors.Join(failed, writeTable(std.Out, headings, rows))
-}
-
-func cells[T any](columns []column[T], item *T) []string {
-	row := make([]string, len(columns))
-	for i := range columns {
-		row[i] = printable(columns[i].value(item))
-	}
-	return row
-}
-
-// printable takes out what could command a terminal: names of repositories and
-// branches come from outside.
-func printable(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -43,7 +43,7 @@ func TestListsArePrinted(t *testing.T) {
 		asked   int
 	}{
 		{"a table, and nothing in it commands the terminal", Listing{Output: "table"}, nil, "ID       NAME\n1        plain\n2        -\nlong-id  a?[2Jb?c?\n", 3},
-		{"JSON, one object a line", Listing{Output: "json"}, nil, `{"id":"1","name":"plain"}` + "\n" + `{"id":"2","name":""}` + "\n" + `{"id":"long-id","name":"a\u001b[2Jb\tc` + "\u202e" + `"}` + "\n", 3},
+		{"JSON, one object a line", Listing{Output: "json"}, nil, `{"id":"1","name":"plain"}` + "\n" + `{"id":"2","name":""}` + "\n" + `{"id":"long-id","name":"a\u001b[2Jb\tc\u202e"}` + "\n", 3},
 		{"ids alone", Listing{Output: "id"}, nil, "1\n2\nlong-id\n", 3},
 		{"not more than asked for", Listing{Output: "id", Limit: 2}, nil, "1\n2\n", 1},
 		{"what came before an error, and the error", Listing{Output: "table"}, errors.New("gone"), "ID  NAME\n1   plain\n2   -\n", 3},

@@ -47,8 +47,7 @@ func (c *orgCreateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error 
 
 type orgListCmd struct {
 	Issuing `embed:""`
-
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Listing `embed:""`
 }
 
 // Help is shown by org list --help.
@@ -59,6 +58,14 @@ Example:
   agentidp org list -o json`
 }
 
+var orgColumns = []column[agentidp.Organization]{
+	{"SLUG", func(o *agentidp.Organization) string { return o.Slug }},
+	{"STATUS", func(o *agentidp.Organization) string { return string(o.Status) }},
+	{"ISSUER", func(o *agentidp.Organization) string { return o.Issuer }},
+	{"CREATED", func(o *agentidp.Organization) string { return instant(o.CreatedAt) }},
+	{"NAME", func(o *agentidp.Organization) string { return o.Name }},
+}
+
 // Run lists.
 func (c *orgListCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 	return c.run(ctx, std, k, func(a *app.App) error {
@@ -66,14 +73,7 @@ func (c *orgListCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.Output == "json" {
-			return writeJSON(std.Out, orgs)
-		}
-		rows := make([][]string, len(orgs))
-		for i, o := range orgs {
-			rows[i] = []string{o.Slug, string(o.Status), o.Issuer, instant(o.CreatedAt), o.Name}
-		}
-		return writeTable(std.Out, []string{"SLUG", "STATUS", "ISSUER", "CREATED", "NAME"}, rows)
+		return printList(std, &c.Listing, orgColumns, every(orgs))
 	})
 }
 

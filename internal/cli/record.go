@@ -100,7 +100,7 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(std.Out, d)
+	return writeDocument(std.Out, d)
 }
 
 type auditCmd struct {

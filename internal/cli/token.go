@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -30,7 +29,7 @@ type tokenExchangeCmd struct {
 	Scope     string `help:"Space-separated scopes (default: all that the policy allows)."`
 	Audience  string `placeholder:"URI" help:"The service that the token is for (default: the policy's first)."`
 	TokenFile string `placeholder:"FILE" help:"Read the ID token from FILE, - for standard input (default: ask GitHub Actions for one)."`
-	Output    string `short:"o" enum:"token,json" default:"token" help:"token prints the access token alone, json the whole answer."`
+	Output    string `short:"o" enum:"token,json" default:"token" help:"token prints the access token alone; json the whole answer, one object in one line."`
 }
 
 // Help is shown by token exchange --help.
@@ -58,11 +57,9 @@ func (c *tokenExchangeCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	if c.Output == "json" {
-		enc := json.NewEncoder(std.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(resp)
+		return writeJSON(std.Out, resp)
 	}
-	fmt.Fprintln(std.Out, resp.AccessToken)
+	fmt.Fprintln(std.Out, printable(resp.AccessToken))
 	return nil
 }
 
@@ -135,7 +132,7 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(std.Out, "header: %s\nclaims: %s\n", header, indent(parsed.Payload))
+	fmt.Fprintf(std.Out, "header: %s\nclaims: %s\n", escaped(header), indent(parsed.Payload))
 	words, _ := readClaims(parsed.Payload).life(time.Now())
 	fmt.Fprintln(std.Out, "life:   "+words)
 	if server == "" {
@@ -145,7 +142,7 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 	if err := verifyWithServer(ctx, nil, server, parsed); err != nil {
 		return err
 	}
-	fmt.Fprintf(std.Out, "signature: good, by key %s of %s, the issuer\n", parsed.Header.Kid, server)
+	fmt.Fprintf(std.Out, "signature: good, by key %s of %s, the issuer\n", printable(parsed.Header.Kid), server)
 	return nil
 }
 
@@ -178,9 +175,7 @@ func (c *tokenIntrospectCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(std.Out)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(answer); err != nil {
+	if err := writeDocument(std.Out, answer); err != nil {
 		return err
 	}
 	if !answer.Active {
@@ -251,12 +246,4 @@ func (c *tokenRevokeCmd) many(ctx context.Context, std *IO, chosen agentidp.Toke
 	}
 	fmt.Fprintf(std.Out, "tokens revoked: %d\n", n)
 	return nil
-}
-
-func indent(doc []byte) string {
-	var out bytes.Buffer
-	if err := json.Indent(&out, bytes.TrimSpace(doc), "", "  "); err != nil {
-		return fmt.Sprintf("(not JSON, %d bytes)", len(doc))
-	}
-	return out.String()
 }
