@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -56,6 +58,16 @@ type commands struct {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// Process runs the process's own command line and returns the exit code. SIGINT or
+// SIGTERM tells the command to end in order, and a second one ends the process at
+// once, as if it listened to none.
+func Process() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Main(ctx, os.Args[1:], Std())
+}
 
 // Main runs one command line (without the program's name) and returns the exit
 // code.

@@ -114,6 +114,34 @@ func TestToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
 	}
 }
 
+// A second signal is not waited for: the drain is longer than anybody's patience, and
+// the process is gone by the signal, not by its own exit at the drain's end.
+func TestToldToEndTwiceTheServerEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		i := newInstallation(t, "AGENTIDP_DRAIN=1m")
+		i.start()
+		process := i.server.cmd
+		if err := process.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "/readyz says no", func() bool { return i.status("/readyz") == http.StatusServiceUnavailable })
+		gone := make(chan int, 1)
+		go func() { gone <- i.wait() }()
+		for ended := false; !ended; {
+			_ = process.Process.Signal(signal) // again and again: it may listen for a moment after it says no
+			select {
+			case code := <-gone:
+				if by := process.ProcessState.Sys().(syscall.WaitStatus); !by.Signaled() || by.Signal() != signal {
+					t.Errorf("told twice by %v, it ended with exit code %d", signal, code)
+				}
+				ended = true
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+}
+
 // keeper returns a client with one connection, which it keeps.
 func (i *installation) keeper() *http.Client {
 	transport := i.http.Transport.(*http.Transport).Clone()
