@@ -25,6 +25,7 @@ const (
 	loadClients = 8
 	loadAnswers = 2 * loadClients // at least, before each kill
 	readyWithin = 2 * time.Second
+	readyAtLast = 10 * time.Second
 )
 
 // the process is killed under load, again and again, and no answer that
@@ -68,11 +69,16 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 		}
 	}
 	l.finish(t)
-	// The promise is for every start. The median is asserted, because any single one
-	// may fall into a moment in which the machine does something else.
+	// The promise is for every start. The median is held to it, because any single one
+	// may fall into a moment in which the machine does something else. The bound on the
+	// slowest is generous for the same reason: it is to catch a start that hangs, on a
+	// lock or a transaction until its time is up, and no machine that is only busy.
 	slices.Sort(started)
 	if median := started[len(started)/2]; median > readyWithin {
 		t.Errorf("started and ready in %v: the median is over %v", started, readyWithin)
+	}
+	if slowest := started[len(started)-1]; slowest > readyAtLast {
+		t.Errorf("started and ready in %v: the slowest is over %v", started, readyAtLast)
 	}
 	t.Logf("ready in %v (median), %v (slowest); %d writes answered: %v; %d were not, %d of them exchanges that were granted",
 		started[len(started)/2], started[len(started)-1], l.total(), l.acknowledged, doubts, len(l.untold))
