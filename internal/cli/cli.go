@@ -46,12 +46,15 @@ type commands struct {
 	Org      orgCmd      `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
 	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
 	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
-	Policy   policyCmd   `cmd:"" help:"List trust policies, and delete them."`
+	Policy   policyCmd   `cmd:"" help:"List trust policies, delete them, repin their repositories."`
+	Agent    agentCmd    `cmd:"" help:"List agents."`
 	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
 	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
 	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // usageError is wrong input: exit code 2.
@@ -82,6 +85,7 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		kong.Exit(func(code int) { exit = code }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
+		kong.Vars{"version": versionText()},
 	)
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
@@ -91,7 +95,7 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		args = []string{"--help"}
 	}
 	kctx, err := parser.Parse(args)
-	if exit >= 0 { // --help
+	if exit >= 0 { // --help, --version
 		return exit
 	}
 	if err != nil {

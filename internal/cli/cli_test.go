@@ -3,12 +3,16 @@ package cli
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +36,7 @@ func TestMain(m *testing.M) {
 //
 //	code N agentidp …      the command must end with exit code N
 //	ready URL              waits until URL answers 200
+//	post PATH FILE         posts JSON to the API of AGENTIDP_SERVER with AGENTIDP_TOKEN
 //	keep FILE NAME REGEXP  sets NAME to the first group that REGEXP finds in FILE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -39,14 +44,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			for _, name := range []string{"PORT1", "PORT2"} {
-				l, err := net.Listen("tcp", "127.0.0.1:0")
+				port, err := freePort()
 				if err != nil {
 					return err
 				}
-				_, port, _ := net.SplitHostPort(l.Addr().String())
 				env.Setenv(name, port)
-				env.Defer(func() { l.Close() })
-				l.Close()
 			}
 			return nil
 		},
@@ -61,6 +63,7 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("exit code %s, want %s", got, args[0])
 				}
 			},
+			"post":  post,
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(waitFor(args[0])) },
 			"keep": func(ts *testscript.TestScript, _ bool, args []string) {
 				found := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[0]))
@@ -71,6 +74,45 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// Ports for scripts are below those that the system gives to whoever asks for any
+// (from 32768 on Linux, 49152 elsewhere): nobody else gets one between its choice and
+// its use, and no two scripts the same.
+const firstPort, ports = 20000, 12000
+
+var portsGiven = rand.Uint32N(ports) // so that tests of two checkouts rarely meet
+
+var portsMutex sync.Mutex
+
+func freePort() (string, error) {
+	portsMutex.Lock()
+	defer portsMutex.Unlock()
+	for range ports {
+		portsGiven++
+		port := strconv.Itoa(firstPort + int(portsGiven%ports))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
+	}
+	return "", fmt.Errorf("all ports from %d to %d are in use", firstPort, firstPort+ports-1)
+}
+
+// post makes what no command makes.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	body := os.Expand(ts.ReadFile(args[1]), ts.Getenv)
+	req, err := http.NewRequest(http.MethodPost, ts.Getenv("AGENTIDP_SERVER")+"/api/v1"+args[0], strings.NewReader(body))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+ts.Getenv("AGENTIDP_TOKEN"))
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusCreated {
+		ts.Fatalf("%s %s", resp.Status, answer)
+	}
 }
 
 // waitFor waits until a server answers 200.

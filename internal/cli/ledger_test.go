@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -57,7 +56,7 @@ func (l *ledger) total() (n int) {
 // and no others, each as the last answer said, and these decisions are recorded.
 func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, denied []string) error {
 	agents := map[string]agentidp.AgentStatus{}
-	for a, err := range allAgents(ctx, l.admin) {
+	for a, err := range allAgents(ctx, l.admin, agentidp.AgentFilter{}) {
 		if err != nil {
 			return err
 		}
@@ -89,12 +88,6 @@ func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, de
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func allAgents(ctx context.Context, c *client.Client) iter.Seq2[*agentidp.Agent, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) {
-		return c.ListAgents(ctx, agentidp.AgentFilter{}, o)
-	})
 }
 
 func termsOf(p *agentidp.TrustPolicy) terms {

@@ -110,7 +110,7 @@ func (w *worker) register() *operation {
 	return &operation{"an agent registered", func(ctx context.Context, again bool) (func(), error) {
 		a, err := w.admin.RegisterAgent(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodeAgentNameTaken {
-			a, err = found(allAgents(ctx, w.admin), func(a *agentidp.Agent) bool { return a.Name == spec.Name })
+			a, err = found(allAgents(ctx, w.admin, agentidp.AgentFilter{Name: spec.Name}), func(*agentidp.Agent) bool { return true })
 		}
 		return func() {
 			w.agents[a.AgentID] = a.Status

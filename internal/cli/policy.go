@@ -13,6 +13,7 @@ import (
 
 type policyCmd struct {
 	List   policyListCmd   `cmd:"" help:"List trust policies."`
+	Repin  policyRepinCmd  `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
 	Delete policyDeleteCmd `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
 }
 
@@ -22,14 +23,19 @@ type policyListCmd struct {
 
 	Repository   string `placeholder:"OWNER/NAME" help:"Policies that name this repository, in any case."`
 	RepositoryID string `placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
+	Provider     string `help:"Policies that name this provider, such as github."`
+	AgentID      string `placeholder:"UUID" help:"Policies whose tokens are for this agent."`
+	Grants       string `enum:",agent,bootstrap" default:"" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
+	Mode         string `enum:",enforce,disabled" default:"" help:"enforce or disabled."`
 }
 
 // Help is shown by policy list --help.
 func (*policyListCmd) Help() string {
-	return `AGENTIDP_TOKEN holds the access token.
+	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
 
-Example:
-  agentidp policy list --repository org/your-repo`
+Examples:
+  agentidp policy list --repository org/your-repo
+  agentidp policy list --grants bootstrap --mode enforce`
 }
 
 var policyColumns = []column[agentidp.TrustPolicy]{
@@ -60,7 +66,10 @@ func (c *policyListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl, agentidp.PolicyFilter{Repository: c.Repository})))
+	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl, agentidp.PolicyFilter{
+		Provider: c.Provider, Repository: c.Repository, AgentID: c.AgentID,
+		Grants: agentidp.PrincipalKind(c.Grants), Mode: agentidp.PolicyMode(c.Mode),
+	})))
 }
 
 func allPolicies(ctx context.Context, cl *client.Client, filter agentidp.PolicyFilter) iter.Seq2[*agentidp.TrustPolicy, error] {
@@ -81,6 +90,38 @@ func (c *policyListCmd) chosen(policies iter.Seq2[*agentidp.TrustPolicy, error])
 			}
 		}
 	}
+}
+
+type policyRepinCmd struct {
+	Managing `embed:""`
+
+	ID string `arg:"" help:"Id of any policy of the repository."`
+}
+
+// Help is shown by policy repin --help.
+func (*policyRepinCmd) Help() string {
+	return `The identity to which the repository's name is pinned is forgotten, for all policies
+that name it. The next exchange that one of them grants pins anew, whichever
+repository of that name it comes from, also the former one if it still runs; a
+policy that names ids waits for these. What the former identity was given is not
+taken back. AGENTIDP_TOKEN holds the access token.
+
+Example:
+  agentidp policy repin 01890000-0000-7000-8000-000000000000`
+}
+
+// Run repins.
+func (c *policyRepinCmd) Run(ctx context.Context, std *IO) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	p, err := cl.Repin(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "%s is pinned to no identity. The next exchange that a policy of this name grants pins the repository that it comes from.\n", printable(p.Repository))
+	return nil
 }
 
 type policyDeleteCmd struct {

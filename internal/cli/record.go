@@ -112,17 +112,20 @@ type auditListCmd struct {
 	Period   `embed:""`
 	Listing  `embed:""`
 
-	AgentID  string `placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
-	PolicyID string `placeholder:"ID" help:"The policy that it was done to, or by which."`
-	Type     string `help:"Such as policy_deleted."`
+	Repository string `placeholder:"OWNER/NAME" help:"What the repository's runs got and were refused, and changes of its policies; the name at the time, in any case."`
+	AgentID    string `placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
+	PolicyID   string `placeholder:"ID" help:"The policy that it was done to, or by which."`
+	Code       string `help:"Why an exchange was refused, such as branch_not_permitted."`
+	Type       string `help:"Such as policy_deleted."`
 }
 
 // Help is shown by audit list --help.
 func (*auditListCmd) Help() string {
-	return `AGENTIDP_TOKEN holds the access token.
+	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
 
-Example:
-  agentidp audit list --since 2026-11-21T00:00:00Z --type policy_created`
+Examples:
+  agentidp audit list --since 2026-11-21T00:00:00Z --type policy_created
+  agentidp audit list --repository org/your-repo --code branch_not_permitted`
 }
 
 var eventColumns = []column[agentidp.Event]{
@@ -147,7 +150,10 @@ func (c *auditListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	filter := agentidp.EventFilter{AgentID: c.AgentID, PolicyID: c.PolicyID, Type: agentidp.EventType(c.Type), Since: c.Since, Until: c.Until}
+	filter := agentidp.EventFilter{
+		AgentID: c.AgentID, PolicyID: c.PolicyID, Repository: c.Repository, Code: c.Code,
+		Type: agentidp.EventType(c.Type), Since: c.Since, Until: c.Until,
+	}
 	return printList(std, &c.Listing, eventColumns,
 		all(func(o client.ListOptions) (*client.Page[agentidp.Event], error) { return cl.ListEvents(ctx, filter, o) }))
 }

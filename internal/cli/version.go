@@ -10,8 +10,12 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (versionCmd) Run(std *IO) error {
-	fmt.Fprintf(std.Out, "agentidp %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(std.Out, versionText())
 	return nil
+}
+
+func versionText() string {
+	return fmt.Sprintf("agentidp %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the module's version as the Go tool recorded it: a release's tag,
