@@ -2,6 +2,8 @@ package agentidp
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +84,29 @@ const (
 type FieldError struct {
 	Field  string `json:"field"`
 	Reason string `json:"reason"`
+}
+
+// FieldErrors gathers what is wrong with a request, so that one answer names every
+// bad field. A value that was not given is never wrong.
+type FieldErrors []FieldError
+
+// Refuse adds a field.
+func (f *FieldErrors) Refuse(field, reason string) {
+	*f = append(*f, FieldError{Field: field, Reason: reason})
+}
+
+// ID refuses what is not an id.
+func (f *FieldErrors) ID(field, value string) {
+	if value != "" && !IsID(value) {
+		f.Refuse(field, "is not an id; give the UUID in lower case")
+	}
+}
+
+// OneOf refuses a value that is none of all.
+func OneOf[T ~string](f *FieldErrors, field string, value T, all ...T) {
+	if value != "" && !slices.Contains(all, value) {
+		f.Refuse(field, fmt.Sprintf("must be one of %v", all))
+	}
 }
 
 // Error is a failure as its caller may see it, with a private cause. Message and

@@ -12,16 +12,20 @@ type Page struct {
 	Limit  int    // 0: DefaultLimit
 }
 
-// Check fills in the default and refuses what cannot be.
-func (p *Page) Check() error {
+// Check fills in the default and refuses what cannot be, together with what is wrong
+// with the list's filter.
+func (p *Page) Check(bad FieldErrors) error {
 	if p.Limit == 0 {
 		p.Limit = DefaultLimit
 	}
 	if p.Limit < 1 || p.Limit > MaxLimit {
-		return InvalidFields(FieldError{Field: "limit", Reason: "must be from 1 to 200"})
+		bad.Refuse("limit", "must be from 1 to 200")
 	}
 	if p.Cursor != "" && !IsID(p.Cursor) {
-		return InvalidFields(FieldError{Field: "cursor", Reason: "is not a cursor of this list; use nextCursor as it was given"})
+		bad.Refuse("cursor", "is not a cursor of this list; use nextCursor as it was given")
+	}
+	if len(bad) > 0 {
+		return InvalidFields(bad...)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func New(db *store.DB) *Log { return &Log{db} }
 // pages of one walk do not move when decisions are added: new ones stand before the
 // first. Errors: Invalid, Unavailable.
 func (l *Log) Decisions(ctx context.Context, org *agentidp.Organization, filter agentidp.DecisionFilter, page agentidp.Page) (decisions []agentidp.Decision, next string, err error) {
-	if err := check(CheckDecisions(filter), &page); err != nil {
+	if err := page.Check(CheckDecisions(filter)); err != nil {
 		return nil, "", err
 	}
 	decisions, err = l.db.Decisions(ctx, org.ID, &filter, page.Cursor, page.Limit+1)
@@ -51,7 +51,7 @@ func (l *Log) Decision(ctx context.Context, org *agentidp.Organization, id strin
 
 // Events returns a page of the events that pass the filter, as Decisions does.
 func (l *Log) Events(ctx context.Context, org *agentidp.Organization, filter agentidp.EventFilter, page agentidp.Page) (events []agentidp.Event, next string, err error) {
-	if err := check(CheckEvents(filter), &page); err != nil {
+	if err := page.Check(CheckEvents(filter)); err != nil {
 		return nil, "", err
 	}
 	events, err = l.db.Events(ctx, org.ID, &filter, page.Cursor, page.Limit+1)
@@ -60,13 +60,6 @@ func (l *Log) Events(ctx context.Context, org *agentidp.Organization, filter age
 	}
 	events, next = agentidp.CutPage(page, events, func(e *agentidp.Event) string { return e.ID })
 	return events, next, nil
-}
-
-func check(bad []agentidp.FieldError, page *agentidp.Page) error {
-	if len(bad) > 0 {
-		return agentidp.InvalidFields(bad...)
-	}
-	return page.Check()
 }
 
 // public turns an error of storage into what the caller sees.

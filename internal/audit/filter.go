@@ -1,8 +1,6 @@
 package audit
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,63 +12,46 @@ import (
 const (
 	maxRepository = 256 // bytes
 	maxNumericID  = 20  // digits
-
-	notRepository = "must be owner/name, such as acme/deploy"
 )
 
 // CheckDecisions returns what is wrong with a filter: one error for every bad
 // field. A value that no decision can have is refused: an empty list would say that
 // nothing happened.
-func CheckDecisions(f agentidp.DecisionFilter) []agentidp.FieldError {
-	var c checks
-	c.set("repository", f.Repository, isRepository, notRepository)
-	c.set("repositoryId", f.RepositoryID, isNumericID, "must be the repository's numeric id, in digits alone")
-	c.id("agentId", f.AgentID)
-	c.id("policyId", f.PolicyID)
-	among(&c, "code", f.Code, agentidp.DecisionCodes)
-	among(&c, "outcome", f.Outcome, []agentidp.Outcome{agentidp.OutcomeAllowed, agentidp.OutcomeDenied})
-	c.period(f.Since, f.Until)
-	return c
+func CheckDecisions(f agentidp.DecisionFilter) agentidp.FieldErrors {
+	var bad agentidp.FieldErrors
+	checkRepository(&bad, f.Repository)
+	if f.RepositoryID != "" && !isNumericID(f.RepositoryID) {
+		bad.Refuse("repositoryId", "must be the repository's numeric id, in digits alone")
+	}
+	bad.ID("agentId", f.AgentID)
+	bad.ID("policyId", f.PolicyID)
+	agentidp.OneOf(&bad, "code", f.Code, agentidp.DecisionCodes...)
+	agentidp.OneOf(&bad, "outcome", f.Outcome, agentidp.OutcomeAllowed, agentidp.OutcomeDenied)
+	checkPeriod(&bad, f.Since, f.Until)
+	return bad
 }
 
 // CheckEvents is CheckDecisions for events.
-func CheckEvents(f agentidp.EventFilter) []agentidp.FieldError {
-	var c checks
-	c.id("agentId", f.AgentID)
-	c.id("policyId", f.PolicyID)
-	c.set("repository", f.Repository, isRepository, notRepository)
-	among(&c, "code", f.Code, agentidp.DecisionCodes)
-	among(&c, "type", f.Type, agentidp.EventTypes)
-	c.period(f.Since, f.Until)
-	return c
+func CheckEvents(f agentidp.EventFilter) agentidp.FieldErrors {
+	var bad agentidp.FieldErrors
+	bad.ID("agentId", f.AgentID)
+	bad.ID("policyId", f.PolicyID)
+	checkRepository(&bad, f.Repository)
+	agentidp.OneOf(&bad, "code", f.Code, agentidp.DecisionCodes...)
+	agentidp.OneOf(&bad, "type", f.Type, agentidp.EventTypes...)
+	checkPeriod(&bad, f.Since, f.Until)
+	return bad
 }
 
-type checks []agentidp.FieldError
-
-func (c *checks) refuse(field, reason string) {
-	*c = append(*c, agentidp.FieldError{Field: field, Reason: reason})
-}
-
-// set refuses a value that is given and not valid.
-func (c *checks) set(field, value string, valid func(string) bool, reason string) {
-	if value != "" && !valid(value) {
-		c.refuse(field, reason)
+func checkRepository(bad *agentidp.FieldErrors, name string) {
+	if name != "" && !isRepository(name) {
+		bad.Refuse("repository", "must be owner/name, such as acme/deploy")
 	}
 }
 
-func (c *checks) id(field, value string) {
-	c.set(field, value, agentidp.IsID, "is not an id; give the UUID in lower case")
-}
-
-func (c *checks) period(since, until time.Time) {
+func checkPeriod(bad *agentidp.FieldErrors, since, until time.Time) {
 	if !since.IsZero() && !until.IsZero() && !since.Before(until) {
-		c.refuse("until", "must be later than since")
-	}
-}
-
-func among[T ~string](c *checks, field string, value T, all []T) {
-	if value != "" && !slices.Contains(all, value) {
-		c.refuse(field, fmt.Sprintf("must be one of %v", all))
+		bad.Refuse("until", "must be later than since")
 	}
 }
 
@@ -78,8 +59,8 @@ func isNumericID(s string) bool {
 	return len(s) <= maxNumericID && strings.Trim(s, "0123456789") == ""
 }
 
-// isRepository accepts the names of any provider: what a decision holds is what the
-// provider said.
+// isRepository accepts more than the names that a policy may have: a decision holds
+// what came, and most of what is refused comes from elsewhere.
 func isRepository(s string) bool {
 	strange := func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 	return len(s) <= maxRepository && utf8.ValidString(s) && !strings.ContainsFunc(s, strange) &&

@@ -54,7 +54,7 @@ func (r *Registry) Agent(ctx context.Context, org *agentidp.Organization, id str
 // Agents returns a page of the agents that pass the filter, in the order of their
 // registration, as Policies does.
 func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, filter agentidp.AgentFilter, page agentidp.Page) (agents []agentidp.Agent, next string, err error) {
-	if err := checkList(CheckAgentFilter(filter), &page); err != nil {
+	if err := page.Check(CheckAgentFilter(filter)); err != nil {
 		return nil, "", err
 	}
 	agents, err = r.DB.Agents(ctx, org.ID, &filter, page.Cursor, page.Limit+1)

@@ -156,7 +156,7 @@ func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, fil
 	if err != nil {
 		return nil, "", err
 	}
-	if err := checkList(bad, &page); err != nil {
+	if err := page.Check(bad); err != nil {
 		return nil, "", err
 	}
 	policies, err = r.DB.Policies(ctx, org.ID, &filter, page.Cursor, page.Limit+1)

@@ -42,10 +42,8 @@ func CheckAgent(spec agentidp.AgentSpec) []agentidp.FieldError {
 
 // validateAgent names every bad field of an agent.
 func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
-	var bad []agentidp.FieldError
-	refuse := func(field, format string, args ...any) {
-		bad = append(bad, agentidp.FieldError{Field: field, Reason: fmt.Sprintf(format, args...)})
-	}
+	var bad agentidp.FieldErrors
+	refuse := func(field, format string, args ...any) { bad.Refuse(field, fmt.Sprintf(format, args...)) }
 	if !isAgentName(a.Name) {
 		refuse("name", "must have the form of an e-mail address in ASCII, such as deployer@ci.acme.example, %d bytes at most", maxName)
 	}
@@ -57,12 +55,8 @@ func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 			refuse(f.field, "must be text of at most %d characters without control characters", f.limit)
 		}
 	}
-	if !slices.Contains(agentidp.AgentTypes, a.AgentType) {
-		refuse("agentType", "must be one of %v", agentidp.AgentTypes)
-	}
-	if a.DeploymentEnv != "" && !slices.Contains(agentidp.DeploymentEnvs, a.DeploymentEnv) {
-		refuse("deploymentEnv", "must be one of %v", agentidp.DeploymentEnvs)
-	}
+	agentidp.OneOf(&bad, "agentType", a.AgentType, agentidp.AgentTypes...)
+	agentidp.OneOf(&bad, "deploymentEnv", a.DeploymentEnv, agentidp.DeploymentEnvs...)
 	if len(a.Capabilities) > maxCapabilities {
 		refuse("capabilities", "has more than %d entries", maxCapabilities)
 	}
