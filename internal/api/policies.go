@@ -66,7 +66,6 @@ type policyDeletion struct {
 
 type policyRepin struct {
 	PolicyPath
-	Empty
 	IfMatch string `header:"If-Match" doc:"Repin only by this revision of the policy."`
 }
 

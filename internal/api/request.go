@@ -38,7 +38,8 @@ func (a *API) authenticate(r *http.Request) (*agentidp.Principal, error) {
 	return a.Tokens.Authenticate(r.Context(), registry.OrganizationFrom(r.Context()), bearer)
 }
 
-// checkBody refuses a body in a form that will not be read, before it is read.
+// checkBody refuses a body in a form that will not be read, before it is read; and
+// where an operation takes none, any: whoever sends one learns that it is not heeded.
 func checkBody(op operation) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
@@ -48,8 +49,18 @@ func checkBody(op operation) func(huma.Context, func(huma.Context)) {
 				return
 			}
 		}
+		if op.body == nil && !empty(r.Body) {
+			problem.Write(w, r, agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "must be empty: this operation takes none"}))
+			return
+		}
 		next(hc)
 	}
+}
+
+// empty reports whether a body ends before its first byte.
+func empty(body io.Reader) bool {
+	_, err := io.ReadFull(body, make([]byte, 1))
+	return errors.Is(err, io.EOF)
 }
 
 // acceptable checks the media type and encoding of a body. A browser cannot send
@@ -207,19 +218,6 @@ func readable(err error) error {
 		return errors.New(unreadable + e.Field)
 	}
 	return err
-}
-
-// Empty is embedded where an operation takes no body, so that whoever sends one
-// learns that it would not be heeded; exported because huma looks only into
-// exported embedded fields.
-type Empty struct{}
-
-// Resolve refuses the first byte of a body.
-func (Empty) Resolve(hc huma.Context) []error {
-	if _, err := io.ReadFull(hc.BodyReader(), make([]byte, 1)); errors.Is(err, io.EOF) {
-		return nil
-	}
-	return []error{&huma.ErrorDetail{Location: "body", Message: "must be empty: this operation takes none"}}
 }
 
 func tooLarge() error {

@@ -214,3 +214,38 @@ func jwtClaims(t *testing.T, token string) map[string]any {
 	}
 	return claims
 }
+
+// What is not heeded is refused, whatever the method: {"until": …} suspends nobody for
+// a while, and a filter in a body filters nothing.
+func TestABodyWhereNoneIsHeeded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.agentWithPolicy(admin)
+	w.granted(exchangeBody(w.subject(nil), agent))
+	tried := map[string]bool{}
+	for _, op := range w.operations() {
+		if op.media != "" {
+			continue
+		}
+		tried[op.id] = true
+		path := strings.NewReplacer("{agentId}", agent, "{id}", agentidp.NewID(w.clock.Now())).Replace(op.path)
+		for _, body := range []string{`{"until":"x"}`, "{}", "null", " "} {
+			a := w.do(op.method, path, admin, body)
+			if a.Status != 400 || a.str("code") != agentidp.CodeInvalidRequest {
+				t.Errorf("%s with the body %q: %d %s", op.id, body, a.Status, a.Raw)
+				continue
+			}
+			w.names(a, "body")
+		}
+		if a := w.do(op.method, path, "", "{}"); a.Status != 401 {
+			t.Errorf("%s with a body and no token: %d %s", op.id, a.Status, a.Raw)
+		}
+	}
+	for _, op := range []string{"suspendAgent", "reactivateAgent", "decommissionAgent", "deleteTrustPolicy", "repinTrustPolicy", "listEvents"} {
+		if !tried[op] {
+			t.Errorf("%s was not tried", op)
+		}
+	}
+	w.granted(exchangeBody(w.subject(nil), agent)) // nothing happened to it
+}
