@@ -17,7 +17,7 @@ type AgentSpec struct {
 // AgentFilter narrows a list of agents. What is zero narrows nothing, and all that
 // is set must hold.
 type AgentFilter struct {
-	Status               AgentStatus `query:"status" enum:"active,suspended,decommissioned"`
+	Status               AgentStatus `query:"status" enum:"active,suspended,decommissioned" doc:"What it is now; only an active agent gets tokens."`
 	Name                 string      `query:"name" doc:"The whole name, without regard to case."`
 	RegisteredByPolicyID string      `query:"registeredByPolicyId" doc:"The bootstrap policy by which it was registered."`
 }

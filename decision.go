@@ -42,7 +42,7 @@ type DecisionFilter struct {
 	AgentID      string    `query:"agentId" doc:"The agent that the exchange was for."`
 	PolicyID     string    `query:"policyId" doc:"The policy that granted; of those that refused, the one that got furthest."`
 	Code         string    `query:"code"`
-	Outcome      Outcome   `query:"outcome" enum:"allowed,denied"`
+	Outcome      Outcome   `query:"outcome" enum:"allowed,denied" doc:"Whether a token was issued."`
 	Since        time.Time `query:"since" doc:"At this instant or later."`
 	Until        time.Time `query:"until" doc:"Before this instant."`
 }

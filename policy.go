@@ -40,7 +40,7 @@ type PolicyFilter struct {
 	Repository string        `query:"repository" doc:"The repository that the policy names, without regard to ASCII case."`
 	AgentID    string        `query:"agentId" doc:"The agent that its tokens are for."`
 	Grants     PrincipalKind `query:"grants" enum:"agent,bootstrap" doc:"Tokens of one agent, or bootstrap tokens."`
-	Mode       PolicyMode    `query:"mode" enum:"enforce,disabled"`
+	Mode       PolicyMode    `query:"mode" enum:"enforce,disabled" doc:"Whether it grants anything."`
 }
 
 // TrustPolicy is a stored trust policy: what was said, and what the server

@@ -22,7 +22,7 @@ type RefusalCount struct {
 type Refusal struct {
 	At        time.Time `json:"at"`
 	RequestID string    `json:"requestId" doc:"The request_id of the answer."`
-	Reason    string    `json:"reason"`
+	Reason    string    `json:"reason" doc:"As in counts."`
 	Provider  string    `json:"provider,omitempty"`
 	Detail    string    `json:"detail,omitempty" doc:"What the server's log says of it. What the token says is quoted, and nobody has proven it."`
 }

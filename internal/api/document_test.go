@@ -56,8 +56,8 @@ type (
 		Principals []string `json:"x-agentidp-principals"`
 		Security   []map[string][]string
 		Parameters []struct {
-			Name, In string
-			Required bool
+			Name, In, Description string
+			Required              bool
 		}
 		RequestBody struct{ Content contentDoc }
 		Responses   map[string]struct {
@@ -98,6 +98,11 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 		}
 		if id != "exchangeToken" && (len(op.Principals) == 0 || len(op.Security) != 1 || len(op.Security[0]["bearer"]) != 1) {
 			t.Errorf("%s does not say whom it takes: %v %v", id, op.Principals, op.Security)
+		}
+		for _, p := range op.Parameters {
+			if p.Description == "" {
+				t.Errorf("%s: %s has no description", id, p.Name)
+			}
 		}
 		for _, status := range []string{"400", "401", "403", "500", "503"} {
 			if op.Responses[status].Content["application/problem+json"].Schema.Ref != "#/components/schemas/Problem" {

@@ -18,7 +18,7 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// attack is a subject token and what must become of it: "granted"; a category of
+// attack is a subject token and what must become of it: "granted"; a reason of
 // internal/verify, for a refusal before the signature is proven ("unproven" for
 // any); a reason or a code, for one after that; "size" or a code for what is
 // refused for the request alone.
@@ -186,12 +186,12 @@ func (f *forger) sameAsGarbage(a *answer) {
 	}
 }
 
-// counted asserts that one refusal was counted, under its category, and under a
+// counted asserts that one refusal was counted, under its reason, and under a
 // provider only where the issuer is one.
-func (f *forger) counted(refusals []agentidp.RefusalCount, category string) {
+func (f *forger) counted(refusals []agentidp.RefusalCount, reason string) {
 	f.t.Helper()
-	if len(refusals) != 1 || category != "unproven" && refusals[0].Reason != category {
-		f.t.Errorf("counted were %v, want one in category %s", refusals, category)
+	if len(refusals) != 1 || reason != "unproven" && refusals[0].Reason != reason {
+		f.t.Errorf("counted were %v, want one for the reason %s", refusals, reason)
 		return
 	}
 	known := refusals[0].Reason != "format" && refusals[0].Reason != "issuer"

@@ -53,24 +53,23 @@ type Exchanger struct {
 	Config
 	cache    *cache
 	limits   *limits
-	refusals *Refusals
+	refusals *Tally
 }
 
 // New returns an Exchanger.
 func New(cfg Config) *Exchanger {
 	return &Exchanger{
-		Config: cfg, cache: newCache(), limits: newLimits(cfg.RefusalsPerMinute), refusals: newRefusals(cfg.Logger, cfg.Clock),
+		Config: cfg, cache: newCache(), limits: newLimits(cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
 	}
 }
 
 // Refusals gives the subject tokens that were refused without a record.
-func (x *Exchanger) Refusals() *Refusals { return x.refusals }
+func (x *Exchanger) Refusals() *Tally { return x.refusals }
 
 // Exchange runs one exchange for an organization, which may be a little older than
 // the request: whatever is granted or recorded was compared with what it is now. The
 // response may be sent as soon as it is returned: everything about it is durable by
-// then. An error that is
-// no *agentidp.Error is the context's: the caller left.
+// then. An error that is no *agentidp.Error is the context's: the caller left.
 func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
 	// 1. What the request says itself, and the format of the subject token, before
 	// anything is spent on it.

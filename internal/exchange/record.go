@@ -48,7 +48,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 		return e
 	}
 	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, a.claims.RepositoryID); err != nil {
-		a.refusals.count(a.org.ID, a.request.RequestID, refusal{agentidp.CodeRateLimited, a.provider.Name}, nil)
+		a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, nil)
 		return err
 	}
 	d := a.decision

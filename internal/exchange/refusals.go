@@ -19,44 +19,44 @@ const (
 	maxDetail   = 512         // bytes
 )
 
-// Refusals counts subject tokens that were refused without a durable record:
+// Tally counts subject tokens that were refused without a durable record:
 // before their signature was proven, or beyond the limit of recorded refusals.
 // Anyone can cause them, so they cost a counter each, and at most one line of the log
 // and one place in their organization's sample a second. An organization takes up some
 // 50 KB at most, whatever it is sent; there are as many as administrators made.
-type Refusals struct {
+type Tally struct {
 	logger *slog.Logger
 	clock  func() time.Time
 	since  time.Time
 
 	mu      sync.Mutex
-	of      map[string]*refusals // by organization
+	of      map[string]*tenant // by organization
 	logged  time.Time
 	dropped uint64
 }
 
-// refusals are those of one organization.
-type refusals struct {
-	counts map[refusal]int64
+// tenant is what was refused in one organization.
+type tenant struct {
+	counts map[refused]int64
 	sample []agentidp.Refusal // the oldest first, until it is full and goes round
 	next   int                // the place of the oldest, once it is full
 	last   time.Time          // when the sample got its latest
 }
 
-// refusal is what is counted. Both parts have few values: a category of
+// refused is what is counted. Both parts have few values: a reason of
 // internal/verify, and the name of a provider or nothing.
-type refusal struct{ reason, provider string }
+type refused struct{ reason, provider string }
 
-func newRefusals(logger *slog.Logger, clock func() time.Time) *Refusals {
-	return &Refusals{logger: logger, clock: clock, since: clock(), of: map[string]*refusals{}}
+func newTally(logger *slog.Logger, clock func() time.Time) *Tally {
+	return &Tally{logger: logger, clock: clock, since: clock(), of: map[string]*tenant{}}
 }
 
 // Of returns the counters and the sample of an organization as they are now.
-func (r *Refusals) Of(orgID string) *agentidp.Refusals {
-	out := &agentidp.Refusals{Since: r.since, Counts: []agentidp.RefusalCount{}, Latest: []agentidp.Refusal{}}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	org := r.of[orgID]
+func (t *Tally) Of(orgID string) *agentidp.Refusals {
+	out := &agentidp.Refusals{Since: t.since, Counts: []agentidp.RefusalCount{}, Latest: []agentidp.Refusal{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	org := t.of[orgID]
 	if org == nil {
 		return out
 	}
@@ -73,39 +73,39 @@ func (r *Refusals) Of(orgID string) *agentidp.Refusals {
 
 // note counts a refusal and returns err as it came. Failures of ours and of the
 // issuer are no refusals.
-func (r *Refusals) note(orgID, requestID, provider string, err error) error {
+func (t *Tally) note(orgID, requestID, provider string, err error) error {
 	if agentidp.AsError(err).Kind == agentidp.Unauthenticated {
-		r.count(orgID, requestID, refusal{verify.Category(err), provider}, err)
+		t.count(orgID, requestID, refused{verify.Reason(err), provider}, err)
 	}
 	return err
 }
 
 // count counts a refusal that leaves no record, and samples it.
-func (r *Refusals) count(orgID, requestID string, what refusal, err error) {
+func (t *Tally) count(orgID, requestID string, what refused, err error) {
 	cause := errors.Unwrap(err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.clock()
-	r.organization(orgID).add(now, requestID, what, cause)
-	if !due(now, r.logged) {
-		r.dropped++
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock()
+	t.organization(orgID).add(now, requestID, what, cause)
+	if !due(now, t.logged) {
+		t.dropped++
 		return
 	}
-	r.logger.Warn("subject token refused without a record",
-		"request_id", requestID, "category", what.reason, "provider", what.provider, "cause", cause, "not_logged_before", r.dropped)
-	r.logged, r.dropped = now, 0
+	t.logger.Warn("subject token refused without a record",
+		"request_id", requestID, "reason", what.reason, "provider", what.provider, "cause", cause, "not_logged_before", t.dropped)
+	t.logged, t.dropped = now, 0
 }
 
-func (r *Refusals) organization(id string) *refusals {
-	org := r.of[id]
+func (t *Tally) organization(id string) *tenant {
+	org := t.of[id]
 	if org == nil {
-		org = &refusals{counts: map[refusal]int64{}}
-		r.of[id] = org
+		org = &tenant{counts: map[refused]int64{}}
+		t.of[id] = org
 	}
 	return org
 }
 
-func (o *refusals) add(now time.Time, requestID string, what refusal, cause error) {
+func (o *tenant) add(now time.Time, requestID string, what refused, cause error) {
 	o.counts[what]++
 	if !due(now, o.last) {
 		return

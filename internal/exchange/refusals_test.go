@@ -24,7 +24,7 @@ func TestRefusalsAreCountedAndSampled(t *testing.T) {
 	var log bytes.Buffer
 	start := time.Now()
 	now := start
-	r := newRefusals(slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now })
+	r := newTally(slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now })
 	for i := range 100 {
 		if err := r.note("a", fmt.Sprint("request ", i), "github", verify.UnknownIssuer("https://ci.example")); err == nil {
 			t.Fatal("the error is lost")
@@ -39,7 +39,7 @@ func TestRefusalsAreCountedAndSampled(t *testing.T) {
 	if !strings.Contains(log.String(), `"not_logged_before":100`) {
 		t.Errorf("the second line does not tell of the others: %s", log.String())
 	}
-	r.count("a", "too many", refusal{agentidp.CodeRateLimited, "github"}, nil)
+	r.count("a", "too many", refused{agentidp.CodeRateLimited, "github"}, nil)
 	unavailable := agentidp.NewError(agentidp.Unavailable, agentidp.CodeIssuerUnreachable, "")
 	for _, err := range []error{unavailable, errors.New("a fault of ours")} {
 		if got := r.note("a", "request", "github", err); !errors.Is(got, err) {
@@ -72,7 +72,7 @@ func TestRefusalsAreCountedAndSampled(t *testing.T) {
 func TestTheSampleOfRefusalsIsBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	r := newRefusals(slog.New(slog.DiscardHandler), func() time.Time { return now })
+	r := newTally(slog.New(slog.DiscardHandler), func() time.Time { return now })
 	const sent = 250
 	for i := range sent {
 		now = now.Add(time.Second)

@@ -19,8 +19,9 @@ import (
 // The token's policy is read again in the same transaction, so a policy that was
 // deleted or narrowed a moment ago registers nothing. Where it says
 // trustRegisteredAgents, a new agent and its policy are there together or not at
-// all. Errors: Unauthenticated
-// when the policy is gone, Denied (agent_limit_reached,
+// all.
+//
+// Errors: Unauthenticated when the policy is gone, Denied (agent_limit_reached,
 // agent_name_not_permitted), Conflict (agent_name_taken, agent_decommissioned),
 // Invalid, Unavailable.
 func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization, c *Caller, spec agentidp.AgentSpec) (agent *agentidp.Agent, created bool, err error) {

@@ -15,7 +15,7 @@ func WithOrganization(ctx context.Context, org *agentidp.Organization) context.C
 }
 
 // OrganizationFrom returns the organization of a request. The server attaches
-// one to every request before any handler runs.
+// one before any handler runs, except to /healthz, which is of no organization.
 func OrganizationFrom(ctx context.Context) *agentidp.Organization {
 	org, _ := ctx.Value(organizationKey{}).(*agentidp.Organization)
 	return org

@@ -58,7 +58,7 @@ func TestAudience(t *testing.T) {
 				}
 				return
 			}
-			e := wantCategory(t, c, err, agentidp.ReasonAudienceMismatch)
+			e := wantReason(t, c, err, agentidp.ReasonAudienceMismatch)
 			if e.Claims["aud"] != tt.read || !strings.Contains(e.Message, "audience=https://idp.example.com.") || c.Repository != "acme/deploy" {
 				t.Errorf("got %q, claims %v, repository %q", e.Message, e.Claims, c.Repository)
 			}
@@ -124,7 +124,7 @@ func TestClaimsThatAreMissingOrMalformed(t *testing.T) {
 				}
 				return
 			}
-			e := wantCategory(t, c, err, agentidp.ReasonClaimInvalid)
+			e := wantReason(t, c, err, agentidp.ReasonClaimInvalid)
 			if len(e.Details) != 1 || e.Details[0] != (agentidp.FieldError{Field: tt.claim, Reason: tt.reason}) {
 				t.Errorf("details %v", e.Details)
 			}
@@ -141,7 +141,7 @@ func TestClaimsAreReportedTogetherByTheProvidersNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	c, err := w.verify(t, w.key.token(t, claims(t, map[string]any{"event_name": 1, "repository_id": absent, "aud": "x", "exp": 1})))
-	e := wantCategory(t, c, err, agentidp.ReasonClaimInvalid)
+	e := wantReason(t, c, err, agentidp.ReasonClaimInvalid)
 	if len(e.Details) != 2 || e.Details[0].Field != "event_name" || e.Details[1].Field != "repository_id" {
 		t.Errorf("details %v", e.Details)
 	}
@@ -190,7 +190,7 @@ func TestTimes(t *testing.T) {
 				}
 				return
 			}
-			wantCategory(t, c, err, tt.want)
+			wantReason(t, c, err, tt.want)
 		})
 	}
 }
@@ -200,7 +200,7 @@ func TestTimesAreReportedWithTheCallersOwnClaims(t *testing.T) {
 	w := newWorld(t, jose.ES256)
 	w.Advance(time.Hour)
 	c, err := w.verify(t, w.key.token(t, claims(t, nil)))
-	e := wantCategory(t, c, err, agentidp.ReasonTokenExpired)
+	e := wantReason(t, c, err, agentidp.ReasonTokenExpired)
 	if want := map[string]string{"iat": "1795262400", "exp": "1795262700", "nbf": "1795261800"}; !maps.Equal(e.Claims, want) {
 		t.Errorf("claims %v", e.Claims)
 	}
@@ -218,7 +218,7 @@ func TestTheLifeThatAProviderAdmits(t *testing.T) {
 	w := newWorld(t, jose.ES256)
 	w.provider.MaxTokenAge = 299 * time.Second
 	c, err := w.verify(t, w.good(t))
-	e := wantCategory(t, c, err, agentidp.ReasonTokenTooOld)
+	e := wantReason(t, c, err, agentidp.ReasonTokenTooOld)
 	if !strings.Contains(e.Message, "lives 300 seconds; provider github admits 299 at most") {
 		t.Errorf("message %q", e.Message)
 	}

@@ -118,7 +118,7 @@ func TestA190TLSIsVerified(t *testing.T) {
 		w.provider.JWKSURI = old.URL
 		w.restart(t)
 		c, err := w.verify(t, w.good(t))
-		if e := wantCategory(t, c, err, agentidp.CodeIssuerUnreachable); !strings.Contains(e.Error(), "protocol version") {
+		if e := wantReason(t, c, err, agentidp.CodeIssuerUnreachable); !strings.Contains(e.Error(), "protocol version") {
 			t.Errorf("got %v", e)
 		}
 	})

@@ -53,11 +53,11 @@ func TestTheKeyCacheTakesTheKeySetThatGitHubPublishes(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = v.Verify(t.Context(), &agentidp.Organization{ID: "o", Issuer: "https://idp.example"}, providers.GitHub(kinds["github"], issuer.URL), u)
-		want := categorySignature
+		want := reasonSignature
 		if kid == "no-such-key" {
-			want = categoryUnknownKey
+			want = reasonUnknownKey
 		}
-		if got := Category(err); got != want {
+		if got := Reason(err); got != want {
 			t.Errorf("a forged token with kid %s is refused for its %s, want %s", kid, got, want)
 		}
 	}

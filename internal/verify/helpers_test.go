@@ -244,14 +244,14 @@ func (w *world) mustVerify(t testing.TB, raw string) *agentidp.Claims {
 	return c
 }
 
-// wantCategory checks that a token is refused, why, and that claims come with the
+// wantReason checks that a token is refused, why, and that claims come with the
 // error if and only if the signature is proven.
-func wantCategory(t testing.TB, c *agentidp.Claims, err error, want string) *agentidp.Error {
+func wantReason(t testing.TB, c *agentidp.Claims, err error, want string) *agentidp.Error {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("accepted; want %s", want)
 	}
-	if got := verify.Category(err); got != want {
+	if got := verify.Reason(err); got != want {
 		t.Fatalf("refused as %s, want %s: %v", got, want, err)
 	}
 	e := agentidp.AsError(err)

@@ -105,7 +105,7 @@ func (c *keyCache) staticKey(org *agentidp.Organization, p *agentidp.Provider, i
 	if set == nil || !bytes.Equal(set.jwks, p.JWKS) || !slices.Equal(set.algorithms, p.Algorithms) {
 		keys, err := jose.ParseJWKS(p.JWKS, p.Algorithms)
 		if err != nil {
-			return nil, refuse(categoryUnknownKey, fmt.Errorf("read the static keys of provider %s: %w", p.Name, err))
+			return nil, refuse(reasonUnknownKey, fmt.Errorf("read the static keys of provider %s: %w", p.Name, err))
 		}
 		makeRoom(c.static, func(s *staticSet) time.Time { return s.used })
 		set = &staticSet{jwks: bytes.Clone(p.JWKS), algorithms: slices.Clone(p.Algorithms), keys: byID(keys)}
@@ -119,7 +119,7 @@ func (c *keyCache) staticKey(org *agentidp.Organization, p *agentidp.Provider, i
 }
 
 func errUnknownKey() error {
-	return refuse(categoryUnknownKey, errors.New("the issuer has no such key"))
+	return refuse(reasonUnknownKey, errors.New("the issuer has no such key"))
 }
 
 // source returns the fetched set of an address, which must come from a provider,

@@ -26,16 +26,16 @@ func (w *world) wantFetches(t testing.TB, want uint64) {
 func (w *world) wantUnreachable(t testing.TB, raw string) {
 	t.Helper()
 	c, err := w.verify(t, raw)
-	e := wantCategory(t, c, err, agentidp.CodeIssuerUnreachable)
+	e := wantReason(t, c, err, agentidp.CodeIssuerUnreachable)
 	if e.Kind != agentidp.Unavailable || e.RetryAfter <= 0 {
 		t.Fatalf("got %+v", e)
 	}
 }
 
-func (w *world) wantRefused(t testing.TB, raw, category string) {
+func (w *world) wantRefused(t testing.TB, raw, reason string) {
 	t.Helper()
 	c, err := w.verify(t, raw)
-	uniform(t, wantCategory(t, c, err, category))
+	uniform(t, wantReason(t, c, err, reason))
 }
 
 // eventually waits for what happens in the background.
@@ -80,7 +80,7 @@ func TestManyTokensAtTheStartShareOneFetch(t *testing.T) {
 	eventually(t, "a request", func() bool { return w.issuer.requests.Load() == 1 })
 	leave()
 	err = <-first
-	if e := wantCategory(t, nil, err, agentidp.CodeIssuerUnreachable); !errors.Is(e, context.Canceled) {
+	if e := wantReason(t, nil, err, agentidp.CodeIssuerUnreachable); !errors.Is(e, context.Canceled) {
 		t.Errorf("the first caller got %v", e)
 	}
 	var others sync.WaitGroup

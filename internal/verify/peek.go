@@ -49,7 +49,7 @@ func Peek(raw string) (*Unverified, error) {
 	}
 	j, err := jose.Parse(raw)
 	if err != nil {
-		return nil, refuse(categoryFormat, err)
+		return nil, refuse(reasonFormat, err)
 	}
 	u := &Unverified{jws: j, members: make([]member, 0, usualClaims)}
 	err = strictjson.Members(j.Payload, claimsDepth, func(name string, value []byte) error {
@@ -57,10 +57,10 @@ func Peek(raw string) (*Unverified, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, refuse(categoryFormat, fmt.Errorf("read the payload: %w", err))
+		return nil, refuse(reasonFormat, fmt.Errorf("read the payload: %w", err))
 	}
 	if u.Issuer, err = text(u.member("iss")); err != nil || u.Issuer == "" {
-		return nil, refuse(categoryFormat, errors.New("iss is missing or not a proper string"))
+		return nil, refuse(reasonFormat, errors.New("iss is missing or not a proper string"))
 	}
 	return u, nil
 }

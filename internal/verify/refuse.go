@@ -7,52 +7,53 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// Categories of refusals before the signature is proven.
+// Reasons of refusals before the signature is proven. Of size the caller is told, and
+// it is not counted; all others look alike from outside.
 const (
-	categorySize       = "size"
-	categoryFormat     = "format"
-	categoryIssuer     = "issuer"
-	categoryAlgorithm  = "algorithm"
-	categoryType       = "type"
-	categoryUnknownKey = "unknown_key"
-	categorySignature  = "signature"
+	reasonSize       = "size"
+	reasonFormat     = "format"
+	reasonIssuer     = "issuer"
+	reasonAlgorithm  = "algorithm"
+	reasonType       = "type"
+	reasonUnknownKey = "unknown_key"
+	reasonSignature  = "signature"
 )
 
 // unacceptable is the cause of a refusal before the signature is proven.
 type unacceptable struct {
-	category string
-	cause    error
+	reason string
+	cause  error
 }
 
-func (e *unacceptable) Error() string { return e.category + ": " + e.cause.Error() }
+func (e *unacceptable) Error() string { return e.reason + ": " + e.cause.Error() }
 func (e *unacceptable) Unwrap() error { return e.cause }
 
 // refuse returns the one error that every credential gets that is not acceptable:
 // whoever sends it has proven nothing and learns nothing.
-func refuse(category string, cause error) *agentidp.Error {
+func refuse(reason string, cause error) *agentidp.Error {
 	return agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken,
 		"The subject token is not an acceptable credential. Send the ID token as your CI provider issued it, unchanged; "+
 			"its issuer must be registered as a provider here.",
-	).WithCause(&unacceptable{category, cause})
+	).WithCause(&unacceptable{reason, cause})
 }
 
 // UnknownIssuer returns the error for a token whose issuer is no provider's. To its
 // caller it is the same as that for a bad signature; the cause names the issuer, as
 // far as it is short, for the operator: it is the likeliest fault of a new set-up.
 func UnknownIssuer(issuer string) *agentidp.Error {
-	return refuse(categoryIssuer, fmt.Errorf("%.200q is the issuer of no provider", issuer))
+	return refuse(reasonIssuer, fmt.Errorf("%.200q is the issuer of no provider", issuer))
 }
 
-// Category returns a word for an error of this package, for counters: one of a few
-// fixed ones whatever the token. Once the signature is proven it is the Reason.
-func Category(err error) string {
+// Reason returns a word for an error of this package, for counters: one of a few
+// fixed ones whatever the token. Once the signature is proven it is that of the error.
+func Reason(err error) string {
 	if e, ok := errors.AsType[*unacceptable](err); ok {
-		return e.category
+		return e.reason
 	}
 	e := agentidp.AsError(err)
 	switch {
 	case e.Kind == agentidp.TooLarge:
-		return categorySize
+		return reasonSize
 	case e.Reason != "":
 		return e.Reason
 	}

@@ -9,7 +9,7 @@
 //
 // Peek costs no network and no storage, so that an issuer that is not registered
 // causes neither. Until the signature is proven every refusal looks the same to
-// its caller; Category tells them apart for counters.
+// its caller; Reason tells them apart for counters.
 package verify
 
 import (
@@ -120,16 +120,16 @@ func admissible(p *agentidp.Provider, u *Unverified) error {
 	h := &u.jws.Header
 	switch {
 	case u.Issuer != p.Issuer:
-		return refuse(categoryIssuer, errors.New("the issuer is not the provider's"))
+		return refuse(reasonIssuer, errors.New("the issuer is not the provider's"))
 	case !slices.Contains(p.Algorithms, h.Alg):
-		return refuse(categoryAlgorithm, errors.New("the algorithm is not on the provider's list"))
+		return refuse(reasonAlgorithm, errors.New("the algorithm is not on the provider's list"))
 	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
 		// RFC 8725 §3.11: an access token or a logout token is no ID token.
-		return refuse(categoryType, errors.New("typ is not JWT"))
+		return refuse(reasonType, errors.New("typ is not JWT"))
 	case h.Kid == "":
 		// Guessing among several keys would be wrong, and no supported provider
 		// omits it.
-		return refuse(categoryUnknownKey, errors.New("kid is missing"))
+		return refuse(reasonUnknownKey, errors.New("kid is missing"))
 	}
 	return nil
 }
@@ -145,9 +145,9 @@ func (v *Verifier) proveSignature(ctx context.Context, p *agentidp.Provider, u *
 	}
 	switch {
 	case errors.Is(err, jose.ErrAlgorithm):
-		return refuse(categoryAlgorithm, err)
+		return refuse(reasonAlgorithm, err)
 	case err != nil:
-		return refuse(categorySignature, err)
+		return refuse(reasonSignature, err)
 	}
 	return nil
 }

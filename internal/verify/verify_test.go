@@ -85,7 +85,7 @@ func TestVerifyRefusesAnAlgorithmThatTheProviderDoesNotList(t *testing.T) {
 	other := newKey(t, "k2", jose.EdDSA)
 	w.issuer.publish(t, w.key, other)
 	c, err := w.verify(t, other.token(t, claims(t, nil)))
-	uniform(t, wantCategory(t, c, err, "algorithm"))
+	uniform(t, wantReason(t, c, err, "algorithm"))
 	w.provider.Algorithms = []string{jose.ES256, jose.EdDSA}
 	w.mustVerify(t, other.token(t, claims(t, nil)))
 }
@@ -145,13 +145,13 @@ func TestPeekRefuses(t *testing.T) {
 			if u != nil {
 				t.Fatalf("accepted with issuer %q", u.Issuer)
 			}
-			uniform(t, wantCategory(t, nil, err, "format"))
+			uniform(t, wantReason(t, nil, err, "format"))
 		})
 	}
 	for name, raw := range map[string]string{"nothing": "", "A-047 JSON": `{"payload":""}`, "A-065 a prefix": "Bearer " + w.good(t)} {
 		_, err := verify.Peek(raw)
 		t.Log(name)
-		uniform(t, wantCategory(t, nil, err, "format"))
+		uniform(t, wantReason(t, nil, err, "format"))
 	}
 }
 
@@ -175,7 +175,7 @@ func TestA062TheCapOnSize(t *testing.T) {
 	token := sized(16 << 10)
 	w.mustVerify(t, token)
 	_, err := verify.Peek(token + "A")
-	e := wantCategory(t, nil, err, "size")
+	e := wantReason(t, nil, err, "size")
 	if e.Kind != agentidp.TooLarge || e.Code != agentidp.CodePayloadTooLarge || len(e.Details) != 1 || e.Details[0].Field != "token" {
 		t.Errorf("got %+v", e)
 	}
@@ -202,7 +202,7 @@ func TestVerifyRefusesBeforeTheSignatureIsProven(t *testing.T) {
 	header := func(members string) string { return `{"alg":"ES256","kid":"k1"` + members + `}` }
 	jwk := string(jwks(t, attacker)[len(`{"keys":[`):])
 	jwk = jwk[:len(jwk)-2]
-	type test struct{ name, token, category string }
+	type test struct{ name, token, reason string }
 	tests := []test{
 		{"A-001 alg none", w.key.sign(t, `{"alg":"none","kid":"k1"}`, payload), "algorithm"},
 		{"A-015 alg of another key type", w.key.sign(t, `{"alg":"RS256","kid":"k1"}`, payload), "algorithm"},
@@ -232,7 +232,7 @@ func TestVerifyRefusesBeforeTheSignatureIsProven(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, err := w.verify(t, tt.token)
-			uniform(t, wantCategory(t, c, err, tt.category))
+			uniform(t, wantReason(t, c, err, tt.reason))
 		})
 	}
 	t.Cleanup(func() {
@@ -246,10 +246,10 @@ func TestA191WhatIsRefusedAtSightCausesNoNetwork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	c, err := w.verify(t, w.key.token(t, claims(t, map[string]any{"iss": "https://evil.example"})))
-	uniform(t, wantCategory(t, c, err, "issuer"))
-	uniform(t, wantCategory(t, nil, verify.UnknownIssuer("https://ci.example"), "issuer"))
+	uniform(t, wantReason(t, c, err, "issuer"))
+	uniform(t, wantReason(t, nil, verify.UnknownIssuer("https://ci.example"), "issuer"))
 	c, err = w.verify(t, w.key.sign(t, `{"alg":"ES256"}`, marshal(t, claims(t, nil))))
-	uniform(t, wantCategory(t, c, err, "unknown_key"))
+	uniform(t, wantReason(t, c, err, "unknown_key"))
 	if n := w.verifier.Stats().Fetches; n != 0 {
 		t.Errorf("%d fetches", n)
 	}
@@ -260,7 +260,7 @@ func TestAnUnknownKindIsAFaultOfOurs(t *testing.T) {
 	w := newWorld(t, jose.ES256)
 	w.provider.Kind = "nonesuch"
 	c, err := w.verify(t, w.good(t))
-	if e := wantCategory(t, c, err, agentidp.CodeInternal); e.Kind != agentidp.Internal {
+	if e := wantReason(t, c, err, agentidp.CodeInternal); e.Kind != agentidp.Internal {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -323,7 +323,7 @@ func TestNoMutationOfATokenChangesItsClaims(t *testing.T) {
 	}
 }
 
-func TestCategoriesAreFew(t *testing.T) {
+func TestReasonsAreFew(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
 	for _, name := range strings.Fields("size format issuer algorithm type unknown_key signature issuer_unreachable internal_error " +
@@ -332,8 +332,8 @@ func TestCategoriesAreFew(t *testing.T) {
 	}
 	for _, err := range []error{verify.UnknownIssuer("https://ci.example"), errors.New("x"), agentidp.NewError(agentidp.TooLarge, "", ""),
 		fmt.Errorf("wrapped: %w", verify.UnknownIssuer("https://ci.example")), agentidp.NewError(agentidp.Unavailable, agentidp.CodeIssuerUnreachable, "")} {
-		if !known[verify.Category(err)] {
-			t.Errorf("%v is of category %q", err, verify.Category(err))
+		if !known[verify.Reason(err)] {
+			t.Errorf("%v is of reason %q", err, verify.Reason(err))
 		}
 	}
 }
