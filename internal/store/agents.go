@@ -36,9 +36,9 @@ func (r reads) Agents(ctx context.Context, orgID string, f *agentidp.AgentFilter
 
 func agentsQuery(orgID string, f *agentidp.AgentFilter, after string, limit int) *query {
 	q := newQuery(agentRows, orgID)
-	q.narrowed("name_folded", agentidp.FoldAgentName(f.Name))
-	q.narrowed("registered_by_policy_id", f.RegisteredByPolicyID)
-	q.narrowed("status", string(f.Status))
+	q.oldestWith("name_folded", agentidp.FoldAgentName(f.Name))
+	q.oldestWith("registered_by_policy_id", f.RegisteredByPolicyID)
+	q.oldestWith("status", string(f.Status))
 	q.oldestFirst(after, limit)
 	return q
 }

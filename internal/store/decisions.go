@@ -45,11 +45,11 @@ func decisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, lim
 
 // decisions ends a query of the decisions that pass the filter.
 func (q *query) decisions(f *agentidp.DecisionFilter, before string, limit int) {
-	q.indexed("policy_id", f.PolicyID)
-	q.indexed("agent_id", f.AgentID)
-	q.indexed("repository_id", f.RepositoryID)
-	q.indexed("repository_folded", agentidp.FoldRepository(f.Repository))
-	q.indexed("code", f.Code)
+	q.newestWith("policy_id", f.PolicyID)
+	q.newestWith("agent_id", f.AgentID)
+	q.newestWith("repository_id", f.RepositoryID)
+	q.newestWith("repository_folded", agentidp.FoldRepository(f.Repository))
+	q.newestWith("code", f.Code)
 	if f.Code != "" || f.Outcome == agentidp.OutcomeDenied {
 		q.and("outcome = 'denied'") // as the index says it, or it is not used
 	}

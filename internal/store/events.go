@@ -56,17 +56,17 @@ func eventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int
 // otherEvents ends a query of events that are no grants. What makes an index partial
 // is said as the index says it, or it is not used.
 func (q *query) otherEvents(f *agentidp.EventFilter, before string, limit int) {
-	q.indexed("policy_id", f.PolicyID)
-	q.indexed("agent_id", f.AgentID)
+	q.newestWith("policy_id", f.PolicyID)
+	q.newestWith("agent_id", f.AgentID)
 	if f.Repository != "" {
-		q.indexed("repository_folded", agentidp.FoldRepository(f.Repository))
+		q.newestWith("repository_folded", agentidp.FoldRepository(f.Repository))
 		q.and("repository_folded <> ''")
 	}
 	if f.Code != "" {
-		q.indexed("code", f.Code)
+		q.newestWith("code", f.Code)
 		q.and("code <> ''")
 	}
-	q.indexed("type", string(f.Type))
+	q.newestWith("type", string(f.Type))
 	q.and("type <> 'token_issued'")
 	q.newestFirst(f.Since, f.Until, before, limit)
 }

@@ -72,16 +72,16 @@ func (r reads) Policies(ctx context.Context, orgID string, f *agentidp.PolicyFil
 
 func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit int) *query {
 	q := newQuery("SELECT * FROM oidc_trust_policies", orgID)
-	q.narrowed("agent_id", f.AgentID)
-	q.narrowed("repository_folded", agentidp.FoldRepository(f.Repository))
+	q.oldestWith("agent_id", f.AgentID)
+	q.oldestWith("repository_folded", agentidp.FoldRepository(f.Repository))
 	switch f.Grants {
 	case agentidp.PrincipalBootstrap:
-		q.exactly("agent_id", "")
+		q.oldestExactly("agent_id", "")
 	case agentidp.PrincipalAgent:
 		q.and("agent_id <> ''") // as the index says it, or it is not used
 	}
-	q.narrowed("mode", string(f.Mode))
-	q.narrowed("provider", f.Provider)
+	q.oldestWith("mode", string(f.Mode))
+	q.oldestWith("provider", f.Provider)
 	q.oldestFirst(after, limit)
 	q.text = policiesFrom("("+q.text+")") + " ORDER BY p.id"
 	return q

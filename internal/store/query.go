@@ -10,6 +10,19 @@ import (
 
 // query is a SELECT whose conditions depend on what is asked for. Values are
 // parameters; only the texts of this package become SQL.
+//
+// A list is read from the index of one column, the lead, and each engine has to be kept
+// from reading more. It takes two ways, because each fails where the other is needed:
+//
+//   - newestWith and newestFirst, for what was recorded: ids are bounded from both
+//     sides, and given lead = x as well SQLite reads the primary key, and all that the
+//     organization did in between. So the bounds are said of pairs, (lead, id).
+//   - oldestWith and oldestFirst, for what is kept: of pairs PostgreSQL expects all that
+//     lies between their first halves, many times what there is, and sorts it or reads
+//     another index. So lead = x is said plainly, which SQLite too follows where ids
+//     have one bound, if no other column fits an index.
+//
+// The tests of the plans fail for either way in the other's place.
 type query struct {
 	text string
 	args []any
@@ -43,10 +56,10 @@ func (q *query) and(condition string, values ...any) {
 	q.text += " AND " + fmt.Sprintf(condition, places...)
 }
 
-// indexed keeps the rows whose column is value, unless that is empty. There is an
+// newestWith keeps the rows whose column is value, unless that is empty. There is an
 // index on organization_id, column, id: of several, the one of the first call is
 // read, so that should leave the fewest.
-func (q *query) indexed(column, value string) {
+func (q *query) newestWith(column, value string) {
 	switch {
 	case value == "":
 	case q.lead == "":
@@ -82,24 +95,22 @@ func (q *query) newestFirst(since, until time.Time, before string, limit int) {
 		q.text += " ORDER BY id DESC LIMIT " + q.param(limit)
 		return
 	}
-	// Said of pairs, because given lead = x and two bounds of id SQLite reads the
-	// primary key, and all that the organization did between them.
 	pair := "(" + q.lead + ", id)"
 	q.and(pair+" >= ("+q.at+", %s) AND "+pair+" < ("+q.at+", %s)", from, to)
 	q.text += " ORDER BY " + q.lead + " DESC, id DESC LIMIT " + q.param(limit)
 }
 
-// narrowed is indexed for lists that begin with the oldest.
-func (q *query) narrowed(column, value string) {
+// oldestWith is newestWith for lists that begin with the oldest.
+func (q *query) oldestWith(column, value string) {
 	if value != "" {
-		q.exactly(column, value)
+		q.oldestExactly(column, value)
 	}
 }
 
-// exactly is narrowed where the empty value is one like any other. All columns but
-// the first are dressed up, so that no index fits them: SQLite has no statistics
+// oldestExactly is oldestWith where the empty value is one like any other. All columns
+// but the first are dressed up, so that no index fits them: SQLite has no statistics
 // and would read any that does.
-func (q *query) exactly(column, value string) {
+func (q *query) oldestExactly(column, value string) {
 	if q.lead == "" {
 		q.lead = column
 		q.and(column+" = %s", value)
