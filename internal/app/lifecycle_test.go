@@ -74,7 +74,7 @@ func TestAnIssuerOutageRightAfterARestart(t *testing.T) {
 	w.outage.Store(false)
 	w.clock.advance(10 * time.Second) // past the pause after a failure
 	w.granted(exchangeBody(w.subject(nil), agent))
-	w.eventually("the issuer's keys are saved", func() bool {
+	eventually(t, "the issuer's keys are saved", func() bool {
 		_, _, err := w.app.db.KeySet(t.Context(), w.issuer+"/.well-known/jwks")
 		return err == nil
 	})
@@ -84,16 +84,6 @@ func TestAnIssuerOutageRightAfterARestart(t *testing.T) {
 	w.granted(exchangeBody(w.subject(nil), agent))
 	if w.fetches.Load() != fetches {
 		t.Error("a fetch on the way of an exchange whose key is known")
-	}
-}
-
-// eventually waits for what happens outside of any request.
-func (w *world) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not in ten seconds: %s", what)
-		}
 	}
 }
 
@@ -213,7 +203,7 @@ func TestAnOrderlyEnd(t *testing.T) {
 	address := w.app.Address()
 	ended := make(chan struct{})
 	go func() { w.stop(); close(ended) }()
-	w.eventually("new connections are refused", func() bool {
+	eventually(t, "new connections are refused", func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()

@@ -135,9 +135,9 @@ func TestASlugIsGivenOnce(t *testing.T) {
 	}
 }
 
-// first is what a node is asked first after an organization was closed: nothing has
+// firstAsked is what a node is asked first after an organization was closed: nothing has
 // told it before.
-var first = []struct {
+var firstAsked = []struct {
 	name string
 	ask  func(node, w *world, admin, agent string) *answer
 }{
@@ -171,7 +171,7 @@ func TestAClosedOrganizationIsGoneAtOnce(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		nodes[0].clock.freeze()
-		for i, f := range first {
+		for i, f := range firstAsked {
 			slug := fmt.Sprintf("acme-%d", i)
 			w := nodes[0].tenant(slug)
 			admin := w.admin()
@@ -195,7 +195,7 @@ func TestAClosedOrganizationIsGoneAtOnce(t *testing.T) {
 				if a := f.ask(node, w, admin, agent); a.Status != 404 || a.str("code") != agentidp.CodeNotFound {
 					t.Errorf("%s: %d %s", f.name, a.Status, a.Raw)
 				}
-				for _, next := range first {
+				for _, next := range firstAsked {
 					if a := next.ask(node, w, admin, agent); a.Status != 404 {
 						t.Errorf("%s, then %s: %d %s", f.name, next.name, a.Status, a.Raw)
 					}

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -182,6 +184,7 @@ type pinRace struct {
 	mu      sync.Mutex
 	more    *sync.Cond
 	granted map[int64]map[string]int // by epoch and repository id
+	refused string                   // the last that was heard
 	failed  error
 }
 
@@ -195,6 +198,9 @@ func (r *pinRace) client(node *world, id string) error {
 		}
 		epoch := r.epoch.Load()
 		a, err := node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
+		if err == nil && a.Status != 200 {
+			r.hear(a)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -212,6 +218,12 @@ func (r *pinRace) client(node *world, id string) error {
 	return nil
 }
 
+func (r *pinRace) hear(refusal *answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = fmt.Sprintf("%d %s", refusal.Status, refusal.Raw)
+}
+
 func (r *pinRace) note(epoch int64, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,11 +234,23 @@ func (r *pinRace) note(epoch int64, id string) {
 	r.more.Broadcast()
 }
 
-// wait returns when the epoch has seen some grants.
+// fail ends the waiting.
+func (r *pinRace) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		r.failed = err
+	}
+	r.more.Broadcast()
+}
+
+// wait returns when the epoch has seen some grants, or something has failed: also
+// when none come for a minute.
 func (r *pinRace) wait() {
 	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer time.AfterFunc(time.Minute, func() { r.fail(errors.New("not enough grants in a minute")) }).Stop()
 	seen := func() (n int) {
 		for _, count := range r.granted[r.epoch.Load()] {
 			n += count
@@ -257,10 +281,7 @@ func TestNoGrantRestsOnAForgottenPin(t *testing.T) {
 		for i := range raceClients {
 			wg.Go(func() {
 				if err := r.client(nodes[i%len(nodes)], []string{"74", "75"}[i/2%2]); err != nil {
-					r.mu.Lock()
-					defer r.mu.Unlock()
-					r.failed = err
-					r.more.Broadcast()
+					r.fail(err)
 				}
 			})
 		}
@@ -273,8 +294,10 @@ func TestNoGrantRestsOnAForgottenPin(t *testing.T) {
 		}
 		r.over.Store(true)
 		wg.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		if r.failed != nil {
-			t.Fatal(r.failed)
+			t.Fatalf("%v; the last refusal was %s", r.failed, r.refused)
 		}
 		for epoch, ids := range r.granted {
 			if len(ids) != 1 {

@@ -60,17 +60,17 @@ func signedBy(token string) string {
 	return parsed.Header.Kid
 }
 
-// accessToken exchanges at this node what is meant for first, for as long as it
-// takes: "try again" may be answered at any point.
+// accessToken exchanges at this node what is meant for first, again for up to a
+// minute: "try again" may be answered at any point.
 func (w *world) accessToken(first *world, agent string) (string, error) {
-	for {
+	for deadline := time.Now().Add(time.Minute); ; {
 		a, err := w.send("POST", exchangePath, "", exchangeBody(first.subject(nil), agent))
 		switch {
 		case err != nil:
 			return "", err
 		case a.Status == 200:
 			return a.str("access_token"), nil
-		case a.str("code") != agentidp.CodeTemporarilyUnavailable:
+		case a.str("code") != agentidp.CodeTemporarilyUnavailable || time.Now().After(deadline):
 			return "", fmt.Errorf("%d %s", a.Status, a.Raw)
 		}
 	}

@@ -54,16 +54,6 @@ func (s *source) granted1() {
 	s.want(s.submit(s.by("k1", s.k1)), http.StatusOK)
 }
 
-// eventually waits for what the server does in the background.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not come true that %s", what)
-		}
-	}
-}
-
 func TestSecurityKeyRotationUnderAFlood(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)

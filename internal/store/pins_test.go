@@ -147,13 +147,16 @@ func TestGrantsThatWaitForTheirPolicyDoNotHoldItsPin(t *testing.T) {
 		if _, err := tx.LockRepository(t.Context(), f.org.ID, "github", "acme/deploy"); err != nil {
 			return err
 		}
-		for range 16 {
+		const grants = 16
+		before := f.Stats().Members
+		for range grants {
 			wg.Go(func() {
 				if err := f.Issue(t.Context(), f.pinnedGrant("74")); err != nil && !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("%v, want it granted late, or ErrUnavailable", err)
 				}
 			})
 		}
+		await(t, func() bool { return f.Stats().Members >= before+grants }) // they are being tried
 		for range 300 {
 			store.Strings(t, f.DB, "SELECT repository_id FROM pins WHERE organization_id = $1 FOR UPDATE NOWAIT", f.org.ID)
 		}

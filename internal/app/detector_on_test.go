@@ -1,0 +1,6 @@
+//go:build race
+
+package app
+
+// detectsRaces is whether the race detector is on.
+const detectsRaces = true
