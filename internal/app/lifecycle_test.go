@@ -282,11 +282,11 @@ func TestAnAdminTokenMadeBesideTheServer(t *testing.T) {
 		ttl         time.Duration
 		want        string
 	}{
-		{"an organization that there is not", cfg, "none", "", 0, "There is no such organization"},
+		{"an organization that there is not", cfg, "none", "", 0, "There is no organization \"none\"; agentidp org list names"},
 		{"a scope that there is not", cfg, "default", "root", 0, "scope must be management scopes"},
 		{"a scope twice", cfg, "default", "admin admin", 0, "scope must be management scopes"},
-		{"31 days", cfg, "default", "", 31 * 24 * time.Hour, "ttl 744h0m0s is not between 1s and 720h0m0s"},
-		{"a negative life", cfg, "default", "", -time.Hour, "ttl -1h0m0s is not between"},
+		{"31 days", cfg, "default", "", 31 * 24 * time.Hour, "ttl is 744h0m0s; give between 1s and 720h (30 days)"},
+		{"a negative life", cfg, "default", "", -time.Hour, "ttl is -1h0m0s; give between"},
 		{"an empty folder", empty, "default", "", 0, "there is no database to work on; start the server once, or give its --data-dir"},
 		{"no master key", unlocked, "default", "", 0, "there is no key in AGENTIDP_MASTER_KEY or in"},
 	} {
