@@ -76,8 +76,8 @@ export const noIDTokenPermission = (): Message => ({
 
 export const noIDTokenInFork = (): Message => ({
   title: 'ID token not obtainable in a pull request from a fork',
-  cause: 'GitHub gives no ID token to runs for pull requests from forks, or by Dependabot, whatever the workflow says: their code is not trusted.',
-  remedy: 'Run this job on push, or skip it for such pull requests: if: github.event.pull_request.head.repo.full_name == github.repository. Do not use pull_request_target for it: that would hand the identity to code of strangers.',
+  cause: 'GitHub gives no ID token to runs for pull requests from forks, whatever the workflow says: their code is not trusted.',
+  remedy: "Run this job on push, or skip it for such pull requests: if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository. Do not use pull_request_target for it: that would hand the identity to code of strangers.",
 })
 
 export const idTokenService = (what: string): Message => ({
