@@ -96,8 +96,8 @@ export const unreachable = (origin: string, code: string): Message => ({
 
 export const tlsFailed = (origin: string, code: string): Message => ({
   title: 'TLS failure',
-  cause: `The certificate of ${origin} could not be verified (${printable(code)}), so nothing was sent.`,
-  remedy: "Mend the server's certificate: it must name this host, not be expired, and come with its intermediates. For a private authority, set NODE_EXTRA_CA_CERTS to a file with its certificate in the job's env. Verification cannot be turned off.",
+  cause: `There is no TLS connection to ${origin} that can be verified (${printable(code)}), so nothing was sent.`,
+  remedy: "Mend the server's certificate: it must name this host, not be expired, and come with its intermediates. For a private authority, set NODE_EXTRA_CA_CERTS to a file with its certificate in the job's env. Verification cannot be turned off. EPROTO or ERR_SSL_…: does this port speak TLS at all?",
 })
 
 export const redirected = (): Message => ({
