@@ -66,6 +66,14 @@ export const invalidRequest = (fields: readonly string[]): Message => {
   }
 }
 
+// The runner.
+
+export const runnerTooOld = (): Message => ({
+  title: 'Runner too old',
+  cause: 'The runner offers no files for outputs and state (GITHUB_OUTPUT, GITHUB_STATE), and a token is never handed on through the log.',
+  remedy: 'Update the runner to 2.297 or newer.',
+})
+
 // The ID token.
 
 export const noIDTokenPermission = (): Message => ({
