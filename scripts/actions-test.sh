@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../actions"
 engines=(engines/node_modules/*/bin/node)
 if [ ! -x "${engines[0]}" ]; then
   if [ -n "${AGENTIDP_REQUIRE_NODE:-}" ]; then
-    echo "Node 20 and 24 are not in actions/engines/node_modules; make actions-test installs them" >&2
+    echo "Node 20 and 24 are not in actions/engines/node_modules: make installs them, on Linux on x86-64; elsewhere call $0 itself" >&2
     exit 1
   fi
   engines=(node)
@@ -22,7 +22,8 @@ if [ $# -gt 0 ]; then
   tests=("${@/#/.build/test/}")
   tests=("${tests[@]/%/.test.mjs}")
 fi
+# A test that is given up may leave a program running; nobody waits for that.
 for engine in "${engines[@]}"; do
   echo "== Node $("$engine" --version)"
-  "$engine" --test --test-concurrency=3 --test-reporter=spec "${tests[@]}"
+  "$engine" --test --test-force-exit --test-concurrency=3 --test-reporter=spec "${tests[@]}"
 done

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Publishes a built action to a repository of its own: action.yml, README, license
-# and bundles are one commit on its main, vX.Y.Z is a new tag there and vX moves.
-# All of it arrives or nothing does. DEPLOY_KEY, where it is set, is the SSH key.
+# and bundles are one commit on its main, vX.Y.Z is a new tag there and vX moves,
+# never back. All of it arrives or nothing does. DEPLOY_KEY, where it is set, is the
+# SSH key, for GitHub alone, which is known by its published host key.
 #
 # usage: scripts/publish-action.sh NAME vX.Y.Z REMOTE, after make actions
 set -euo pipefail
@@ -16,10 +17,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ -n "${DEPLOY_KEY:-}" ]; then
   (umask 077 && printf '%s\n' "$DEPLOY_KEY" > "$work/key")
-  export GIT_SSH_COMMAND="ssh -i $work/key -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"
+  echo 'github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl' > "$work/known_hosts"
+  export GIT_SSH_COMMAND="ssh -i $work/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts -o StrictHostKeyChecking=yes"
 fi
-if git ls-remote --exit-code "$remote" "refs/tags/$version" >/dev/null; then
+published=$(git ls-remote --refs --tags "$remote" | sed 's|.*refs/tags/||')
+if grep -qxF "$version" <<<"$published"; then
   echo "$version is published; a release does not change" >&2
+  exit 1
+fi
+newest=$(printf '%s\n' "$published" "$version" | grep "^${version%%.*}[.]" | sort -V | tail -n 1)
+if [ "$newest" != "$version" ]; then
+  echo "$newest is published; ${version%%.*} does not move back" >&2
   exit 1
 fi
 

@@ -6,7 +6,7 @@ import { Failure } from './failure.ts'
 import { type Answer, post } from './http.ts'
 
 /** Posts to a server that does as told, and returns the answer or the failure. */
-async function against(serve: http.RequestListener, timeLimit = 5000): Promise<Answer | Failure> {
+async function against(serve: http.RequestListener, timeLimit = 60_000): Promise<Answer | Failure> {
   const server = http.createServer(serve)
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
   const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/x`

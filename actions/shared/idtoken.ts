@@ -36,17 +36,18 @@ export async function requestIDToken(audience: string): Promise<IDToken> {
   return { raw, claims }
 }
 
+/** These events run for a fork without write permissions; pull_request_target runs with what its workflow asks for. */
+const OF_FORKS = ['pull_request', 'pull_request_review', 'pull_request_review_comment']
+
 /**
- * Reports whether the run is for a pull request that gets no ID token whatever its
- * workflow says: from a fork, or by Dependabot.
+ * Reports whether the run is for a pull request from a fork, which gets no ID token
+ * whatever its workflow says. One by Dependabot gets one where the permission is
+ * asked for.
  */
 function isFromFork(): boolean {
   const env = process.env
-  if (!env['GITHUB_EVENT_NAME']?.startsWith('pull_request') || !env['GITHUB_EVENT_PATH']) {
+  if (!OF_FORKS.includes(env['GITHUB_EVENT_NAME'] ?? '') || !env['GITHUB_EVENT_PATH']) {
     return false
-  }
-  if (env['GITHUB_ACTOR'] === 'dependabot[bot]') {
-    return true
   }
   interface Payload { pull_request?: { head?: { repo?: { full_name?: string } | null } } }
   try {

@@ -66,6 +66,14 @@ export const invalidRequest = (fields: readonly string[]): Message => {
   }
 }
 
+// The runner.
+
+export const runnerTooOld = (): Message => ({
+  title: 'Runner too old',
+  cause: 'The runner offers no files for outputs and state (GITHUB_OUTPUT, GITHUB_STATE), and a token is never handed on through the log.',
+  remedy: 'Update the runner to 2.297 or newer.',
+})
+
 // The ID token.
 
 export const noIDTokenPermission = (): Message => ({
@@ -76,8 +84,8 @@ export const noIDTokenPermission = (): Message => ({
 
 export const noIDTokenInFork = (): Message => ({
   title: 'ID token not obtainable in a pull request from a fork',
-  cause: 'GitHub gives no ID token to runs for pull requests from forks, or by Dependabot, whatever the workflow says: their code is not trusted.',
-  remedy: 'Run this job on push, or skip it for such pull requests: if: github.event.pull_request.head.repo.full_name == github.repository. Do not use pull_request_target for it: that would hand the identity to code of strangers.',
+  cause: 'GitHub gives no ID token to runs for pull requests from forks, whatever the workflow says: their code is not trusted.',
+  remedy: "Run this job on push, or skip it for such pull requests: if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository. Do not use pull_request_target for it: that would hand the identity to code of strangers.",
 })
 
 export const idTokenService = (what: string): Message => ({
@@ -96,8 +104,8 @@ export const unreachable = (origin: string, code: string): Message => ({
 
 export const tlsFailed = (origin: string, code: string): Message => ({
   title: 'TLS failure',
-  cause: `The certificate of ${origin} could not be verified (${printable(code)}), so nothing was sent.`,
-  remedy: "Mend the server's certificate: it must name this host, not be expired, and come with its intermediates. For a private authority, set NODE_EXTRA_CA_CERTS to a file with its certificate in the job's env. Verification cannot be turned off.",
+  cause: `There is no TLS connection to ${origin} that can be verified (${printable(code)}), so nothing was sent.`,
+  remedy: "Mend the server's certificate: it must name this host, not be expired, and come with its intermediates. For a private authority, set NODE_EXTRA_CA_CERTS to a file with its certificate in the job's env. Verification cannot be turned off. EPROTO or ERR_SSL_…: does this port speak TLS at all?",
 })
 
 export const redirected = (): Message => ({

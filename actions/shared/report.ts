@@ -30,8 +30,8 @@ function unforeseen(error: unknown): Failure {
 }
 
 async function report({ said, facts }: Failure): Promise<void> {
-  for (const [name, value] of rows(facts)) {
-    core.info(`  ${name.padEnd(20)} ${value}`)
+  for (const [name, value, mark] of rows(facts)) {
+    core.info(`  ${name.padEnd(20)} ${value}${mark === '' ? '' : ` (${mark})`}`)
   }
   core.error(paragraph(said), { title: said.title })
   await writeSummary(failureSummary(said, facts))
@@ -65,10 +65,12 @@ function failureSummary(said: Message, facts: Facts): string {
   return lines.join('\n')
 }
 
-/** What is known beside the message: name, printable value, and a mark on claims that the failed check read. */
+/** What is known beside the message: name, printable value, and a mark on claims that the failed check read, there or not. */
 function rows({ status, code, reason, requestId, decisionId, retryAfter, claims, checked }: Facts): [string, string, string][] {
-  const known: [string, string | undefined, string][] = SHOWN.map(name =>
-    [name, claims?.[name], checked?.includes(name) ? 'read by the check that failed' : ''])
+  const known: [string, string | undefined, string][] = SHOWN.map(name => {
+    const read = claims !== undefined && checked?.includes(name) === true
+    return [name, claims?.[name] ?? (read ? 'not in the token' : undefined), read ? 'read by the check that failed' : '']
+  })
   known.push(
     ['HTTP status', status?.toString(), ''], ['code', code, ''], ['reason', reason, ''],
     ['retry after', retryAfter === undefined ? undefined : `${retryAfter.toFixed(0)} s`, ''],

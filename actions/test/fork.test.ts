@@ -16,6 +16,9 @@ scenario('A-258: a pull request from a fork is told that it gets no ID token at 
   assertFailed(await w.registerAgent(), fork)
   await writeFile(event, JSON.stringify({ pull_request: { head: { repo: { full_name: 'acme/deploy' } } } }))
   assertFailed(await w.registerAgent(), 'ID token not obtainable')
-  w.env['GITHUB_ACTOR'] = 'dependabot[bot]'
-  assertFailed(await w.registerAgent(), fork)
+  w.env['GITHUB_ACTOR'] = 'dependabot[bot]' // gets one where its workflow asks for the permission
+  assertFailed(await w.registerAgent(), 'ID token not obtainable')
+  await writeFile(event, JSON.stringify({ pull_request: { head: { repo: { full_name: 'stranger/deploy' } } } }))
+  w.env['GITHUB_EVENT_NAME'] = 'pull_request_target' // so does this, and it would be the wrong thing to do
+  assertFailed(await w.registerAgent(), 'ID token not obtainable')
 })

@@ -32,5 +32,14 @@ scenario("A-253: behind a company's proxy, to a server with a certificate of its
   const step = await w.issueToken(inputs)
 
   assert.equal(step.code, 0)
+
+  // An address of this machine that is not loopback by its name, and so behind the proxy but for no_proxy.
+  const direct = `https://0.0.0.0:${String(tls.port)}`
+  w.snapshot.call(direct, '«api-url beside the proxy»')
+  w.env['no_proxy'] = 'other.acme.example,0.0.0.0'
+  const beside = await w.issueToken({ ...inputs, 'api-url': direct })
+  assertFailed(beside, 'TLS failure')
+  assert.match(beside.stdout, /ERR_TLS_CERT_ALTNAME_INVALID/, 'it did not reach the server, whose certificate names another host')
+
   assert.deepEqual(connected, Array.from({ length: 3 }, () => 'idp.acme.example:443'), 'only the server is behind the proxy')
 })

@@ -42,6 +42,12 @@ test('an action goes to a repository of its own, and the major version moves wit
   const next = await script('publish-action.sh', 'issue-token', 'v1.1.0', repo) // also where only the other action has changed
   assert.equal(next.code, 0, next.stderr)
   assert.deepEqual([await at('v1'), await at('main'), await at('v1~1')], [await at('v1.1.0'), await at('v1.1.0'), await at('v1.0.0')])
+
+  const back = await script('publish-action.sh', 'issue-token', 'v1.0.1', repo)
+  assert.deepEqual([back.code, back.stderr], [1, 'v1.1.0 is published; v1 does not move back\n'])
+  const major = await script('publish-action.sh', 'issue-token', 'v10.0.0', repo) // begins like v1, and is another
+  assert.equal(major.code, 0, major.stderr)
+  assert.deepEqual([await at('v1'), await at('v10')], [await at('v1.1.0'), await at('v10.0.0')])
 })
 
 test('what is no version is not published', async t => {

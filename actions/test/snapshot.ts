@@ -24,11 +24,17 @@ export class Snapshot {
     this.#names.set(text, name)
   }
 
+  /** Says what a secret is called; it stands nowhere but in requests, outputs, state and the command that masks it. */
+  secret(text: string, name: string): void {
+    this.#secrets.set(text, name)
+    this.call(text, `«${name}»`)
+  }
+
   /** Adds a step with the requests that it sent. */
   add(title: string, step: Step, sent: readonly Exchanged[]): void {
     for (const { answer, body, to } of sent) {
       for (const token of [...answer.matchAll(JWT), ...body.matchAll(JWT)].map(found => found[0])) {
-        this.#secret(token, to)
+        this.#token(token, to)
       }
     }
     this.#nothingLeaks(step)
@@ -52,11 +58,10 @@ export class Snapshot {
     assert.equal(text, readFileSync(file, 'utf8'), `${file} is another; if the change is meant, run make actions-update`)
   }
 
-  #secret(token: string, from: string): void {
+  #token(token: string, from: string): void {
     if (!this.#secrets.has(token)) {
       const kind = from === 'CI' ? 'ID token' : 'access token'
-      this.#secrets.set(token, kind)
-      this.call(token, `«${kind} ${String([...this.#secrets.values()].filter(other => other === kind).length)}»`)
+      this.secret(token, `${kind} ${String([...this.#secrets.values()].filter(other => other.startsWith(kind)).length + 1)}`)
     }
   }
 
@@ -97,7 +102,7 @@ function assignments(values: Record<string, string>): string {
 }
 
 function describe({ to, method, path, headers, body, status, lost }: Exchanged): string {
-  const authorization = to === 'CI' ? (headers.authorization === undefined ? '' : 'Bearer «request token»') : headers.authorization
+  const { authorization } = headers
   return [
     `${method} ${to} ${path}`,
     ...(authorization === undefined ? [] : [`  authorization: ${authorization}`]),

@@ -16,13 +16,24 @@ test('actionlint has nothing to say of our workflows', async () => {
 
 test('nor of the examples in the READMEs', async () => {
   for (const action of ['register-agent', 'issue-token'] as const) {
-    const child = spawn(ACTIONLINT, ['-'], { stdio: ['pipe', 'pipe', 'inherit'] })
-    let said = ''
-    child.stdout.on('data', (text: Buffer) => { said += text.toString() })
-    child.stdin.end(await codeOf(action, 'Example workflow', 'yaml'))
-    const code = await new Promise(done => child.on('close', done))
-    assert.equal(code, 0, said)
+    await assertClean(await codeOf(action, 'Example workflow', 'yaml'))
   }
+})
+
+async function assertClean(workflow: string): Promise<void> {
+  const child = spawn(ACTIONLINT, ['-'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  let said = ''
+  child.stdout.on('data', (text: Buffer) => { said += text.toString() })
+  child.stdin.end(workflow)
+  const code = await new Promise(done => child.on('close', done))
+  assert.equal(code, 0, said)
+}
+
+test("nor of the root README's, as the steps of a job", async () => {
+  const [, steps = ''] = /```yaml\n([^]+?)```/.exec(await readFile(join(ROOT, 'README.md'), 'utf8')) ?? []
+  assert.match(steps, /^- uses: sentryagent\/issue-token@v1\n/)
+  const workflow = `on: push\njobs:\n  job:\n    runs-on: ubuntu-latest\n    permissions:\n      id-token: write\n    steps:\n${steps.replace(/^(?=.)/gm, '      ')}`
+  await assertClean(workflow)
 })
 
 test("A-254: other people's actions are pinned by their commit", async () => {

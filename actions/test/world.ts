@@ -140,6 +140,7 @@ export class World {
     this.#issuer = issuer ?? ''
     this.ci.target = this.#issuer
     this.snapshot.call(this.#issuer, '«issuer»')
+    this.snapshot.secret(token ?? '', 'request token')
     this.#request = {
       ACTIONS_ID_TOKEN_REQUEST_URL: (url ?? '').replace(this.#issuer, this.ci.url), ACTIONS_ID_TOKEN_REQUEST_TOKEN: token ?? '',
       GITHUB_REPOSITORY: repository, GITHUB_EVENT_NAME: event,

@@ -3,6 +3,7 @@ import { exchange } from '../../shared/exchange.ts'
 import { Failure } from '../../shared/failure.ts'
 import { apiUrl, optional, required } from '../../shared/inputs.ts'
 import * as messages from '../../shared/messages.ts'
+import { requireFiles } from '../../shared/outputs.ts'
 import { isUUID } from '../../shared/refusal.ts'
 import { run, warn } from '../../shared/report.ts'
 import { saveIssued } from './state.ts'
@@ -11,6 +12,7 @@ import { saveIssued } from './state.ts'
 const SHORT_LIFE_S = 120
 
 await run(async () => {
+  requireFiles()
   const url = apiUrl()
   const agentId = required('agent-id')
   if (!isUUID(agentId)) {
