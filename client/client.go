@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -141,6 +142,9 @@ func (c *Client) send(req *http.Request) (status int, header http.Header, body [
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	res, err := hc.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return 0, nil, nil, fmt.Errorf("%w; is a server running at %s://%s?", err, req.URL.Scheme, req.URL.Host)
+	}
 	if err != nil {
 		return 0, nil, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -28,16 +29,25 @@ type Error struct {
 	DecisionID string            // names the record of a refused exchange
 }
 
-// Error gives the message, then every bad field and claim, then in parentheses
-// what an administrator needs to find the case.
+// Error gives the message, then every bad field and claim that it does not say
+// already, then in parentheses what an administrator needs to find the case.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Message)
+	var more []string
 	for _, d := range e.Details {
-		fmt.Fprintf(&b, "; %s: %s", d.Field, d.Reason)
+		if !says(e.Message, d.Field+" "+d.Reason) {
+			more = append(more, d.Field+": "+d.Reason)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
-		fmt.Fprintf(&b, "; %s = %q", name, e.Claims[name])
+		if !says(e.Message, name+" "+e.Claims[name]) {
+			more = append(more, fmt.Sprintf("%s = %q", name, e.Claims[name]))
+		}
+	}
+	var b strings.Builder
+	b.WriteString(e.Message)
+	if len(more) > 0 {
+		b.Reset()
+		b.WriteString(strings.Join(append([]string{strings.TrimSuffix(e.Message, ".")}, more...), "; "))
 	}
 	fmt.Fprintf(&b, " (%d", e.Status)
 	for _, part := range []struct{ label, value string }{
@@ -49,6 +59,24 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(")")
 	return b.String()
+}
+
+// says reports whether a sentence has a text in it, and not as a part of other words.
+func says(sentence, text string) bool {
+	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-/", r) }
+	for rest := sentence; text != ""; {
+		before, after, found := strings.Cut(rest, text)
+		if !found {
+			return false
+		}
+		last, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(after)
+		if !part(last) && !part(next) {
+			return true
+		}
+		rest = after
+	}
+	return false
 }
 
 // newError makes an Error of any answer that is not 2xx. A problem document (RFC

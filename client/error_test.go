@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 				Status: 403, Code: agentidp.CodeBranchNotPermitted, Message: "The run is for another branch.",
 				Claims: map[string]string{"ref": "refs/heads/evil", "ref_type": "branch"}, RequestID: "r1", DecisionID: "d1",
 			},
-			text: `The run is for another branch.; ref = "refs/heads/evil"; ref_type = "branch" (403 branch_not_permitted, request r1, decision d1)`,
+			text: `The run is for another branch; ref = "refs/heads/evil"; ref_type = "branch" (403 branch_not_permitted, request r1, decision d1)`,
 		},
 		{
 			name: "every bad field is named",
@@ -46,7 +46,21 @@ func TestRefusals(t *testing.T) {
 				Status: 400, Code: agentidp.CodeInvalidRequest, Message: "The request is not valid.",
 				Details: []agentidp.FieldError{{Field: "branch", Reason: "has refs/heads/"}, {Field: "events[1]", Reason: "is unknown"}},
 			},
-			text: "The request is not valid.; branch: has refs/heads/; events[1]: is unknown (400 invalid_request)",
+			text: "The request is not valid; branch: has refs/heads/; events[1]: is unknown (400 invalid_request)",
+		},
+		{
+			name: "what the sentence says is not said again",
+			answer: `
+				403 Forbidden
+				Content-Type: application/problem+json
+
+				{"code":"trust_policy_violation","message":"events is empty: no policy for the repository acme/deploy (repository_id 74).","details":[{"field":"events","reason":"is empty"}],"claims":{"repository":"acme/deploy","repository_id":"7"}}`,
+			want: Error{
+				Status: 403, Code: agentidp.CodeTrustPolicyViolation, Message: "events is empty: no policy for the repository acme/deploy (repository_id 74).",
+				Details: []agentidp.FieldError{{Field: "events", Reason: "is empty"}},
+				Claims:  map[string]string{"repository": "acme/deploy", "repository_id": "7"},
+			},
+			text: `events is empty: no policy for the repository acme/deploy (repository_id 74); repository_id = "7" (403 trust_policy_violation)`,
 		},
 		{
 			name: "the reason of an invalid token is kept",
