@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/sentryagent/agentidp"
@@ -10,7 +11,10 @@ import (
 )
 
 type agentCmd struct {
-	List agentListCmd `cmd:"" help:"List agents, the oldest first."`
+	List         agentListCmd         `cmd:"" help:"List agents, the oldest first."`
+	Suspend      agentSuspendCmd      `cmd:"" help:"Stop an agent, until it is reactivated."`
+	Reactivate   agentReactivateCmd   `cmd:"" help:"Let a suspended agent go on."`
+	Decommission agentDecommissionCmd `cmd:"" help:"End an agent for good."`
 }
 
 type agentListCmd struct {
@@ -19,7 +23,7 @@ type agentListCmd struct {
 
 	Name                 string `help:"The agent of this whole name, in any case."`
 	Status               string `enum:",active,suspended,decommissioned" default:"" help:"active, suspended or decommissioned."`
-	RegisteredByPolicyID string `placeholder:"ID" help:"Agents that this bootstrap policy let a run register."`
+	RegisteredByPolicyID string `type:"uuid" placeholder:"ID" help:"Agents that this bootstrap policy let a run register."`
 }
 
 // Help is shown by agent list --help.
@@ -53,4 +57,88 @@ func allAgents(ctx context.Context, cl *client.Client, filter agentidp.AgentFilt
 	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) {
 		return cl.ListAgents(ctx, filter, o)
 	})
+}
+
+type agentSuspendCmd struct {
+	Managing `embed:""`
+
+	ID string `arg:"" help:"Id of the agent."`
+}
+
+// Help is shown by agent suspend --help.
+func (*agentSuspendCmd) Help() string {
+	return `When the command has returned, the agent gets no token, and the server itself refuses
+those that it has; a service that verifies tokens on its own accepts them until they
+expire. Its policies stay. AGENTIDP_TOKEN holds the access token.
+
+Example:
+  agentidp agent suspend 01890000-0000-7000-8000-000000000000`
+}
+
+// Run suspends.
+func (c *agentSuspendCmd) Run(ctx context.Context, std *IO) error {
+	return changeAgent(std, &c.Managing, func(cl *client.Client) (*agentidp.Agent, error) { return cl.SuspendAgent(ctx, c.ID) })
+}
+
+type agentReactivateCmd struct {
+	Managing `embed:""`
+
+	ID string `arg:"" help:"Id of the agent."`
+}
+
+// Help is shown by agent reactivate --help.
+func (*agentReactivateCmd) Help() string {
+	return `Undoes agent suspend: the agent's policies grant again, and tokens of it that have
+neither expired nor been revoked are good again. AGENTIDP_TOKEN holds the access
+token.
+
+Example:
+  agentidp agent reactivate 01890000-0000-7000-8000-000000000000`
+}
+
+// Run reactivates.
+func (c *agentReactivateCmd) Run(ctx context.Context, std *IO) error {
+	return changeAgent(std, &c.Managing, func(cl *client.Client) (*agentidp.Agent, error) { return cl.ReactivateAgent(ctx, c.ID) })
+}
+
+type agentDecommissionCmd struct {
+	Managing `embed:""`
+
+	ID string `arg:"" help:"Id of the agent."`
+}
+
+// Help is shown by agent decommission --help.
+func (*agentDecommissionCmd) Help() string {
+	return `It is final, and nothing is asked before: the agent never gets a token again, and
+nothing brings it back. Its record stays, and its name stays taken. To stop an agent
+for the time being, suspend it. AGENTIDP_TOKEN holds the access token.
+
+Example:
+  agentidp agent decommission 01890000-0000-7000-8000-000000000000`
+}
+
+// Run decommissions.
+func (c *agentDecommissionCmd) Run(ctx context.Context, std *IO) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := cl.DecommissionAgent(ctx, c.ID); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "%s is decommissioned, for good\n", c.ID)
+	return nil
+}
+
+func changeAgent(std *IO, m *Managing, change func(*client.Client) (*agentidp.Agent, error)) error {
+	cl, err := m.client()
+	if err != nil {
+		return err
+	}
+	a, err := change(cl)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "%s is %s\n", a.AgentID, a.Status)
+	return nil
 }

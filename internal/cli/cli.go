@@ -47,7 +47,7 @@ type commands struct {
 	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
 	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
 	Policy   policyCmd   `cmd:"" help:"List trust policies, delete them, repin their repositories."`
-	Agent    agentCmd    `cmd:"" help:"List agents."`
+	Agent    agentCmd    `cmd:"" help:"List agents, stop them."`
 	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
 	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
 	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
@@ -86,6 +86,7 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
 		kong.Vars{"version": versionText()},
+		values(),
 	)
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
@@ -98,10 +99,11 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	if exit >= 0 { // --help, --version
 		return exit
 	}
+	if err == nil {
+		err = checkGiven(kctx)
+	}
 	if err != nil {
-		complain(std, err)
-		fmt.Fprintln(std.Err, `Run "agentidp --help", or "agentidp COMMAND --help".`)
-		return exitUsage
+		return refuseLine(std, kctx, err)
 	}
 	if err := kctx.Run(); err != nil {
 		return report(std, err)

@@ -39,8 +39,11 @@ func (*emulateGitHubCmd) Help() string {
 toolkit's getIDToken() calls. A server trusts it only when started with
 --dev --github-issuer http://127.0.0.1:8090.
 
+With the same name and another id, the run is of a repository that was made anew.
+
 Examples:
   agentidp emulate github --repository acme/deploy --ref refs/heads/main
+  agentidp emulate github --repository acme/deploy --claim repository_id=999
   agentidp emulate github --repository acme/deploy --mint --audience http://localhost:8080`
 }
 

@@ -56,3 +56,22 @@ func TestListsArePrinted(t *testing.T) {
 		}
 	}
 }
+
+// Headings alone say that there is nothing; a failure never looks like it.
+func TestAnEmptyTableIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		last error
+		want string
+	}{
+		{nil, "ID  NAME\n"},
+		{errors.New("refused"), ""},
+	} {
+		var out strings.Builder
+		err := printList(&IO{Out: &out}, &Listing{Output: "table"}, thingColumns,
+			all(func(client.ListOptions) (*client.Page[thing], error) { return &client.Page[thing]{}, tt.last }))
+		if out.String() != tt.want || !errors.Is(err, tt.last) {
+			t.Errorf("%v: %v, %q, want %q", tt.last, err, out.String(), tt.want)
+		}
+	}
+}

@@ -29,7 +29,8 @@ type column[T any] struct {
 	value   func(*T) string
 }
 
-// printList prints items as they come, a table when all have come.
+// printList prints items as they come, a table when all have come. A table that is
+// empty but for its headings says that there is nothing: no failure looks like it.
 func printList[T any](std *IO, l *Listing, columns []column[T], items iter.Seq2[*T, error]) error {
 	var rows [][]string
 	var failed error
@@ -52,7 +53,7 @@ func printList[T any](std *IO, l *Listing, columns []column[T], items iter.Seq2[
 			break
 		}
 	}
-	if l.Output != "table" {
+	if l.Output != "table" || failed != nil && rows == nil {
 		return failed
 	}
 	headings := make([]string, len(columns))

@@ -22,9 +22,9 @@ type policyListCmd struct {
 	Listing  `embed:""`
 
 	Repository   string `placeholder:"OWNER/NAME" help:"Policies that name this repository, in any case."`
-	RepositoryID string `placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
+	RepositoryID string `type:"number" placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
 	Provider     string `help:"Policies that name this provider, such as github."`
-	AgentID      string `placeholder:"UUID" help:"Policies whose tokens are for this agent."`
+	AgentID      string `type:"uuid" placeholder:"UUID" help:"Policies whose tokens are for this agent."`
 	Grants       string `enum:",agent,bootstrap" default:"" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
 	Mode         string `enum:",enforce,disabled" default:"" help:"enforce or disabled."`
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -30,25 +29,29 @@ type decisionListCmd struct {
 	Listing  `embed:""`
 
 	Repository   string `placeholder:"OWNER/NAME" help:"The name that the run's repository had, in any case."`
-	RepositoryID string `placeholder:"ID" help:"The repository's numeric id."`
-	AgentID      string `placeholder:"UUID" help:"The agent that the exchange was for."`
-	PolicyID     string `placeholder:"ID" help:"The policy that granted; of those that refused, the one that got furthest."`
+	RepositoryID string `type:"number" placeholder:"ID" help:"The repository's numeric id."`
+	AgentID      string `type:"uuid" placeholder:"UUID" help:"The agent that the exchange was for."`
+	PolicyID     string `type:"uuid" placeholder:"ID" help:"The policy that granted; of those that refused, the one that got furthest."`
 	Code         string `help:"Why it was refused, such as branch_not_permitted."`
 	Outcome      string `enum:",allowed,denied" default:"" help:"allowed or denied."`
 }
 
 // Help is shown by decision list --help.
 func (*decisionListCmd) Help() string {
-	return `TOKEN is the jti of the access token. AGENTIDP_TOKEN holds the caller's.
+	return `--code takes what stands under CODE; REASON refines it and is no filter. TOKEN is the
+jti of the access token. AGENTIDP_TOKEN holds the caller's.
 
-Example:
-  agentidp decision list --repository org/your-repo --outcome denied --limit 10`
+Examples:
+  agentidp decision list --repository org/your-repo --outcome denied --limit 10
+  agentidp decision list --code invalid_token`
 }
 
 var decisionColumns = []column[agentidp.Decision]{
 	{"DECISION", func(d *agentidp.Decision) string { return d.ID }},
 	{"AT", func(d *agentidp.Decision) string { return instant(d.At) }},
-	{"OUTCOME", func(d *agentidp.Decision) string { return cmp.Or(d.Reason, d.Code, string(d.Outcome)) }},
+	{"OUTCOME", func(d *agentidp.Decision) string { return string(d.Outcome) }},
+	{"CODE", func(d *agentidp.Decision) string { return d.Code }},
+	{"REASON", func(d *agentidp.Decision) string { return d.Reason }},
 	{"REPOSITORY", func(d *agentidp.Decision) string { return d.Repository }},
 	{"REPOSITORY-ID", func(d *agentidp.Decision) string { return d.RepositoryID }},
 	{"REF", func(d *agentidp.Decision) string { return d.Ref }},
@@ -113,8 +116,8 @@ type auditListCmd struct {
 	Listing  `embed:""`
 
 	Repository string `placeholder:"OWNER/NAME" help:"What the repository's runs got and were refused, and changes of its policies; the name at the time, in any case."`
-	AgentID    string `placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
-	PolicyID   string `placeholder:"ID" help:"The policy that it was done to, or by which."`
+	AgentID    string `type:"uuid" placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
+	PolicyID   string `type:"uuid" placeholder:"ID" help:"The policy that it was done to, or by which."`
 	Code       string `help:"Why an exchange was refused, such as branch_not_permitted."`
 	Type       string `help:"Such as policy_deleted."`
 }
@@ -135,13 +138,24 @@ var eventColumns = []column[agentidp.Event]{
 	{"ACTOR", func(e *agentidp.Event) string { return e.Actor }},
 	{"AGENT", func(e *agentidp.Event) string { return e.AgentID }},
 	{"POLICY", func(e *agentidp.Event) string { return e.PolicyID }},
-	{"DATA", func(e *agentidp.Event) string {
-		pairs := make([]string, 0, len(e.Data))
-		for _, name := range slices.Sorted(maps.Keys(e.Data)) {
-			pairs = append(pairs, name+"="+e.Data[name])
+	{"DATA", dataOf},
+}
+
+// dataOf leaves out what is empty, and says of a repin that its ids are those that
+// count no more.
+func dataOf(e *agentidp.Event) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
+		value := e.Data[name]
+		if value == "" {
+			continue
 		}
-		return strings.Join(pairs, " ")
-	}},
+		if e.Type == agentidp.EventRepositoryRepinned && strings.HasSuffix(name, "_id") {
+			name = "old " + name
+		}
+		pairs = append(pairs, name+"="+value)
+	}
+	return strings.Join(pairs, " ")
 }
 
 // Run lists.

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// values are how flags are read where kong would let pass what cannot be meant, or
+// refuse it in the words of a Go package. A flag of type uuid or number is an id: a
+// malformed one would choose nothing, which looks as if there were nothing.
+func values() kong.Option {
+	return kong.OptionFunc(func(k *kong.Kong) error {
+		return errors.Join(
+			kong.NamedMapper("uuid", read(parseUUID)).Apply(k),
+			kong.NamedMapper("number", read(parseNumber)).Apply(k),
+			kong.TypeMapper(reflect.TypeFor[time.Time](), read(parseInstant)).Apply(k),
+			kong.TypeMapper(reflect.TypeFor[time.Duration](), read(parseDuration)).Apply(k),
+		)
+	})
+}
+
+func read[T any](parse func(string) (T, error)) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("a value")
+		if err != nil {
+			return err
+		}
+		v, err := parse(token.String())
+		if err != nil {
+			return err
+		}
+		target.Set(reflect.ValueOf(v))
+		return nil
+	}
+}
+
+func parseUUID(s string) (string, error) {
+	if !agentidp.IsID(s) {
+		return "", fmt.Errorf("%q is not an id; give the UUID in lower case", s)
+	}
+	return s, nil
+}
+
+const maxNumber = 20 // digits
+
+func parseNumber(s string) (string, error) {
+	if s == "" || len(s) > maxNumber || strings.Trim(s, "0123456789") != "" {
+		return "", fmt.Errorf("%q is not a repository's numeric id; give the digits alone, such as 74", s)
+	}
+	return s, nil
+}
+
+func parseInstant(s string) (time.Time, error) {
+	if s == "now" {
+		return time.Now(), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, fmt.Errorf("%q is not an instant such as 2026-11-21T12:00:00Z, or now", s)
+	}
+	return t, nil
+}
+
+func parseDuration(s string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * day, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as 30d, 1h or 90s", s)
+	}
+	return d, nil
+}
+
+// checkGiven refuses flags that are given without a value. An empty one is a shell
+// variable that nobody set, and to take it for a flag that was left out would widen
+// what is chosen: from one repository's policies to all.
+func checkGiven(k *kong.Context) error {
+	var errs []error
+	for _, path := range k.Path {
+		if f := path.Flag; f != nil && !path.Resolved && f.Target.Kind() == reflect.String && strings.TrimSpace(f.Target.String()) == "" {
+			errs = append(errs, fmt.Errorf("--%s: it is empty; give a value, or leave the flag out", f.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refuseLine complains about a command line that cannot be run, and says where the
+// right one is described.
+func refuseLine(std *IO, k *kong.Context, err error) int {
+	help := `"agentidp --help", or "agentidp COMMAND --help"`
+	text := err.Error()
+	if parsing, ok := errors.AsType[*kong.ParseError](err); ok {
+		k = parsing.Context
+	}
+	if k != nil && k.Selected() != nil {
+		help = `"` + k.Selected().FullPath() + ` --help"`
+		for _, f := range k.Selected().Flags {
+			if f.Required && len(f.Envs) > 0 {
+				text = strings.Replace(text, f.Summary(), f.Summary()+", or "+f.Envs[0]+" in the environment", 1)
+			}
+		}
+	}
+	complain(std, errors.New(text))
+	fmt.Fprintf(std.Err, "Run %s.\n", help)
+	return exitUsage
+}
