@@ -174,11 +174,11 @@ func shellBlocks(t *testing.T, file string) []string {
 	return blocks
 }
 
-// filled puts values in the place of those that the document has as examples, in
-// lines that begin with export NAME=.
+// filled puts values in the place of what the document leaves to its reader, in lines
+// that begin with export NAME=<.
 func filled(block string, values map[string]string) string {
 	for name, value := range values {
-		block = regexp.MustCompile(`(?m)^(export `+name+`=)\S+`).ReplaceAllString(block, "${1}"+value)
+		block = regexp.MustCompile(`(?m)^(export `+name+`=)<[^>]*>`).ReplaceAllString(block, "${1}"+value)
 	}
 	return block
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +70,7 @@ func TestTheBreachDrill(t *testing.T) {
 			d.says(2, " trust_policy_violation ")
 			d.says(5, " allowed ")
 		}},
-		{"agentidp token revoke", func() { d.says(0, ".") }},
+		{"agentidp token revoke", func() { d.says(1, "^The token has ended") }},
 	}
 	blocks := shellBlocks(t, "../../docs/incident.md")
 	if len(blocks) != len(steps) {
@@ -85,6 +87,58 @@ func TestTheBreachDrill(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("after block %d:\n%s", k+1, blocks[k])
 		}
+	}
+}
+
+// A variable that was forgotten must end nothing of anybody's: the document is pasted
+// into an interactive shell, which goes on after a line that failed.
+func TestTheBreachDrillStopsWhereAVariableIsMissing(t *testing.T) {
+	t.Parallel()
+	d := newDrill(t)
+	known := map[string]string{"REPOSITORY": "acme/deploy", "REPOSITORY_ID": takenID, "SINCE": d.began.Format(time.RFC3339), "KID": "some-key"}
+	blocks := shellBlocks(t, "../../docs/incident.md")
+	d.staysOpen("nothing is replaced", blocks, nil)
+	for missing := range known {
+		env := []string{"AGENTIDP_SERVER=" + d.url, "AGENTIDP_TOKEN=" + d.admin.Token}
+		for name, value := range known {
+			if name != missing {
+				env = append(env, name+"="+value)
+			}
+		}
+		uses := slices.DeleteFunc(slices.Clone(blocks), func(block string) bool { return !strings.Contains(block, "${"+missing+":?}") })
+		if len(uses) == 0 {
+			t.Errorf("no block insists on %s", missing)
+		}
+		d.staysOpen(missing+" is missing", uses, env)
+	}
+	for _, block := range blocks {
+		if n := len(regexp.MustCompile(`--(repository|repository-id|since|compromised)[= ]"?\$(\w|\{\w+\})`).FindAllString(block, -1)); n != 0 {
+			t.Errorf("%d flags of a block take a variable that may be empty:\n%s", n, block)
+		}
+	}
+}
+
+// staysOpen pastes blocks, and asserts that no policy was deleted, no token but the
+// session's own revoked and no key given up.
+func (d *drill) staysOpen(name string, blocks, env []string) {
+	d.t.Helper()
+	cmd := exec.Command("sh", "-i")
+	cmd.Dir, cmd.Env = d.t.TempDir(), append(slices.Clone(d.env), env...)
+	cmd.Stdin = strings.NewReader(strings.Join(blocks, "\n"))
+	printed, _ := cmd.CombinedOutput() // the exit code is the last line's
+	left := 0
+	for p, err := range allPolicies(d.t.Context(), d.admin, agentidp.PolicyFilter{}) {
+		if err != nil || p.ID == "" {
+			d.t.Fatal(err)
+		}
+		left++
+	}
+	good := d.opens(d.spared)
+	for _, token := range d.loot {
+		good = good && d.opens(token)
+	}
+	if left != 4 || !good {
+		d.t.Fatalf("%s: %d policies are left of 4, and tokens are good: %t\n%s", name, left, good, printed)
 	}
 }
 
@@ -109,7 +163,7 @@ func (d *drill) isClosed() {
 	if _, err := d.client(d.boot).RegisterAgent(d.t.Context(), agentidp.AgentSpec{Name: "another@ci.acme.example"}); err == nil {
 		d.t.Error("the bootstrap token registered another agent")
 	}
-	if kept, err := os.ReadFile(filepath.Join(d.folder, "policies.json")); err != nil || !bytes.Contains(kept, []byte(`"branch":"release"`)) {
+	if kept, err := os.ReadFile(filepath.Join(d.folder, takenID, "policies.json")); err != nil || bytes.Count(kept, []byte("\n")) != 3 || !bytes.Contains(kept, []byte(`"branch":"release"`)) {
 		d.t.Errorf("policies.json: %s, %v", kept, err)
 	}
 }
@@ -121,7 +175,7 @@ func (d *drill) isFound() {
 		d.says(1, " "+jtiOf(d.t, token)+"$")
 	}
 	d.says(0, jtiOf(d.t, d.spared))
-	events, err := os.ReadFile(filepath.Join(d.folder, "events.txt"))
+	events, err := os.ReadFile(filepath.Join(d.folder, takenID, "events.txt"))
 	if err != nil || !regexp.MustCompile(` agent_registered +policy:`).Match(events) {
 		d.t.Errorf("events.txt: %s, %v", events, err)
 	}
