@@ -62,7 +62,7 @@ func allAgents(ctx context.Context, cl *client.Client, filter agentidp.AgentFilt
 type agentSuspendCmd struct {
 	Managing `embed:""`
 
-	ID string `arg:"" help:"Id of the agent."`
+	ID string `arg:"" type:"uuid" help:"Id of the agent."`
 }
 
 // Help is shown by agent suspend --help.
@@ -83,7 +83,7 @@ func (c *agentSuspendCmd) Run(ctx context.Context, std *IO) error {
 type agentReactivateCmd struct {
 	Managing `embed:""`
 
-	ID string `arg:"" help:"Id of the agent."`
+	ID string `arg:"" type:"uuid" help:"Id of the agent."`
 }
 
 // Help is shown by agent reactivate --help.
@@ -104,7 +104,7 @@ func (c *agentReactivateCmd) Run(ctx context.Context, std *IO) error {
 type agentDecommissionCmd struct {
 	Managing `embed:""`
 
-	ID string `arg:"" help:"Id of the agent."`
+	ID string `arg:"" type:"uuid" help:"Id of the agent."`
 }
 
 // Help is shown by agent decommission --help.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -61,8 +62,23 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"TOKEN", func(d *agentidp.Decision) string { return d.TokenID }},
 }
 
+// notReason refuses as a code what only refines one; the server would say no more than
+// which codes there are.
+func notReason(code string) error {
+	if slices.Contains([]string{
+		agentidp.ReasonAudienceMismatch, agentidp.ReasonTokenExpired, agentidp.ReasonTokenNotYetValid,
+		agentidp.ReasonTokenTooOld, agentidp.ReasonTokenReplayed, agentidp.ReasonClaimInvalid,
+	}, code) {
+		return usageError{fmt.Errorf("--code: %s is a reason of %s: give --code %[2]s, and look at REASON in decision list", code, agentidp.CodeInvalidToken)}
+	}
+	return nil
+}
+
 // Run lists.
 func (c *decisionListCmd) Run(ctx context.Context, std *IO) error {
+	if err := notReason(c.Code); err != nil {
+		return err
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err
@@ -160,6 +176,9 @@ func dataOf(e *agentidp.Event) string {
 
 // Run lists.
 func (c *auditListCmd) Run(ctx context.Context, std *IO) error {
+	if err := notReason(c.Code); err != nil {
+		return err
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err
