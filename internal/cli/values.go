@@ -100,7 +100,7 @@ func checkGiven(k *kong.Context) error {
 // right one is described.
 func refuseLine(std *IO, k *kong.Context, err error) int {
 	help := `"agentidp --help", or "agentidp COMMAND --help"`
-	text := err.Error()
+	text := strings.Replace(err.Error(), `must be one of "",`, "must be one of ", 1) // "" is the default and cannot be given
 	if parsing, ok := errors.AsType[*kong.ParseError](err); ok {
 		k = parsing.Context
 	}

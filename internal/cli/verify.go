@@ -100,6 +100,9 @@ func get(ctx context.Context, hc *http.Client, what, address string) ([]byte, er
 
 // serverURL checks --server and takes a trailing slash off it.
 func serverURL(s string) (string, error) {
+	if s == "" {
+		return "", usageError{errors.New("--server (AGENTIDP_SERVER) is empty: give the server's public URL")}
+	}
 	s = strings.TrimSuffix(s, "/")
 	err := checkURL(s)
 	if err == nil && strings.ContainsAny(s, "?#") {
