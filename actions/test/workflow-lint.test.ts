@@ -43,3 +43,18 @@ test("A-254: other people's actions are pinned by their commit", async () => {
     }
   }
 })
+
+// Packages of the build could take whatever the job that runs them has.
+test('no job that has a secret or may more than read builds anything', async () => {
+  const trusted: string[] = []
+  for (const file of await readdir(WORKFLOWS)) {
+    const [, jobs = ''] = (await readFile(join(WORKFLOWS, file), 'utf8')).split(/^jobs:\n/m)
+    for (const job of jobs.split(/^(?= {2}[a-z-]+:$)/m)) {
+      if (/: write\b|\bsecrets\.|^ {4}environment:/m.test(job)) {
+        trusted.push(`${file} ${job.slice(2, job.indexOf(':'))}`)
+        assert.doesNotMatch(job, /\b(make|npm|npx|node|go) |setup-(go|node)@/, trusted.at(-1))
+      }
+    }
+  }
+  assert.deepEqual(trusted, ['release.yml publish', 'smoke.yml smoke'])
+})
