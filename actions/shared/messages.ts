@@ -288,11 +288,8 @@ export const expiresSoon = (seconds: number): Message => ({
   remedy: `Issue it right before it is used, or have ${ADMIN} raise the trust policy's "tokenTtlSeconds" (3600 at most); check its "expiresAt".`,
 })
 
-export const expiredBeforeTheEnd = (expiresAt: string): Message => ({
-  title: 'Token expires too quickly',
-  cause: `The token expired at ${expiresAt}, before the job ended.`,
-  remedy: `If a later step was refused for it: issue the token right before it is used, once more for a later step, or have ${ADMIN} raise the trust policy's "tokenTtlSeconds" (3600 at most).`,
-})
+export const expiredBeforeTheEnd = (expiresAt: string): string =>
+  `The token expired at ${expiresAt}, so there is nothing to revoke. If a step was refused for it: issue the token right before it is used, once more for a later step, or have ${ADMIN} raise the trust policy's "tokenTtlSeconds" (3600 at most).`
 
 export const revoked = (): string => 'The token is revoked.'
 

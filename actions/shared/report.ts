@@ -15,9 +15,14 @@ export async function run(story: () => Promise<void>): Promise<void> {
     await story()
   } catch (error) {
     process.exitCode = 1
-    await report(error instanceof Failure ? error : unforeseen(error))
+    await report(asFailure(error))
   }
   process.stdout.write('', () => { process.exit() })
+}
+
+/** Returns what was thrown as a failure with a message. */
+export function asFailure(error: unknown): Failure {
+  return error instanceof Failure ? error : unforeseen(error)
 }
 
 /** Shows where an error came from that nobody foresaw. Its text may repeat what it choked on, so that stays out. */
