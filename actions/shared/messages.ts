@@ -3,6 +3,7 @@
 // chose comes in through printable().
 
 import type { Claims } from './claims.ts'
+import { policyFor } from './policy.ts'
 import { printable } from './text.ts'
 
 /** What a person reads when something is wrong. */
@@ -144,13 +145,23 @@ export const rateLimited = (): Message => ({
   remedy: 'See why the earlier ones were refused, mend that, and run the job again after a minute.',
 })
 
+export const tooManyRequests = (): Message => ({
+  title: 'Too many requests',
+  cause: 'What answers at api-url takes no more requests for now (HTTP 429), and does not say that exchanges were refused: perhaps it is a proxy or gateway before the server.',
+  remedy: 'Run the job again later. If it stays so, ask whoever runs the server, or what is before it, for the limit.',
+})
+
 // The exchange refused.
 
-export const policyNotConfigured = (c: Claims): Message => ({
-  title: 'Trust policy not configured',
-  cause: `The server has no bootstrap trust policy for the repository ${printable(c.repository ?? '')}: one with this repository and no agentId.`,
-  remedy: `Have ${ADMIN} create it: {"provider":"github","repository":"${printable(c.repository ?? 'owner/name')}","branch":"main"}. The README's Prerequisites has the command. A policy with an agentId does not permit registering.`,
-})
+export const policyNotConfigured = (c: Claims): Message => {
+  const policy = policyFor({ ...c, repository: printable(c.repository ?? 'owner/name'), ref: printable(c.ref ?? '') }, 'github')
+  const nowhere = policy['branch'] === undefined && policy['tag'] === undefined
+  return {
+    title: 'Trust policy not configured',
+    cause: `The server has no bootstrap trust policy for the repository ${printable(c.repository ?? '')}: one with this repository and no agentId.`,
+    remedy: `Have ${ADMIN} create it: ${JSON.stringify(policy)}. ${nowhere ? 'It takes any branch, so run the job on one: the ref of this run is none, nor a tag. ' : ''}The README's Prerequisites has the command. A policy with an agentId does not permit registering.`,
+  }
+}
 
 export const policyViolation = (c: Claims): Message => ({
   title: 'Trust policy violation',

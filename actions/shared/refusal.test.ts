@@ -42,6 +42,13 @@ test('bad fields are named as the inputs that they come from', () => {
   assert.equal(said.cause, 'The server does not take the value of: agent-name, agent-description.')
 })
 
+test('earlier refusals are blamed only where the server says so', () => {
+  assert.equal(read(429, { code: 'rate_limited' }).said.title, 'Too many attempts')
+  for (const body of [undefined, '<html>', {}, { code: 'of_a_gateway' }]) {
+    assert.equal(read(429, body).said.title, 'Too many requests')
+  }
+})
+
 test('what does not answer as AgentIdP does is said to be something else', () => {
   assert.match(read(404, '<html>').said.title, /No AgentIdP at api-url/)
   assert.match(read(404, { code: 'not_found' }).said.title, /No AgentIdP at api-url/)

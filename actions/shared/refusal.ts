@@ -42,7 +42,7 @@ export function refusal(answer: Answer, choose: Choice, seen: { claims?: Claims;
 /** What any operation can answer. */
 function usual(status: number, code: string, fields: readonly string[]): Message {
   if (status === 429) {
-    return messages.rateLimited()
+    return code === 'rate_limited' ? messages.rateLimited() : messages.tooManyRequests()
   }
   if (status >= 500) {
     return code === 'issuer_unreachable' ? messages.issuerUnreachable() : messages.unavailable(status)

@@ -7,6 +7,7 @@ scenario('answers of the server, each with its message', async w => {
     [403, 'condition_not_met', 'Condition not met'],
     [503, 'issuer_unreachable', 'Issuer unreachable'],
     [429, 'rate_limited', 'Too many attempts'],
+    [429, 'of_a_gateway', 'Too many requests'],
     [500, 'internal_error', 'Server unavailable'],
     [404, 'not_found', 'No AgentIdP at api-url'],
     [403, 'a_code_of_tomorrow', 'Refused'],

@@ -1,5 +1,6 @@
 import type { Registered } from '../../shared/agents.ts'
 import type { Claims } from '../../shared/claims.ts'
+import { policyFor } from '../../shared/policy.ts'
 import { printable, shellJSON, summaryText } from '../../shared/text.ts'
 
 /** The job summary of a registration: what has to be there before issue-token works. */
@@ -13,7 +14,7 @@ Its id is \`${agent.agentId}\` (${agent.fresh ? 'registered by this run' : 'regi
 
 \`\`\`sh
 curl -fsS ${apiUrl}/api/v1/oidc/trust-policies -H "Authorization: Bearer $AGENTIDP_TOKEN" \\
-  -H 'Content-Type: application/json' -d '${shellJSON(policy(agent, claims))}'
+  -H 'Content-Type: application/json' -d '${shellJSON(policyFor(claims, agent.provider, agent.agentId))}'
 \`\`\`
 
 Name the services that its tokens are for with \`"audiences": ["https://service.example.com"]\`. If the bootstrap policy
@@ -24,17 +25,4 @@ The agent has the capabilities that an administrator gives it, none at first. A 
 made by an administrator, or by the agent itself with the scope \`credentials:self\`.
 
 `
-}
-
-/** The agent-scoped trust policy for runs like this one. */
-function policy({ agentId, provider }: Registered, { repository = '', ref = '', ref_type }: Claims): Record<string, string> {
-  const [, tag] = /^refs\/tags\/(.+)$/.exec(ref) ?? []
-  const [, branch] = /^refs\/heads\/(.+)$/.exec(ref) ?? []
-  return {
-    provider,
-    repository,
-    ...(ref_type === 'tag' && tag !== undefined ? { tag } : {}),
-    ...(ref_type === 'branch' && branch !== undefined ? { branch } : {}),
-    agentId,
-  }
 }
