@@ -221,6 +221,9 @@ func TestOneTokenTwoHundredTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		w := nodes[0]
+		if len(nodes) > 1 { // A-096 says three
+			nodes = append(nodes, w.node())
+		}
 		body := exchangeBody(w.subject(nil), w.agentWithPolicy(w.admin()))
 		counts := atOnce(t, 200, func(i int) (*answer, error) { return nodes[i%len(nodes)].send("POST", exchangePath, "", body) })
 		if counts["200 "] != 1 || counts["401 token_replayed"] != 199 {
