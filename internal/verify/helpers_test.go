@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -66,6 +67,9 @@ func newIssuer(t testing.TB, keys ...*key) *issuer {
 	i.publish(t, keys...)
 	return i
 }
+
+// hostPort returns a server's entry in AGENTIDP_ISSUER_HOSTS.
+func hostPort(s *httptest.Server) string { return s.Listener.Addr().String() }
 
 func (i *issuer) publish(t testing.TB, keys ...*key) {
 	i.answers(http.StatusOK, string(jwks(t, keys...)))
@@ -204,7 +208,8 @@ func newWorld(t testing.TB, alg string) *world {
 	w.provider = providers.GitHub(kinds["github"], "")
 	w.provider.JWKSURI = w.issuer.URL + "/.well-known/jwks"
 	w.provider.Algorithms = []string{alg}
-	w.config = verify.Config{Kinds: kinds, Clock: w.Now, HTTP: w.issuer.Client()}
+	w.config = verify.Config{Kinds: kinds, Clock: w.Now, Hosts: []string{hostPort(w.issuer.Server)}, RootCAs: x509.NewCertPool()}
+	w.config.RootCAs.AddCert(w.issuer.Certificate())
 	w.restart(t)
 	return w
 }

@@ -36,11 +36,11 @@ type Stats struct {
 // static set by organization and provider. Every look-up starts from a provider, so
 // a key of one issuer cannot serve for another.
 type keyCache struct {
-	now   func() time.Time
-	log   *slog.Logger
-	load  func(ctx context.Context, source string) (*KeySet, error)
-	save  func(ctx context.Context, set *KeySet) error
-	fetch func(ctx context.Context, address string) ([]byte, error)
+	now  func() time.Time
+	log  *slog.Logger
+	load func(ctx context.Context, source string) (*KeySet, error)
+	save func(ctx context.Context, set *KeySet) error
+	*fetcher
 
 	life context.Context // of fetches; ends with close
 	end  context.CancelFunc
@@ -64,10 +64,10 @@ type staticSet struct {
 	used       time.Time
 }
 
-func newKeyCache(cfg Config) *keyCache {
+func newKeyCache(cfg Config, f *fetcher) *keyCache {
 	c := &keyCache{
 		now: cfg.Clock, log: cfg.Logger, load: cfg.Load, save: cfg.Save,
-		fetch:   newFetcher(cfg).fetch,
+		fetcher: f,
 		fetched: map[string]*source{},
 		static:  map[staticID]*staticSet{},
 	}

@@ -136,8 +136,11 @@ func (s *source) fly(now time.Time) {
 
 // obtain returns the persisted set if this is the first use of the source and the
 // set may still be used, else fetches one, which is also returned as it is to be
-// persisted.
+// persisted. Where nothing may be fetched from, what is persisted is not used either.
 func (s *source) obtain() (*keySet, *KeySet, error) {
+	if err := s.cache.guard.check(s.address); err != nil {
+		return nil, nil, fmt.Errorf("fetch keys from %.200q: %w", s.address, &addressFault{err})
+	}
 	if set := s.persisted(); set != nil {
 		return set, nil, nil
 	}
