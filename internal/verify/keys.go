@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,11 +26,14 @@ type KeySet struct {
 	FetchedAt time.Time
 }
 
-// Stats counts what the key cache did.
+// Stats says what the key cache did and holds. What administrators had fetched to
+// look at it is not counted.
 type Stats struct {
-	Fetches  uint64 // requests for key sets
-	Failures uint64 // those that brought no usable set
-	Sources  int    // fetched key sets that are held
+	Fetches  uint64    // requests for key sets
+	Failures uint64    // those that brought no usable set
+	Sources  int       // addresses that keys are fetched from
+	Failing  int       // those of them whose latest fetch failed
+	Oldest   time.Time // when the oldest of the sets was fetched; zero: there is none
 }
 
 // keyCache holds keys by source, never by issuer: a fetched set by its address, a
@@ -174,9 +178,19 @@ func (c *keyCache) counted(failed bool) {
 
 func (c *keyCache) stats() Stats {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := c.count
 	s.Sources = len(c.fetched)
+	sources := slices.Collect(maps.Values(c.fetched))
+	c.mu.Unlock()
+	for _, source := range sources { // not under c.mu, which is taken after a source's own
+		fetchedAt, failing := source.state()
+		if failing {
+			s.Failing++
+		}
+		if !fetchedAt.IsZero() && (s.Oldest.IsZero() || fetchedAt.Before(s.Oldest)) {
+			s.Oldest = fetchedAt
+		}
+	}
 	return s
 }
 
