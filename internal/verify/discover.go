@@ -80,7 +80,7 @@ func (v *Verifier) Discover(ctx context.Context, issuer string) (*Discovery, err
 // checkMoved refuses keys that a discovery document has elsewhere.
 func (v *Verifier) checkMoved(issuer, keys string) error {
 	if err := v.CheckAddress(keys); err != nil {
-		return fmt.Errorf("as the issuer's discovery document has it %w", err)
+		return fmt.Errorf("(of the issuer's discovery document) %w", err)
 	}
 	from, err := url.Parse(issuer)
 	if err != nil {
@@ -94,7 +94,7 @@ func (v *Verifier) checkMoved(issuer, keys string) error {
 	if same || v.fetcher.guard.isListed(hostOf(to), portOf(to)) {
 		return nil
 	}
-	return fmt.Errorf("as the issuer's discovery document has it is on another host, %s; if the issuer's own documentation says so too, give %s as jwksUri", to.Host, keys)
+	return fmt.Errorf("(of the issuer's discovery document) is on another host, %s; if the issuer's own documentation says so too, give %s as jwksUri", to.Host, keys)
 }
 
 // discoveryDepth bounds nesting of members that are ignored.
