@@ -172,8 +172,8 @@ func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err er
 	}
 	s.flight = nil
 	s.mu.Unlock()
-	close(flight)
 	s.tell(before, set, cause, err)
+	close(flight)
 }
 
 // tell logs what has changed. An outage is told when it begins, when its cause is
