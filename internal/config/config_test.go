@@ -108,7 +108,7 @@ func TestWrongConfigurations(t *testing.T) {
 		usual    = "names the default port, which most clients leave out; write "
 		itself   = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
 		noAlg    = "is none of ES256, RS256, EdDSA"
-		noEntry  = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme and path, name every host (there are no wildcards), and write an IPv6 address in brackets"
+		noEntry  = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
 	)
 	public := func(s string) func(*config.Config) { return func(c *config.Config) { c.PublicURL = s } }
 	issuer := func(s string) func(*config.Config) { return func(c *config.Config) { c.GitHubIssuer = s } }

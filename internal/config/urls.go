@@ -109,7 +109,7 @@ func (c *Config) checkIssuerHosts() error {
 		bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 		bracketed := strings.Contains(bare, ":")
 		if !isHost(bare) || bracketed != (host != bare) || host != entry && (!isPort(port) || port == "0") {
-			errs = append(errs, fmt.Errorf("issuer-hosts (AGENTIDP_ISSUER_HOSTS): %q is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme and path, name every host (there are no wildcards), and write an IPv6 address in brackets", entry))
+			errs = append(errs, fmt.Errorf("issuer-hosts (AGENTIDP_ISSUER_HOSTS): %q is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets", entry))
 		}
 	}
 	return errors.Join(errs...)

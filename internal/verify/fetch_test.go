@@ -93,6 +93,7 @@ func TestA185A188AddressesThatAreNotUsed(t *testing.T) {
 	}
 }
 
+// nobody is believed who cannot prove the host's name by today's TLS.
 func TestA190TLSIsVerified(t *testing.T) {
 	t.Parallel()
 	t.Run("a certificate of nobody known", func(t *testing.T) {

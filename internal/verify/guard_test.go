@@ -12,7 +12,8 @@ import (
 	"github.com/sentryagent/agentidp/internal/dnstest"
 )
 
-// What an administrator is told about an address, word by word.
+// what an administrator is told about an address, word by word, and
+// what is checked again at every use.
 func TestA185A186A188AddressesAreChecked(t *testing.T) {
 	t.Parallel()
 	const (

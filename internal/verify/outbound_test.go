@@ -67,7 +67,7 @@ func (p *proxy) asked() []string {
 	return asked
 }
 
-// The proxy is on loopback, which no issuer may be. Names that lead inside as far as
+// the proxy is on loopback, which no issuer may be. Names that lead inside as far as
 // this machine knows are not handed to it.
 func TestA189AProxy(t *testing.T) {
 	t.Parallel()
