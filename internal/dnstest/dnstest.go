@@ -48,7 +48,7 @@ func (n *Names) Resolver() *net.Resolver {
 }
 
 func (n *Names) serve(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	for {
 		var size [2]byte
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
@@ -60,7 +60,8 @@ func (n *Names) serve(conn net.Conn) {
 		}
 		n.asked.Add(1)
 		answer := n.answer(question)
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
+		length := uint16(len(answer)) //nolint:gosec // a few addresses
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, length), answer...)); err != nil {
 			return
 		}
 	}
@@ -91,7 +92,8 @@ func (n *Names) answer(message []byte) []byte {
 		if (kind == typeA) != addr.Is4() || kind != typeA && kind != typeAAAA {
 			continue
 		}
-		records = append(records, 0xc0, headerSize, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(addr.BitLen()/8)) // the name again, class IN, no time to live
+		size := byte(addr.BitLen() / 8)                                                       //nolint:gosec // 4 or 16
+		records = append(records, 0xc0, headerSize, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, size) // the name again, class IN, no time to live
 		records = append(records, addr.AsSlice()...)
 		count++
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -81,7 +82,7 @@ func TestA189AProxy(t *testing.T) {
 		"ghes.internal":      {"10.0.0.2"},
 		"odd.internal":       {"169.254.169.254"},
 	}))
-	cert, authority := certificate(t, "*.example.com", "unknown.example.org", "ghes.internal", "odd.internal")
+	cert, authority := signed(t, template("*.example.com", "unknown.example.org", "ghes.internal", "odd.internal"))
 	w.moves(t, cert, authority)
 	p := newProxy(t, w.issuer.Listener.Addr())
 	w.config.Hosts = []string{"ghes.internal", "odd.internal", "10.0.0.3:443", "169.254.169.254"}
@@ -128,7 +129,7 @@ func TestA189AProxyThatIsNoURL(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	w.config.Proxy = func(*http.Request) (*url.URL, error) {
-		return url.Parse("http://user:secret@proxy example")
+		return nil, errors.New("http://user:secret@proxy example is not a URL")
 	}
 	w.restart(t)
 	_, err := w.verify(t, w.good(t))
@@ -159,10 +160,9 @@ func TestA190CertificatesThatAreNotValid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, jose.ES256)
-			cert, authority := certificate(t)
-			leaf := *cert.Leaf
-			tt.change(&leaf)
-			cert, authority = signed(t, &leaf)
+			template := template()
+			tt.change(template)
+			cert, authority := signed(t, template)
 			if !tt.trusted {
 				authority = x509.NewCertPool()
 			}
@@ -186,26 +186,24 @@ func TestA190CertificatesThatAreNotValid(t *testing.T) {
 	}
 }
 
-// certificate returns a certificate for loopback and for names, and what trusts it.
-func certificate(t *testing.T, names ...string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	return signed(t, &x509.Certificate{
+// template describes a certificate of a server on loopback and of names.
+func template(names ...string) *x509.Certificate {
+	return &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
-	})
+	}
 }
 
-// signed makes a certificate that vouches for itself.
+// signed makes a certificate that vouches for itself, and what trusts it.
 func signed(t *testing.T, template *x509.Certificate) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.PublicKey = nil
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
