@@ -170,6 +170,9 @@ func fieldError(field, reason string, cause error) *agentidp.Error {
 // explain turns the error of a fetch into one for whoever named the address: Invalid
 // where the same request would fail again, Unavailable where it may not.
 func explain(field, address string, err error) *agentidp.Error {
+	if e, ok := errors.AsType[*addressFault](err); ok { // of what was made of an issuer
+		return fieldError(field, e.error.Error(), nil)
+	}
 	if e, ok := errors.AsType[*addressError](err); ok {
 		return fieldError(field, e.reason(), err)
 	}

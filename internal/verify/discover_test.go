@@ -131,6 +131,7 @@ func TestA185KeysElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	w.config.Hosts = append(w.config.Hosts, "keys.internal")
+	w.config.Configured = []string{"https://127.0.0.1:1/"}
 	w.restart(t)
 	own := w.issuer.Listener.Addr().String()
 	for keys, want := range map[string]string{
@@ -139,6 +140,7 @@ func TestA185KeysElsewhere(t *testing.T) {
 		"http://keys.internal/keys":                 "",
 		"https://www.googleapis.com/oauth2/v3/keys": "is on another host, www.googleapis.com; if the issuer's own documentation says so too, give https://www.googleapis.com/oauth2/v3/keys as jwksUri",
 		"http://" + own + "/keys":                   "", // listed, so plain http is the operator's choice
+		"https://127.0.0.1:1/keys":                  "is on another host, 127.0.0.1:1",
 		"https://127.0.0.1/keys":                    "names the address 127.0.0.1 instead of a host",
 		"http://mallory.example/keys":               "uses plain http",
 		"https://169.254.169.254/latest":            "names the address 169.254.169.254 instead of a host",
@@ -205,9 +207,10 @@ func TestIssuersThatDoNotAnswer(t *testing.T) {
 		}
 	}
 	for issuer, want := range map[string]string{
-		"https://inside.example": "names a host, inside.example, whose address is private; if it is right, have the operator list inside.example in AGENTIDP_ISSUER_HOSTS",
-		"https://cloud.example":  "names a host, cloud.example, whose address is link-local, where clouds have their metadata",
-		"https://127.0.0.1":      "names the address 127.0.0.1 instead of a host; give the host's name, or if it is right, have the operator list 127.0.0.1 in AGENTIDP_ISSUER_HOSTS",
+		"https://ci.example/" + strings.Repeat("x", 1000): "is longer than 1024 bytes",
+		"https://inside.example":                          "names a host, inside.example, whose address is private; if it is right, have the operator list inside.example in AGENTIDP_ISSUER_HOSTS",
+		"https://cloud.example":                           "names a host, cloud.example, whose address is link-local, where clouds have their metadata",
+		"https://127.0.0.1":                               "names the address 127.0.0.1 instead of a host; give the host's name, or if it is right, have the operator list 127.0.0.1 in AGENTIDP_ISSUER_HOSTS",
 	} {
 		e := wantField(t, discover(issuer, 200), "issuer")
 		if got := e.Details[0].Reason; got != want {
