@@ -77,6 +77,7 @@ func Process() int {
 func Main(ctx context.Context, args []string, std *IO) int {
 	var cmds commands
 	exit := -1
+	given := newSettings()
 	parser, err := kong.New(&cmds,
 		kong.Name("agentidp"),
 		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
@@ -87,11 +88,13 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		kong.Bind(std),
 		kong.Vars{"version": versionText()},
 		values(),
+		given.options(),
 	)
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
 		return exitFailed
 	}
+	given.take(parser.Model.Node)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -104,6 +107,9 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	}
 	if err != nil {
 		return refuseLine(std, kctx, err)
+	}
+	if err := given.check(kctx); err != nil {
+		return report(std, usageError{err})
 	}
 	if err := kctx.Run(); err != nil {
 		return report(std, err)
