@@ -14,7 +14,7 @@ import (
 // stop a start. It makes and changes nothing, and opens no database: whether the
 // master key is the database's own shows at the start.
 func CheckFiles(cfg config.Config) error {
-	master := masterKeySource(&cfg, cfg.SQLite())
+	master := masterKeySource(&cfg, !cfg.PostgreSQL())
 	errs := []error{checkFolder(cfg.DataDir), master.Check()}
 	if cfg.TLSCertFile != "" && cfg.TLSKeyFile != "" {
 		_, err := readPair(cfg.TLSCertFile, cfg.TLSKeyFile)

@@ -17,15 +17,16 @@ import (
 )
 
 // Config is all that a server needs to know. The tags are the manual: help is a
-// sentence or two for serve --help, and doc, for docs/configuration.md, is what an
-// operator has to know besides.
+// sentence or two for serve --help; doc, for docs/configuration.md, is what an operator
+// has to know besides; example stands in docs/agentidp.example.yaml where there is no
+// default. make config-docs writes both pages.
 type Config struct {
 	Storage `embed:""`
 
 	Listen      string        `group:"Addresses" env:"AGENTIDP_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on." doc:"Without tls-cert-file the listener speaks plain HTTP: off loopback, put a TLS proxy in front and let nobody else reach it."`
-	PublicURL   string        `group:"Addresses" env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default, for a listener on loopback: localhost with its port)." doc:"Plain http is for loopback only, and not with tls-cert-file. Required when the listener is not on loopback. Changing it changes the issuer of every token."`
-	TLSCertFile string        `group:"Addresses" name:"tls-cert-file" env:"AGENTIDP_TLS_CERT_FILE" type:"path" placeholder:"FILE" help:"Certificate with its chain, in PEM: the listener speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2." doc:"Needs tls-key-file. Both files are read again when they change: [certificates](operating.md#certificates)."`
-	TLSKeyFile  string        `group:"Addresses" name:"tls-key-file" env:"AGENTIDP_TLS_KEY_FILE" type:"path" placeholder:"FILE" help:"Private key of the certificate, in PEM. Others must not be able to read it." doc:"Mode 0600, or 0640 where root owns it."`
+	PublicURL   string        `group:"Addresses" env:"AGENTIDP_PUBLIC_URL" example:"https://idp.example.com" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default, for a listener on loopback: localhost with its port)." doc:"Plain http is for loopback only, and not with tls-cert-file. Required when the listener is not on loopback. Changing it changes the issuer of every token."`
+	TLSCertFile string        `group:"Addresses" name:"tls-cert-file" env:"AGENTIDP_TLS_CERT_FILE" example:"/etc/agentidp/tls.crt" type:"path" placeholder:"FILE" help:"Certificate with its chain, in PEM: the listener speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2." doc:"Needs tls-key-file. Both files are read again when they change: [certificates](operating.md#certificates)."`
+	TLSKeyFile  string        `group:"Addresses" name:"tls-key-file" env:"AGENTIDP_TLS_KEY_FILE" example:"/etc/agentidp/tls.key" type:"path" placeholder:"FILE" help:"Private key of the certificate, in PEM. Others must not be able to read it." doc:"Mode 0600, or 0640 where root owns it."`
 	Drain       time.Duration `group:"Addresses" env:"AGENTIDP_DRAIN" default:"1s" help:"How long the server serves on after it was told to end, while /readyz says 503, so that proxies and clients go elsewhere (0s to 1m)." doc:"Behind a load balancer, somewhat more than the time in which that notices: [health](operating.md#health)."`
 
 	GitHubIssuer string   `group:"Issuers" name:"github-issuer" env:"AGENTIDP_GITHUB_ISSUER" default:"https://token.actions.githubusercontent.com" placeholder:"URL" help:"Issuer of the built-in provider github, exactly as in the tokens' iss."`
@@ -45,8 +46,8 @@ type Storage struct {
 	File string `group:"Storage" name:"config" env:"AGENTIDP_CONFIG" type:"path" placeholder:"FILE" help:"YAML file of settings; flags and the environment come before it."`
 
 	DataDir       string `group:"Storage" env:"AGENTIDP_DATA_DIR" default:"./data" type:"path" help:"Folder of the database and the master key." doc:"Writable by its owner alone. A second server on it is refused."`
-	DatabaseURL   string `group:"Storage" env:"AGENTIDP_DATABASE_URL" placeholder:"URL" help:"sqlite:PATH or postgres://… (default: SQLite in the data directory). Give a URL with a password in it by the environment variable: flags are visible in the process list." doc:"PostgreSQL may be shared by [several servers](operating.md#several-servers). A file that has a password in it must not be readable by others."`
-	MasterKeyFile string `group:"Storage" env:"AGENTIDP_MASTER_KEY_FILE" type:"path" placeholder:"FILE" help:"File with the master key: 32 bytes in base64 (default: master.key in the data directory). The key itself may be in $AGENTIDP_MASTER_KEY instead." doc:"Required with PostgreSQL (openssl rand -base64 32); with SQLite the first start makes it. Mode 0600. [Keys](operating.md#keys)."`
+	DatabaseURL   string `group:"Storage" env:"AGENTIDP_DATABASE_URL" example:"postgres://agentidp@db.example.com/agentidp?sslmode=verify-full" placeholder:"URL" help:"sqlite:PATH or postgres://… (default: SQLite in the data directory). Give a URL with a password in it by the environment variable: flags are visible in the process list." doc:"PostgreSQL may be shared by [several servers](operating.md#several-servers). A file that has a password in it must not be readable by others."`
+	MasterKeyFile string `group:"Storage" env:"AGENTIDP_MASTER_KEY_FILE" example:"/etc/agentidp/master.key" type:"path" placeholder:"FILE" help:"File with the master key: 32 bytes in base64 (default: master.key in the data directory). The key itself may be in $AGENTIDP_MASTER_KEY instead." doc:"Required with PostgreSQL (openssl rand -base64 32); with SQLite the first start makes it. Mode 0600. [Keys](operating.md#keys)."`
 
 	// MasterKey comes from AGENTIDP_MASTER_KEY alone: a flag would show it in the
 	// process list.
@@ -96,8 +97,7 @@ func (s *Storage) Complete() error {
 	if s.MasterKeyFile == "" {
 		s.MasterKeyFile = filepath.Join(s.DataDir, "master.key")
 	}
-	switch path, sqlite := strings.CutPrefix(s.DatabaseURL, "sqlite:"); {
-	case sqlite && path != "", strings.HasPrefix(s.DatabaseURL, "postgres://"), strings.HasPrefix(s.DatabaseURL, "postgresql://"):
+	if s.PostgreSQL() || s.SQLite() && s.DatabaseURL != "sqlite:" {
 		return nil
 	}
 	// It is not repeated: a password may be in it.
@@ -106,6 +106,11 @@ func (s *Storage) Complete() error {
 
 // SQLite reports whether the database is embedded.
 func (s *Storage) SQLite() bool { return strings.HasPrefix(s.DatabaseURL, "sqlite:") }
+
+// PostgreSQL reports whether the database is a server's, which nodes may share.
+func (s *Storage) PostgreSQL() bool {
+	return strings.HasPrefix(s.DatabaseURL, "postgres://") || strings.HasPrefix(s.DatabaseURL, "postgresql://")
+}
 
 // Kind names the database without what may be secret in its URL.
 func (s *Storage) Kind() string {

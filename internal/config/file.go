@@ -127,7 +127,7 @@ func parse(path, text string) (*yaml.Node, error) {
 	case root.Kind == yaml.ScalarNode && root.Tag == "!!null":
 		return nil, nil
 	case root.Kind != yaml.MappingNode:
-		return nil, fmt.Errorf("%s:%d: is not a list of settings; write one a line, such as listen: 127.0.0.1:8080", path, root.Line)
+		return nil, fmt.Errorf("%s:%d: is no setting; write one a line, such as listen: 127.0.0.1:8080", path, root.Line)
 	}
 	return root, nil
 }
@@ -190,7 +190,7 @@ func (k *Key) text(value *yaml.Node) (string, error) {
 		for _, element := range value.Content {
 			text, err := one.text(element)
 			if err != nil {
-				return "", fmt.Errorf("in line %d of the list: %w", element.Line, err)
+				return "", fmt.Errorf("in line %d: %w", element.Line, err)
 			}
 			texts = append(texts, strings.ReplaceAll(text, k.Sep, `\`+k.Sep))
 		}
