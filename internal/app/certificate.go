@@ -69,11 +69,13 @@ func (c *certificates) serve(s *http.Server) {
 	}
 }
 
-// get returns the certificate for a handshake.
+// get returns the certificate for a handshake. Where the files are slow to read, one
+// handshake waits and no other.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	now := c.clock().Unix()
-	if last := c.looked.Load(); now != last && c.looked.CompareAndSwap(last, now) {
-		c.look()
+	if last := c.looked.Load(); now != last && c.looked.CompareAndSwap(last, now) && c.mu.TryLock() {
+		defer c.mu.Unlock()
+		c.read()
 	}
 	return c.current.Load(), nil
 }
@@ -82,6 +84,10 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (c *certificates) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.read()
+}
+
+func (c *certificates) read() {
 	c.warnOfExpiry()
 	now := c.stamps() // before the files are read: what changes meanwhile is seen next time
 	if now == c.stamp {

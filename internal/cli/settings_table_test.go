@@ -138,6 +138,10 @@ dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is 
 	// TLS.
 	{"a certificate without a key", operator{args: serve("--tls-cert-file", "tls.crt")},
 		`tls-key-file (AGENTIDP_TLS_KEY_FILE): needed with tls-cert-file; give the certificate's private key`},
+	{"a key without a certificate", operator{file: "tls-key-file: tls.key\n"},
+		`tls-cert-file (AGENTIDP_TLS_CERT_FILE): needed with tls-key-file; give the key's certificate with its chain`},
+	{"a certificate that there is not", operator{args: serve("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key")},
+		`tls-cert-file (AGENTIDP_TLS_CERT_FILE): open tls.crt: no such file or directory (from --tls-cert-file)`},
 	{"a certificate that is none, under plain http", operator{args: serve("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--public-url", "http://localhost:8080"), setUp: func(dir string) error {
 		return errors.Join(put("tls.crt", "hunter2", 0o644)(dir), put("tls.key", "hunter2", 0o600)(dir))
 	}},
