@@ -260,7 +260,7 @@ func TestFailedHandshakesAreToldOnceASecond(t *testing.T) {
 		}
 		defer c.Close()
 		io.WriteString(c, "\x16\x03\x01\x00\x04\x63\x00\x00\x00") // a handshake message that there is not
-		io.Copy(io.Discard, c)                         // until the server hangs up
+		io.Copy(io.Discard, c)                                    // until the server hangs up
 	}
 	for range 20 {
 		fail()

@@ -84,7 +84,7 @@ func (s *settings) take(node *kong.Node) {
 }
 
 func separator(f *kong.Flag) string {
-	if !f.IsSlice() {
+	if !f.IsSlice() || f.Tag.Sep < 0 {
 		return ""
 	}
 	return string(f.Tag.Sep)

@@ -5,10 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 // operator is somebody who configures the program in a folder of his own.
@@ -138,9 +142,73 @@ func TestCommandsBesideTheServerReadTheFile(t *testing.T) {
 	for _, args := range [][]string{
 		{"admin", "token"}, {"org", "list"}, {"keys", "list"}, {"keys", "rotate"}, {"org", "create", "acme"}, {"org", "close", "acme"},
 	} {
-		o.args = append(args, "--config", "agentidp.yaml")
+		o.args = slices.Concat(args, []string{"--config", "agentidp.yaml"})
 		if _, stderr, code := o.runs(t); code != exitFailed || !strings.Contains(stderr, "stat /nowhere/at/all/agentidp.db") {
 			t.Errorf("%s: exit code %d: %s", strings.Join(args, " "), code, stderr)
 		}
+	}
+}
+
+// A setting of several values has them from wherever they are given, in each form.
+func TestListsReachTheirSetting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agentidp.yaml")
+	for _, tt := range []struct {
+		name, file, variable string
+		args                 []string
+		want                 string
+	}{
+		{"a list of the file", "hosts: [a, 'b,c']", "", nil, "a|b,c"},
+		{"text of the file", "hosts: a,b", "", nil, "a|b"},
+		{"the environment before the file", "hosts: [a]", "b,c", nil, "b|c"},
+		{"a flag before both", "hosts: [a]", "b", []string{"--hosts", "c,d"}, "c|d"},
+		{"none", "data-dir: /x", "", nil, ""},
+	} {
+		if err := os.WriteFile(path, []byte(tt.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.variable != "" {
+				t.Setenv("AGENTIDP_TEST_HOSTS", tt.variable)
+			}
+			var cmds struct {
+				Do struct {
+					config.Storage `embed:""`
+
+					Hosts []string `env:"AGENTIDP_TEST_HOSTS"`
+				} `cmd:""`
+			}
+			given := newSettings()
+			parser, err := kong.New(&cmds, values(), given.options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			given.take(parser.Model.Node)
+			k, err := parser.Parse(slices.Concat([]string{"do", "--config", path}, tt.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := given.check(k); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Join(cmds.Do.Hosts, "|"); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// The example is good as it is: it says nothing but the defaults.
+func TestTheExampleChangesNothing(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile("../../docs/agentidp.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, without := operator{file: string(example)}, operator{args: serve()}
+	got, stderr, code := with.runs(t)
+	want, _, _ := without.runs(t)
+	settings := func(s string) string { return s[strings.Index(s, "data-dir"):] }
+	if code != exitOK || settings(got) != settings(want) {
+		t.Errorf("exit code %d: %s\n%s\nwant\n%s", code, stderr, got, want)
 	}
 }
