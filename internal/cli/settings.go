@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -152,96 +149,4 @@ func (s *settings) open(k *kong.Context) {
 	if path, _ := k.FlagValue(flag).(string); path != "" {
 		s.file, s.fileErr = config.ReadFile(path, s.keys)
 	}
-}
-
-// source says what gave a setting its value: the flag, the variable, a line of the
-// file, or "default".
-func (s *settings) source(k *kong.Context, flag *kong.Flag) string {
-	for _, p := range k.Path {
-		if p.Flag == flag && !p.Resolved {
-			return "--" + flag.Name
-		}
-	}
-	if _, set := os.LookupEnv(flag.Envs[0]); set {
-		return flag.Envs[0]
-	}
-	if _, ok := s.file.Lookup(flag.Name); ok {
-		return s.file.Where(flag.Name)
-	}
-	return "default"
-}
-
-// of returns the settings of the command that was chosen.
-func (s *settings) of(k *kong.Context) []*kong.Flag {
-	var flags []*kong.Flag
-	for _, f := range k.Selected().Flags {
-		if s.known[f.Value] {
-			flags = append(flags, f)
-		}
-	}
-	return flags
-}
-
-// settingName is how an error about a setting begins.
-var settingName = regexp.MustCompile(`^([a-z0-9-]+) \(AGENTIDP_[A-Z0-9_]+\): `)
-
-// check says all that is wrong with the settings of a command, one a line: in the
-// environment, in the file, with each value, and with what they are together. Each
-// line tells where it has to be mended.
-func (s *settings) check(k *kong.Context) error {
-	if k.Selected() == nil || configOf(k.Selected()) == nil {
-		return nil
-	}
-	errs := []error{checkEnvironment(k.Model.Node, os.Environ()), s.fileErr}
-	sources, told := map[string]string{}, map[string]bool{}
-	for _, f := range s.of(k) {
-		sources[f.Name] = s.source(k, f)
-		for _, m := range s.malformed {
-			if m.setting == f.Value && m.given == sources[f.Name] {
-				told[f.Name] = true
-				errs = append(errs, fmt.Errorf("%s (%s): %s (from %s)", f.Name, f.Envs[0], m.wrong, m.given))
-			}
-		}
-		value, set := os.LookupEnv(f.Envs[0])
-		if _, ok := s.file.Lookup(f.Name); ok && set && value == "" && sources[f.Name] == f.Envs[0] {
-			told[f.Name] = true
-			errs = append(errs, fmt.Errorf("%s (%s): the variable is empty, and %s has a value; unset the variable, or give it a value", f.Name, f.Envs[0], s.file.Where(f.Name)))
-		}
-	}
-	if s.fileErr != nil && s.file == nil {
-		return errors.Join(errs...) // what it would have said cannot be known
-	}
-	command, ok := k.Selected().Target.Addr().Interface().(interface{ Complete() error })
-	if !ok {
-		return errors.Join(errs...)
-	}
-	if err := command.Complete(); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			line = strings.TrimRight(line, "\n")
-			name := settingName.FindStringSubmatch(line)
-			switch {
-			case name == nil:
-			case told[name[1]]:
-				continue
-			case sources[name[1]] != "" && sources[name[1]] != "default":
-				line += " (from " + sources[name[1]] + ")"
-			}
-			errs = append(errs, errors.New(line))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// print shows every setting as it is, and what made it so. Passwords in URLs are left
-// out, and so is the master key.
-func (s *settings) print(std *IO, k *kong.Context) error {
-	var rows [][]string
-	for _, f := range s.of(k) {
-		value := config.Masked(fmt.Sprint(f.Target.Interface()))
-		rows = append(rows, []string{f.Name, cmp.Or(printable(value), "-"), printable(s.source(k, f))})
-	}
-	if _, set := os.LookupEnv("AGENTIDP_MASTER_KEY"); set {
-		rows = append(rows, []string{"master-key", "(not shown)", "AGENTIDP_MASTER_KEY"})
-	}
-	return writeTable(std.Out, []string{"SETTING", "VALUE", "FROM"}, rows)
 }
