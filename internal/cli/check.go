@@ -120,8 +120,11 @@ func (s *settings) complete(k *kong.Context, told map[string]bool) error {
 func (s *settings) print(std *IO, k *kong.Context) error {
 	var rows [][]string
 	for _, f := range s.of(k) {
-		value := config.Masked(fmt.Sprint(f.Target.Interface()))
-		rows = append(rows, []string{f.Name, cmp.Or(printable(value), "-"), printable(s.source(k, f))})
+		value := fmt.Sprint(f.Target.Interface())
+		if list, ok := f.Target.Interface().([]string); ok {
+			value = strings.Join(list, ",")
+		}
+		rows = append(rows, []string{f.Name, cmp.Or(printable(config.Masked(value)), "-"), printable(s.source(k, f))})
 	}
 	if _, set := os.LookupEnv("AGENTIDP_MASTER_KEY"); set {
 		rows = append(rows, []string{"master-key", "(not shown)", "AGENTIDP_MASTER_KEY"})

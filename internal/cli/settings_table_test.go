@@ -113,6 +113,11 @@ agentidp.yaml:2: public-url: has no value; give one, or leave the line out
 		`public-url (AGENTIDP_PUBLIC_URL): "https://idp.example.com/idp" is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash (from agentidp.yaml:2)`},
 	{"a listener for everybody without a public URL", operator{args: serve("--listen", ":8080")},
 		`public-url (AGENTIDP_PUBLIC_URL): needed with listen ":8080", which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com`},
+	{"hosts that are none", operator{file: "issuer-hosts:\n  - https://ghes.example.com\n  - ci.internal:0\n"},
+		`
+issuer-hosts (AGENTIDP_ISSUER_HOSTS): "https://ghes.example.com" is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets (from agentidp.yaml:1)
+issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal:0" is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets (from agentidp.yaml:1)
+`},
 	{"development for everybody", operator{file: "dev: true\nlisten: 0.0.0.0:8080\npublic-url: https://idp.example.com\n"},
 		`
 dev (AGENTIDP_DEV): refused with listen "0.0.0.0:8080", which is not on loopback; development trusts plain-http issuers (from agentidp.yaml:1)

@@ -102,6 +102,9 @@ token-ttl: 5m
 drain: 20s
 dev: false
 database-url: postgres://u:hunter2@db.example.com/agentidp?sslmode=verify-full
+issuer-hosts:
+  - ghes.example.com
+  - ci.internal:8443
 `, mode: 0o600,
 		env:  []string{"AGENTIDP_MASTER_KEY=" + masterKey, "AGENTIDP_TOKEN_TTL=10m", "AGENTIDP_CONFIG=agentidp.yaml", "AGENTIDP_DRAIN=30s"},
 		args: []string{"serve", "--check-config", "--token-ttl", "20m"},
@@ -122,6 +125,7 @@ database-url: postgres://u:hunter2@db.example.com/agentidp?sslmode=verify-full
 		"public-url":   "https://file.example.com agentidp.yaml:4",
 		"dev":          "false agentidp.yaml:7",
 		"database-url": "postgres://u:xxxxx@db.example.com/agentidp?sslmode=verify-full agentidp.yaml:8",
+		"issuer-hosts": "ghes.example.com,ci.internal:8443 agentidp.yaml:9",
 		"data-dir":     "data default",
 		"config":       "agentidp.yaml AGENTIDP_CONFIG",
 	} {
