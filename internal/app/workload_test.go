@@ -196,6 +196,44 @@ func TestRefusedWorkloadsAreLimitedOneByOne(t *testing.T) {
 	w.want(w.exchange(exchangeBody(c.token("quiet", nil), "")), 403, agentidp.CodeTrustPolicyViolation)
 }
 
+// A-140: the traps of GitLab, which has no kind of its own. The policy is what
+// docs/trust-policies.md says for it, and the job's own project beside it.
+func TestGitLabAsAnyIssuer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gitlab := newCluster(w, "gitlab")
+	agent := w.register(w.admin(), agentName)
+	const sub, denied = "project_path:acme/deploy:ref_type:branch:ref:main", agentidp.CodeConditionNotMet
+	gitlab.policy(map[string]any{"sub": sub, "project_id": "74", "job_project_id": "74", "ref_protected": "true"}, map[string]any{"agentId": agent})
+	run := func(changes claims) claims {
+		all := claims{"project_id": "74", "job_project_id": "74", "ref_protected": "true", "ref_type": "branch", "ref": "main", "runner_id": 1, "jti": agentidp.NewID(time.Now())}
+		for name, value := range changes {
+			all[name] = value
+		}
+		return all
+	}
+	for _, r := range []struct {
+		name, sub string
+		claims    claims
+		code      string
+	}{
+		{"a push to main", sub, nil, ""},
+		{"numbers as JSON has them", sub, claims{"project_id": 74, "job_project_id": 74, "ref_protected": true}, ""},
+		{"another project that took the path", sub, claims{"project_id": "75", "job_project_id": "75"}, denied},
+		{"a fork's merge request that says the target project", sub, claims{"job_project_id": "75"}, denied},
+		{"a fork's merge request that says the fork", sub, claims{"project_id": "75"}, denied},
+		{"a job that does not say its project", sub, claims{"job_project_id": nil}, denied},
+		{"a branch that is not protected", sub, claims{"ref_protected": "false"}, denied},
+		{"the path in another case", "project_path:Acme/deploy:ref_type:branch:ref:main", nil, agentidp.CodeTrustPolicyViolation},
+		{"a tag of the branch's name", "project_path:acme/deploy:ref_type:tag:ref:main", claims{"ref_type": "tag"}, agentidp.CodeTrustPolicyViolation},
+		{"another branch", "project_path:acme/deploy:ref_type:branch:ref:main2", claims{"ref": "main2"}, agentidp.CodeTrustPolicyViolation},
+	} {
+		t.Run("A-140 "+r.name, func(t *testing.T) {
+			w.in(t).outcome(exchangeBody(gitlab.token(r.sub, run(r.claims)), agent), r.code, "")
+		})
+	}
+}
+
 // A-138, A-139: conditions on what else GitHub's tokens say.
 func TestConditionsOnFurtherClaims(t *testing.T) {
 	t.Parallel()
@@ -210,6 +248,7 @@ func TestConditionsOnFurtherClaims(t *testing.T) {
 	hosted := with("hosted", map[string]any{"runner_environment": "github-hosted"})
 	private := with("private", map[string]any{"repository_visibility": []string{"private", "internal"}})
 	protected := with("protected", map[string]any{"ref_protected": "true"})
+	workflow := with("workflow", map[string]any{"job_workflow_ref": "org/wf/.github/workflows/d.yml@refs/heads/main"})
 	prod := with("prod", map[string]any{"environment": "prod"})
 	w.try([]trial{
 		{"A-138 a runner of GitHub", hosted, claims{"runner_environment": "github-hosted"}, "", ""},
@@ -234,6 +273,13 @@ func TestConditionsOnFurtherClaims(t *testing.T) {
 		{"A-131 with a ref", prod, claims{"environment": "prod:ref:refs/heads/main"}, denied, ""},
 		{"A-131 with an escaped ref", prod, claims{"environment": "prod%3Aref"}, denied, ""},
 		{"A-131 a star", prod, claims{"environment": "*"}, denied, ""},
+		{"A-132 the workflow", workflow, claims{"job_workflow_ref": "org/wf/.github/workflows/d.yml@refs/heads/main"}, "", ""},
+		{"A-132 its other branch", workflow, claims{"job_workflow_ref": "org/wf/.github/workflows/d.yml@refs/heads/evil"}, denied, ""},
+		{"A-132 a tag of its branch's name", workflow, claims{"job_workflow_ref": "org/wf/.github/workflows/d.yml@refs/tags/main"}, denied, ""},
+		{"A-132 a commit", workflow, claims{"job_workflow_ref": "org/wf/.github/workflows/d.yml@0123456789012345678901234567890123456789"}, denied, ""},
+		{"A-132 another owner's", workflow, claims{"job_workflow_ref": "orgX/wf/.github/workflows/d.yml@refs/heads/main"}, denied, ""},
+		{"A-132 a file that is called like it", workflow, claims{"job_workflow_ref": "org/wf/.github/workflows/d.yml@x.yml@refs/heads/main"}, denied, ""},
+		{"A-132 a workflow that is not reused", workflow, claims{"job_workflow_ref": nil, "workflow_ref": "org/wf/.github/workflows/d.yml@refs/heads/main"}, agentidp.CodeInvalidToken, agentidp.ReasonClaimInvalid},
 	})
 	a := w.refused(exchangeBody(w.subject(claims{"runner_environment": "self-hosted"}), hosted), 403, denied)
 	if strings.Contains(string(a.Raw), "github-hosted") || !strings.Contains(string(a.Raw), `"claims":{"runner_environment":"self-hosted"}`) {
