@@ -202,7 +202,7 @@ var agentOfOtherTenant = toAgent(func(a *agentidp.Agent) { a.OrganizationID = "o
 // saying changes claims beside those that every policy reads; "" takes one out.
 func saying(name, value string) inputOption {
 	return func(in *policy.Input) {
-		source := said(maps.Clone(in.Claims.Source.(said)))
+		source := maps.Clone(in.Claims.Source.(said))
 		if source[name] = value; value == "" {
 			delete(source, name)
 		}

@@ -182,7 +182,7 @@ var sentences = []struct {
 	{"A-138: nor one that says it in capitals", one(hosted), run(saying("runner_environment", "GitHub-hosted")), badClaim},
 	{"A-138: nor one that says more", one(hosted), run(saying("runner_environment", "github-hosted ")), badClaim},
 	{"A-059: a claim of another case is another claim", one(hosted), run(saying("runner_environment", ""), saying("Runner_Environment", "github-hosted")), badClaim},
-	{"A-059: so is one that only Unicode takes for the same", one(needs("ref_protected", "true")), run(saying("ref_protected", ""), saying("ref_protecte\u0501", "true")), badClaim},
+	{"A-059: so is one that only Unicode takes for the same", one(needs("repository_visibility", "private")), run(saying("repository_visibility", ""), saying("repo\u017fitory_visibility", "private")), badClaim},
 	{"A-139: a protected ref passes where one is demanded", one(needs("ref_protected", "true")), run(), granted},
 	{"A-139: one that is not protected does not", one(needs("ref_protected", "true")), run(saying("ref_protected", "false")), badClaim},
 	{"A-139: nor one that is True", one(needs("ref_protected", "true")), run(saying("ref_protected", "True")), badClaim},

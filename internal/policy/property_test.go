@@ -64,7 +64,7 @@ func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
 		return identity
 	case p.AgentID != "" && (in.Agent == nil || in.Agent.Status != "active" || in.Agent.AgentID != p.AgentID || in.Agent.OrganizationID != orgID):
 		return inactive
-	case !has(p.Events, c.Event) && !(noRepository && p.Events == nil):
+	case !has(p.Events, c.Event) && (!noRepository || p.Events != nil):
 		return badEvent
 	case !anyRef && (p.Branch != "" && p.Tag != "" || p.Branch+p.Tag != "" && !regexp.MustCompile(refs).MatchString(c.RefType+" "+c.Ref) ||
 		p.Branch+p.Tag == "" && !regexp.MustCompile(`^branch refs/heads/.`).MatchString(c.RefType+" "+c.Ref) ||
