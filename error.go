@@ -67,6 +67,9 @@ const (
 	CodeAgentNameTaken        = "agent_name_taken"
 	CodeAgentDecommissioned   = "agent_decommissioned"
 	CodeOrganizationExists    = "organization_exists"
+	CodeProviderExists        = "provider_exists"
+	CodeProviderInUse         = "provider_in_use"
+	CodeProviderBuiltIn       = "provider_built_in"
 )
 
 // Reasons refine CodeInvalidToken, and only after the subject token's signature

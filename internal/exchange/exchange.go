@@ -100,7 +100,7 @@ func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, re
 func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*Response, error) {
 	// 2. The issuer, unproven, may choose among this organization's providers and
 	// nothing else: no network, no policy.
-	provider, err := x.provider(ctx, org, unverified.Issuer)
+	provider, read, err := x.provider(ctx, org, unverified.Issuer, afresh)
 	if err != nil {
 		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
@@ -108,9 +108,12 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	// 3. Signature, audience, times. From proven claims on, a refusal is recorded.
 	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
 	if claims == nil {
+		if stale := x.compare(ctx, provider, read); stale != nil {
+			return nil, stale
+		}
 		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
 	}
-	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
+	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
 	if err != nil {
 		return nil, a.refuse(ctx, afresh, nil, err)
@@ -152,6 +155,7 @@ type attempt struct {
 	*Exchanger
 	org      *agentidp.Organization
 	provider *agentidp.Provider
+	read     bool // the provider is as it is now, not as it was remembered
 	claims   *agentidp.Claims
 	request  *Request
 	scopes   []string
@@ -174,24 +178,40 @@ func (a *attempt) decide(ctx context.Context, afresh bool) (*policy.Outcome, *ag
 	}
 }
 
-// provider finds the provider that an organization trusts for an issuer. The
-// configuration's providers come first and cannot be shadowed.
-func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string) (*agentidp.Provider, error) {
+// provider finds the provider that an organization trusts for an issuer, and says
+// whether it is as it is now. The configuration's providers come first, never change
+// and cannot be shadowed.
+func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string, afresh bool) (*agentidp.Provider, bool, error) {
 	for _, p := range x.Providers {
 		if p.Issuer == issuer {
-			return p, nil
+			return p, true, nil
 		}
 	}
-	registered, err := x.DB.Providers(ctx, org.ID)
-	if err != nil {
-		return nil, unavailable(err)
+	p, read, err := x.cache.provider(ctx, x.DB, org.ID, issuer, afresh)
+	switch {
+	case err != nil:
+		return nil, false, unavailable(err)
+	case p == nil:
+		return nil, false, verify.UnknownIssuer(issuer)
 	}
-	for i := range registered {
-		if registered[i].Issuer == issuer {
-			return &registered[i], nil
-		}
+	return p, read, nil
+}
+
+// compare returns store.ErrStale where a remembered provider was changed or deleted
+// since, so that what it gives reason to refuse is decided again. A grant needs no such
+// look: its commit has one.
+func (x *Exchanger) compare(ctx context.Context, seen *agentidp.Provider, read bool) error {
+	if read {
+		return nil
 	}
-	return nil, verify.UnknownIssuer(issuer)
+	p, _, err := x.cache.provider(ctx, x.DB, seen.OrganizationID, seen.Issuer, true)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case p == nil || p.ID != seen.ID || p.Revision != seen.Revision:
+		return store.ErrStale
+	}
+	return nil
 }
 
 func (a *attempt) key() cacheKey {

@@ -23,10 +23,10 @@ func (a *attempt) newDecision() *agentidp.Decision {
 	}
 }
 
-// refuse is deny, unless the organization was read before this request and has
-// changed since, or was closed: no refusal rests on an old one. store.ErrStale asks
+// refuse is deny, unless the organization or the provider was read before this request
+// and has changed since, or is gone: no refusal rests on an old one. store.ErrStale asks
 // for another round. A replayed token needs none of this: the commit that found it
-// compared the organization first.
+// compared both first.
 func (a *attempt) refuse(ctx context.Context, afresh bool, out *policy.Outcome, err error) error {
 	if !afresh {
 		org, err := a.Organization(ctx, a.org.Slug)
@@ -35,6 +35,9 @@ func (a *attempt) refuse(ctx context.Context, afresh bool, out *policy.Outcome, 
 		}
 		if org.Revision != a.org.Revision {
 			return store.ErrStale
+		}
+		if err := a.compare(ctx, a.provider, a.read); err != nil {
+			return err
 		}
 	}
 	return a.deny(ctx, out, err)

@@ -52,16 +52,14 @@ func (r *Registry) kind(ctx context.Context, orgID, provider string) (*agentidp.
 			return r.Kinds[p.Kind], nil
 		}
 	}
-	registered, err := r.DB.Providers(ctx, orgID)
-	if err != nil {
+	p, err := r.DB.Provider(ctx, orgID, provider)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
 		return nil, unavailable(err)
 	}
-	for i := range registered {
-		if registered[i].Name == provider {
-			return r.Kinds[registered[i].Kind], nil
-		}
-	}
-	return nil, nil
+	return r.Kinds[p.Kind], nil
 }
 
 func (r *Registry) event(c *Caller, typ agentidp.EventType, data map[string]string) agentidp.Event {
