@@ -58,6 +58,7 @@ func New(mux humago.Mux, cfg Config) *API {
 	a.huma = humago.New(mux, humaConfig(cfg.Version))
 	a.registerExchange(mux)
 	a.registerPolicies()
+	a.registerProviders()
 	a.registerAgents()
 	a.registerTokens()
 	a.registerDecisions()

@@ -104,6 +104,7 @@ func (a *App) wire(version string) {
 		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
 		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
 	})
+	a.registry.Verifier = a.verifier
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,

@@ -29,7 +29,8 @@ import (
 // for a push to main of acme/deploy, exchanged at its first use), or a ${name} that is
 // a token. ${name} stands for
 // anything where it appears first, and from then on for what it was; ${url} is the
-// issuer, and ${token acme/deploy main} a new subject token for a push to that branch.
+// organization's issuer, ${issuer} the CI's, and ${token acme/deploy main} a new subject
+// token for a push to that branch.
 // ${workload build team=ops} is one of the provider cluster, which only files that say so
 // have: with that subject and these further claims.
 // An object of the answer may have more members than are told, and null says
@@ -48,7 +49,7 @@ func TestConversations(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := newWorld(t)
-			c := &conversation{world: w, tokens: map[string]string{"nobody": ""}, known: map[string]string{"url": w.url}}
+			c := &conversation{world: w, tokens: map[string]string{"nobody": ""}, known: map[string]string{"url": w.url, "issuer": w.issuer}}
 			if workloadToken.Match(text) {
 				c.cluster = newCluster(w, "cluster")
 			}
