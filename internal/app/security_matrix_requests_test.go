@@ -72,7 +72,7 @@ var matrixRequests = map[string][]func(*party) *request{
 
 	"createProvider": {func(p *party) *request { return p.newProvider() }},
 	"listProviders": {
-		with("query.limit", "200"), func(p *party) *request { return &request{"query.cursor": p.registered().str("id")} },
+		with("query.limit", "200"), of("query.cursor", func(g *grant) string { return g.agent }), // any id will do
 	},
 	"getProvider": {func(p *party) *request { return &request{"path.name": p.registered().str("name")} }},
 	"replaceProvider": {func(p *party) *request {
