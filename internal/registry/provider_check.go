@@ -213,10 +213,11 @@ func host(u *url.URL) string {
 
 // port returns a URL's port; those of http and https are one.
 func port(u *url.URL) string {
-	if p := u.Port(); p != "" && p != "80" && p != "443" {
-		return strings.TrimLeft(p, "0")
+	p := strings.TrimLeft(u.Port(), "0")
+	if p == "80" || p == "443" {
+		return ""
 	}
-	return ""
+	return p
 }
 
 // isPlain reports whether s is printable ASCII without spaces.
