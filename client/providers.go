@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -55,6 +57,27 @@ func (c *Client) ReplaceProvider(ctx context.Context, name string, revision int6
 		return nil, err
 	}
 	return &out, nil
+}
+
+// ChangeProvider reads a provider, lets change change what it says, and replaces it. If
+// someone else changed it in between, the answer is agentidp.CodePreconditionFailed, and
+// nothing is changed; so it is when it says what this package does not know, as with
+// ChangeTrustPolicy.
+func (c *Client) ChangeProvider(ctx context.Context, name string, change func(*agentidp.ProviderSpec) error) (*agentidp.RegisteredProvider, error) {
+	var doc json.RawMessage
+	if err := c.provider(ctx, "get the provider", http.MethodGet, name, "", &call{out: &doc}); err != nil {
+		return nil, err
+	}
+	var p agentidp.RegisteredProvider
+	decoder := json.NewDecoder(bytes.NewReader(doc))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		return nil, fmt.Errorf("change the provider: it says what this program does not know (%w) and would be lost; use a program of the server's version", err)
+	}
+	if err := change(&p.ProviderSpec); err != nil {
+		return nil, err
+	}
+	return c.ReplaceProvider(ctx, name, p.Revision, p.ProviderSpec)
 }
 
 // DeleteProvider deletes a provider; while a trust policy names it, the answer is
