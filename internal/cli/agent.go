@@ -11,7 +11,10 @@ import (
 )
 
 type agentCmd struct {
+	Create       agentCreateCmd       `cmd:"" help:"Register an agent."`
 	List         agentListCmd         `cmd:"" help:"List agents, the oldest first."`
+	Get          agentGetCmd          `cmd:"" help:"Show an agent."`
+	Update       agentUpdateCmd       `cmd:"" help:"Change what is said of an agent."`
 	Suspend      agentSuspendCmd      `cmd:"" help:"Stop an agent, until it is reactivated."`
 	Reactivate   agentReactivateCmd   `cmd:"" help:"Let a suspended agent go on."`
 	Decommission agentDecommissionCmd `cmd:"" help:"End an agent for good."`

@@ -162,11 +162,13 @@ func fromScalar(n *yaml.Node) (any, error) {
 }
 
 // as returns an object as the type whose JSON it is, or all that is wrong with it.
-// Members that the type does not have are refused: a condition with a typing error
-// must not be a condition less.
+// Members that the type does not have are refused, and so are those that its JSON
+// leaves out: a condition with a typing error must not be a condition less, nor a list
+// of no events the list of all.
 func as[T any](o object) (*T, error) {
 	var out T
 	var errs []error
+	withoutNulls(o)
 	known := members(reflect.TypeFor[T]())
 	for _, name := range sortedKeys(o) {
 		if !slices.Contains(known, name) {
@@ -181,10 +183,28 @@ func as[T any](o object) (*T, error) {
 			errs = append(errs, wrongType(name, err))
 		}
 	}
+	if len(errs) == 0 {
+		errs = lost(o, out)
+	}
 	if len(errs) > 0 {
 		return nil, usageError{errors.Join(errs...)}
 	}
 	return &out, nil
+}
+
+// lost refuses what an object says and its type does not say again.
+func lost(o object, typed any) []error {
+	said, err := viaJSON(typed)
+	if err != nil {
+		return []error{err}
+	}
+	var errs []error
+	for _, name := range sortedKeys(o) {
+		if _, kept := said[name]; !kept && o[name] != false {
+			errs = append(errs, fmt.Errorf("%s: it is empty or zero, which would be taken for the default; leave it out, or give a value", name))
+		}
+	}
+	return errs
 }
 
 func noMember(name string, known []string) error {

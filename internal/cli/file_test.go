@@ -71,6 +71,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"text where a number belongs", "maxAgents: hunter2\n", "maxAgents: it must be a whole number"},
 		{"half a number", "maxAgents: 1.5\n", "maxAgents: it must be a whole number"},
 		{"text where true or false belongs", "trustRegisteredAgents: hunter2\n", "trustRegisteredAgents: it must be true or false"},
+		{"a list of nothing, which would be the default list", "events: []\n", "events: it is empty or zero"},
+		{"none, which would be ten", "maxAgents: 0\nbranch: \"\"\n", "branch: it is empty or zero, which would be taken for the default; leave it out, or give a value\nmaxAgents: it is empty or zero"},
 		{"no instant", "expiresAt: hunter2\n", "expiresAt: it is not of its form"},
 		{"nothing like a member", "completely: hunter2\n", "completely: there is no such member; there are provider, repository, branch,"},
 	} {

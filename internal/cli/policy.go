@@ -12,7 +12,10 @@ import (
 )
 
 type policyCmd struct {
-	List   policyListCmd   `cmd:"" help:"List trust policies."`
+	Create policyCreateCmd `cmd:"" help:"Create a trust policy: which runs get which tokens."`
+	List   policyListCmd   `cmd:"" help:"List trust policies, the oldest first."`
+	Get    policyGetCmd    `cmd:"" help:"Show a trust policy, and what is weak about it."`
+	Update policyUpdateCmd `cmd:"" help:"Change a trust policy."`
 	Repin  policyRepinCmd  `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
 	Delete policyDeleteCmd `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
 }
@@ -95,7 +98,7 @@ func (c *policyListCmd) chosen(policies iter.Seq2[*agentidp.TrustPolicy, error])
 type policyRepinCmd struct {
 	Managing `embed:""`
 
-	ID string `arg:"" help:"Id of any policy of the repository."`
+	ID string `arg:"" type:"uuid" help:"Id of any policy of the repository."`
 }
 
 // Help is shown by policy repin --help.

@@ -73,7 +73,11 @@ const maxTokenFile = 64 << 10
 
 func readToken(std *IO, file string) (string, error) {
 	in := std.In
-	if file != "-" {
+	if file == "-" {
+		if token, asked, err := prompt(std, "Token"); asked {
+			return token, err
+		}
+	} else {
 		f, err := os.Open(file)
 		if err != nil {
 			return "", usageError{fmt.Errorf("read the token: %w", err)}
