@@ -51,6 +51,8 @@ type commands struct {
 	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print a script by which a shell completes command lines."`
 }
 
 // Help is shown by --help.
