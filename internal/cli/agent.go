@@ -25,7 +25,7 @@ type agentListCmd struct {
 	Listing  `embed:""`
 
 	Name                 string `help:"The agent of this whole name, in any case."`
-	Status               string `enum:",active,suspended,decommissioned" default:"" help:"active, suspended or decommissioned."`
+	Status               string `enum:",active,suspended,decommissioned" default:"" placeholder:"STATUS" help:"active, suspended or decommissioned."`
 	RegisteredByPolicyID string `type:"uuid" placeholder:"ID" help:"Agents that this bootstrap policy let a run register."`
 }
 
@@ -34,7 +34,8 @@ func (*agentListCmd) Help() string {
 	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
 
 Example:
-  agentidp agent list --status active --registered-by-policy-id 01890000-0000-7000-8000-000000000000`
+  agentidp agent list --status active \
+    --registered-by-policy-id 01890000-0000-7000-8000-000000000000`
 }
 
 var agentColumns = []column[agentidp.Agent]{

@@ -104,7 +104,8 @@ token, which needs the scopes that it gives.
 Examples:
   agentidp agent update 01890000-0000-7000-8000-000000000000 --capability deploy:staging \
     --capability deploy:production
-  agentidp agent update 01890000-0000-7000-8000-000000000000 --owner team-deploy --unset label.temporary`
+  agentidp agent update 01890000-0000-7000-8000-000000000000 --owner team-deploy \
+    --unset label.temporary`
 }
 
 // Run changes.

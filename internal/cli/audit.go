@@ -21,8 +21,8 @@ type Events struct {
 	Repository string `placeholder:"OWNER/NAME" help:"What the repository's runs got and were refused, and changes of its policies; the name at the time, in any case."`
 	AgentID    string `type:"uuid" placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
 	PolicyID   string `type:"uuid" placeholder:"ID" help:"The policy that it was done to, or by which."`
-	Code       string `help:"Why an exchange was refused, such as branch_not_permitted."`
-	Type       string `help:"Such as policy_deleted."`
+	Code       string `placeholder:"CODE" help:"Why an exchange was refused, such as branch_not_permitted."`
+	Type       string `placeholder:"TYPE" help:"What happened, such as policy_deleted."`
 }
 
 // filter returns them as the API is asked.

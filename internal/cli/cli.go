@@ -82,21 +82,24 @@ func Process() int {
 	return Main(ctx, os.Args[1:], Std())
 }
 
-// Main runs one command line (without the program's name) and returns the exit
-// code.
-func Main(ctx context.Context, args []string, std *IO) int {
-	var cmds commands
-	exit := -1
-	parser, err := kong.New(&cmds,
+func newParser(ctx context.Context, std *IO, exit func(int)) (*kong.Kong, error) {
+	return kong.New(new(commands),
 		kong.Name("agentidp"),
 		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: helpWidth}),
 		kong.Writers(std.Out, std.Err),
-		kong.Exit(func(code int) { exit = code }),
+		kong.Exit(exit),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
 		values(),
 	)
+}
+
+// Main runs one command line (without the program's name) and returns the exit
+// code.
+func Main(ctx context.Context, args []string, std *IO) int {
+	exit := -1
+	parser, err := newParser(ctx, std, func(code int) { exit = code })
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
 		return exitFailed

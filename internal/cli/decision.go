@@ -32,8 +32,8 @@ type decisionListCmd struct {
 	RepositoryID string `type:"number" placeholder:"ID" help:"The repository's numeric id."`
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"The agent that the exchange was for."`
 	PolicyID     string `type:"uuid" placeholder:"ID" help:"The policy that granted; of those that refused, the one that got furthest."`
-	Code         string `help:"Why it was refused, such as branch_not_permitted."`
-	Outcome      string `enum:",allowed,denied" default:"" help:"allowed or denied."`
+	Code         string `placeholder:"CODE" help:"Why it was refused, such as branch_not_permitted."`
+	Outcome      string `enum:",allowed,denied" default:"" placeholder:"OUTCOME" help:"allowed or denied."`
 }
 
 // Help is shown by decision list --help.

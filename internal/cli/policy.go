@@ -28,8 +28,8 @@ type policyListCmd struct {
 	RepositoryID string `type:"number" placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
 	Provider     string `help:"Policies that name this provider, such as github."`
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"Policies whose tokens are for this agent."`
-	Grants       string `enum:",agent,bootstrap" default:"" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
-	Mode         string `enum:",enforce,disabled" default:"" help:"enforce or disabled."`
+	Grants       string `enum:",agent,bootstrap" default:"" placeholder:"KIND" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
+	Mode         string `enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce or disabled."`
 }
 
 // Help is shown by policy list --help.

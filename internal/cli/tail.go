@@ -16,7 +16,7 @@ type auditTailCmd struct {
 	Events   `embed:""`
 
 	Since    time.Time     `placeholder:"INSTANT" help:"Begin with the events from this instant on (default: with the latest --lines)."`
-	Lines    uint          `short:"n" default:"10" placeholder:"N" help:"How many of the latest events to begin with."`
+	Lines    uint          `short:"n" default:"10" placeholder:"N" help:"How many of the latest events to begin with (10 unless said otherwise)."`
 	Interval time.Duration `default:"2s" help:"How often the server is asked, 100ms at least."`
 	Output   string        `short:"o" enum:"table,json" default:"table" help:"table, a line an event; or json, one object a line."`
 }

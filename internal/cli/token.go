@@ -36,7 +36,8 @@ func (*tokenExchangeCmd) Help() string {
 requested for the server's URL as its only audience.
 
 Example:
-  agentidp token exchange --server https://idp.example.com --agent-id 01890000-0000-7000-8000-000000000000`
+  agentidp token exchange --server https://idp.example.com \
+    --agent-id 01890000-0000-7000-8000-000000000000`
 }
 
 // Run exchanges.
@@ -111,7 +112,8 @@ whether its audience is the right one is for the service to say. Whether it was
 revoked is not looked at: agentidp token introspect asks the server.
 
 Example:
-  agentidp token exchange --server https://idp.example.com | agentidp token inspect --server https://idp.example.com`
+  agentidp token exchange --server https://idp.example.com >token
+  agentidp token inspect --server https://idp.example.com --token-file token`
 }
 
 // Run inspects. The exit code is 0 only when everything that was checked is right.
