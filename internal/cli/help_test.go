@@ -114,6 +114,27 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	})
 }
 
+func TestEveryCommandHasAConversation(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(text)
+	}
+	eachCommand(t, func(n *kong.Node) {
+		if n.Leaf() && !strings.Contains(scripts.String(), " "+n.FullPath()) {
+			t.Errorf("%s: no script in testdata/script runs it", n.FullPath())
+		}
+	})
+}
+
 const (
 	generatedBegin = "<!-- what follows is written by: go test ./internal/cli -run TestTheCommandsOfTheManual -update -->\n"
 	generatedEnd   = "<!-- until here -->\n"
