@@ -7,7 +7,7 @@ ACT        := $(TOOLS)/act-0.2.89
 ACTIONLINT := $(TOOLS)/actionlint-1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check fuzz bench tools clean
+.PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check contract fuzz bench tools clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,14 +23,16 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race contract fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
+	cd test/openapi && $(GO) mod tidy -diff
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
+	cd test/openapi && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing.
@@ -74,6 +76,10 @@ openapi: ## Write api/openapi.json from the code
 
 openapi-check:
 	$(GO) test ./internal/api -run TestTheCommittedOpenAPIDocumentIsTheCode -count=1
+
+# Modules of their own, because they need more than the product does.
+contract: ## Hold api/openapi.json against the running server, with 3,000 generated requests
+	cd test/openapi && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 fuzz: ## Fuzz each target for ten seconds
 	./scripts/fuzz.sh 10s

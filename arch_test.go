@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/jose":       {"internal/strictjson"},
 	"internal/strictjson": {},
 	"internal/pgtest":     {},
+	"internal/dnstest":    {},
 	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "internal/providers", "internal/verify", "client"},
 }
 

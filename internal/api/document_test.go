@@ -45,6 +45,7 @@ type (
 		ReadOnly   bool                 `json:"readOnly"`
 		Enum       []any                `json:"enum"`
 		Additional any                  `json:"additionalProperties"`
+		Required   []string             `json:"required"`
 		Properties map[string]schemaDoc `json:"properties"`
 	}
 	contentDoc map[string]struct {
@@ -152,7 +153,7 @@ func TestSchemas(t *testing.T) {
 		}
 		for member, m := range s.Properties {
 			_, nullable := m.Type.([]any)
-			if nullable != (name == "AgentPatch") {
+			if nullable != (request && !slices.Contains(s.Required, member)) {
 				t.Errorf("%s.%s is of type %v", name, member, m.Type)
 			}
 			if nullable && m.Enum != nil && !slices.Contains(m.Enum, nil) {

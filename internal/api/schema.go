@@ -62,6 +62,9 @@ func refine(schemas map[string]*huma.Schema) {
 			if response && slices.Contains(uuids, member) && !slices.Contains(quoted, name+"."+member) {
 				s.Format = "uuid"
 			}
+			if strings.HasSuffix(name, "Request") && s.Ref == "" && !slices.Contains(schema.Required, member) {
+				s.Nullable = true
+			}
 			if s.Nullable && s.Enum != nil {
 				s.Enum = append(s.Enum, nil)
 			}

@@ -39,6 +39,8 @@ type Options struct {
 	Listener net.Listener
 	// Clock, when set, replaces the system's.
 	Clock func() time.Time
+	// Resolver, when set, is asked for the addresses of issuers.
+	Resolver *net.Resolver
 }
 
 // App is one server.
@@ -51,6 +53,7 @@ type App struct {
 	ring     *keys.Ring
 	tokens   *token.Tokens
 	registry *registry.Registry
+	resolver *net.Resolver
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
 	routes   routes
@@ -62,7 +65,7 @@ type App struct {
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -89,8 +92,8 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 // wire connects the stories with HTTP.
 func (a *App) wire(version string) {
 	a.verifier = verify.New(verify.Config{
-		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, AllowInsecureLoopback: a.cfg.Dev,
-		Load: a.loadKeySet, Save: a.saveKeySet,
+		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
+		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
 	})
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,

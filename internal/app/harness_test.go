@@ -20,6 +20,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/emulator"
 	"github.com/sentryagent/agentidp/internal/jose"
 )
@@ -33,8 +34,9 @@ type world struct {
 	ci      *emulator.Emulator
 	issuer  string
 	clock   *testClock
-	fetches *atomic.Int64 // requests that the issuer got
-	outage  *atomic.Bool  // the issuer fails
+	fetches *atomic.Int64  // requests that the issuer got
+	outage  *atomic.Bool   // the issuer fails
+	dns     *dnstest.Names // all that the server can ask; it knows what dnsTable has
 	logs    *syncBuffer
 	stop    func()
 }
@@ -43,6 +45,12 @@ const (
 	repository = "acme/deploy"
 	agentName  = "deployer@ci.acme.example"
 )
+
+// dnsTable has the names that lead where nothing may be fetched from.
+var dnsTable = map[string][]string{
+	"loopback.example": {"127.0.0.1", "::1"}, "private.example": {"10.0.0.1", "fd00::1"}, "cloud.example": {"169.254.169.254"},
+	"shared.example": {"100.64.0.1"}, "mapped.example": {"::ffff:10.0.0.1"}, "translated.example": {"64:ff9b::a00:1"}, "unspecified.example": {"0.0.0.0"},
+}
 
 // issuerKey is the key of the CI issuer, one for all worlds: RSA keys are slow to
 // make.
@@ -61,7 +69,7 @@ type option func(*config.Config)
 // loopback. Everything ends with the test.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, outage: &atomic.Bool{}, logs: &syncBuffer{}}
+	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, outage: &atomic.Bool{}, logs: &syncBuffer{}, dns: dnstest.New(dnstest.Table(dnsTable))}
 	issuer := httptest.NewUnstartedServer(nil)
 	w.issuer = "http://" + issuer.Listener.Addr().String()
 	var err error
@@ -104,7 +112,7 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
-	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now,
+	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(),
 		Logger: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		cancel()

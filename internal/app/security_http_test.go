@@ -220,11 +220,16 @@ func TestOriginsAndHeaders(t *testing.T) {
 	}
 }
 
-// A-192 in part: nothing that a request says of the host comes back.
+// A-192: nothing that a request says of the host comes back; issuer and addresses are
+// those of the configuration.
 func TestTheHostHeaderIsNotRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+	w.tenant("acme")
+	for path, issuer := range map[string]string{
+		"/.well-known/openid-configuration": w.url, "/.well-known/oauth-authorization-server": w.url,
+		"/o/acme/.well-known/openid-configuration": w.url + "/o/acme", "/.well-known/oauth-authorization-server/o/acme": w.url + "/o/acme",
+	} {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", w.url+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -239,8 +244,15 @@ func TestTheHostHeaderIsNotRead(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || bytes.Contains(body, []byte("evil")) || !bytes.Contains(body, []byte(w.url)) {
-			t.Errorf("%s, %v", body, err)
+		var document struct {
+			Issuer string
+			Keys   string `json:"jwks_uri"`
+		}
+		if err == nil {
+			err = json.Unmarshal(body, &document)
+		}
+		if err != nil || bytes.Contains(body, []byte("evil")) || document.Issuer != issuer || document.Keys != issuer+"/.well-known/jwks.json" {
+			t.Errorf("%s: %s, %v", path, body, err)
 		}
 	}
 }

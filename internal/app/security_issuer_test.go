@@ -82,6 +82,9 @@ func TestSecurityIssuers(t *testing.T) {
 			{name + ", unsigned", b64(`{"alg":"none"}`) + "." + b64(p) + ".", "format"},
 		})
 	}
+	if n := f.dns.Asked(); n != 0 {
+		t.Errorf("A-191 %d names were looked up", n)
+	}
 	f.attacks([]attack{
 		{"A-069 iss missing", from(emulator.Absent), "format"},
 		{"A-069 iss null", from(nil), "format"},

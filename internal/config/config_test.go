@@ -70,6 +70,16 @@ func TestGoodConfigurations(t *testing.T) {
 		{"an issuer of an enterprise", func(c *config.Config) { c.GitHubIssuer = "https://token.actions.githubusercontent.com/acme" }},
 		{"an issuer of GitHub Enterprise Server", func(c *config.Config) { c.GitHubIssuer = "https://ghes.example.com/_services/token" }},
 		{"an issuer on loopback, in development", func(c *config.Config) { c.GitHubIssuer, c.Dev = "http://localhost:9999", true }},
+		{"hosts of issuers", func(c *config.Config) {
+			c.IssuerHosts = []string{"ghes.internal", "ci.internal:8443", "ci", "localhost", "10.0.0.5", "10.0.0.5:8443", "[fd00::5]", "[fd00::5]:8443", "xn--bcher-kva.example"}
+		}},
+		{"a plain-http issuer whose host is listed", func(c *config.Config) {
+			c.GitHubIssuer, c.IssuerHosts = "http://GHES.internal/_services/token", []string{"ghes.internal"}
+		}},
+		{"a plain-http issuer whose port is listed", func(c *config.Config) {
+			c.GitHubIssuer, c.IssuerHosts = "http://ci.internal", []string{"ci.internal:80"}
+		}},
+		{"a plain-http issuer at an IPv6 address that is listed", func(c *config.Config) { c.GitHubIssuer, c.IssuerHosts = "http://[fd00::5]:8080", []string{"[fd00::5]"} }},
 		{"RS256", func(c *config.Config) { c.SigningAlg = "RS256" }},
 		{"EdDSA", func(c *config.Config) { c.SigningAlg = "EdDSA" }},
 		{"logs as text", func(c *config.Config) { c.LogFormat = "text" }},
@@ -98,10 +108,12 @@ func TestWrongConfigurations(t *testing.T) {
 		usual    = "names the default port, which most clients leave out; write "
 		itself   = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
 		noAlg    = "is none of ES256, RS256, EdDSA"
+		noEntry  = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
 	)
 	public := func(s string) func(*config.Config) { return func(c *config.Config) { c.PublicURL = s } }
 	issuer := func(s string) func(*config.Config) { return func(c *config.Config) { c.GitHubIssuer = s } }
 	listen := func(s string) func(*config.Config) { return func(c *config.Config) { c.Listen = s } }
+	hosts := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.IssuerHosts = s } }
 	database := func(s string) func(*config.Config) { return func(c *config.Config) { c.DatabaseURL = s } }
 	ttl := func(d time.Duration) func(*config.Config) { return func(c *config.Config) { c.TokenTTL = d } }
 	for _, tt := range []struct {
@@ -162,6 +174,25 @@ func TestWrongConfigurations(t *testing.T) {
 		{"a plain-http issuer", issuer("http://ci.example"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://ci.example" must use https`},
 		{"a plain-http issuer on loopback, not in development", issuer("http://127.0.0.1:9999"), `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://127.0.0.1:9999" uses plain http; for a local issuer start with --dev (AGENTIDP_DEV=true)`},
 		{"a plain-http issuer elsewhere, in development", func(c *config.Config) { c.GitHubIssuer, c.Dev = "http://ci.example", true }, `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://ci.example" must use https`},
+		{"a plain-http issuer, another port of which is listed", func(c *config.Config) {
+			c.GitHubIssuer, c.IssuerHosts = "http://ci.internal:8080", []string{"ci.internal:8443", "internal", "ci.internal.example"}
+		}, `github-issuer (AGENTIDP_GITHUB_ISSUER): "http://ci.internal:8080" must use https`},
+		{"a host with a scheme", hosts("https://ci.internal"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "https://ci.internal" ` + noEntry},
+		{"a host with a path", hosts("ci.internal/keys"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal/keys" ` + noEntry},
+		{"a host in upper case", hosts("CI.internal"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "CI.internal" ` + noEntry},
+		{"a host with a wildcard", hosts("*.internal"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "*.internal" ` + noEntry},
+		{"a host with a dot in front", hosts(".internal"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): ".internal" ` + noEntry},
+		{"a host with a dot behind", hosts("ci.internal."), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal." ` + noEntry},
+		{"a network", hosts("10.0.0.0/8"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "10.0.0.0/8" ` + noEntry},
+		{"a host that is a number", hosts("2130706433"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "2130706433" ` + noEntry},
+		{"an IPv6 address without brackets", hosts("fd00::5"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "fd00::5" ` + noEntry},
+		{"an IPv6 address in another form", hosts("[fd00:0::5]"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "[fd00:0::5]" ` + noEntry},
+		{"a name in brackets, as an issuer's host", hosts("[ci]"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "[ci]" ` + noEntry},
+		{"a host with an empty port", hosts("ci.internal:"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal:" ` + noEntry},
+		{"a host with port 0", hosts("ci.internal:0"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal:0" ` + noEntry},
+		{"a host with a port that there is not", hosts("ci.internal:65536"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "ci.internal:65536" ` + noEntry},
+		{"a host with a space", hosts(" ci.internal"), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): " ci.internal" ` + noEntry},
+		{"an empty host", hosts("ci.internal", ""), `issuer-hosts (AGENTIDP_ISSUER_HOSTS): "" ` + noEntry},
 		{"an address without a port", listen("127.0.0.1"), `listen (AGENTIDP_LISTEN): "127.0.0.1" ` + noListen},
 		{"a port alone", listen("8080"), `listen (AGENTIDP_LISTEN): "8080" ` + noListen},
 		{"a port that is a word", listen("127.0.0.1:http"), `listen (AGENTIDP_LISTEN): "127.0.0.1:http" ` + noListen},

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,7 +30,7 @@ func (c *Config) completeURLs() error {
 	if c.PublicURL == "" {
 		c.PublicURL = localURL(listens, port)
 	}
-	errs = append(errs, CheckPublicURL(c.PublicURL), checkIssuer(c.GitHubIssuer, c.Dev))
+	errs = append(errs, CheckPublicURL(c.PublicURL), c.checkIssuer(), c.checkIssuerHosts())
 	if c.GitHubIssuer == c.PublicURL || strings.HasPrefix(c.GitHubIssuer, c.PublicURL+"/o/") {
 		errs = append(errs, fmt.Errorf("github-issuer (AGENTIDP_GITHUB_ISSUER): %q is this server itself, and its own tokens must not buy others; give the CI's issuer", c.GitHubIssuer))
 	}
@@ -69,8 +70,9 @@ func CheckPublicURL(s string) error {
 	return nil
 }
 
-func checkIssuer(s string, dev bool) error {
+func (c *Config) checkIssuer() error {
 	const name = "github-issuer (AGENTIDP_GITHUB_ISSUER)"
+	s := c.GitHubIssuer
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?#") || strings.HasSuffix(s, "/") {
 		return fmt.Errorf("%s: %q is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user", name, s)
@@ -78,12 +80,39 @@ func checkIssuer(s string, dev bool) error {
 	switch {
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && IsLoopback(u.Hostname()) && dev:
+	case u.Scheme == "http" && (IsLoopback(u.Hostname()) && c.Dev || c.listsHost(u)):
 		return nil
 	case u.Scheme == "http" && IsLoopback(u.Hostname()):
 		return fmt.Errorf("%s: %q uses plain http; for a local issuer start with --dev (AGENTIDP_DEV=true)", name, s)
 	}
 	return fmt.Errorf("%s: %q must use https", name, s)
+}
+
+// listsHost reports whether IssuerHosts has the host of a URL.
+func (c *Config) listsHost(u *url.URL) bool {
+	host := strings.ToLower(u.Host)
+	if u.Port() == "" {
+		host += map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	}
+	return slices.Contains(c.IssuerHosts, host) || slices.Contains(c.IssuerHosts, host[:strings.LastIndexByte(host, ':')])
+}
+
+// checkIssuerHosts refuses entries that could never equal the host of an issuer, or
+// that look as if they stood for several.
+func (c *Config) checkIssuerHosts() error {
+	var errs []error
+	for _, entry := range c.IssuerHosts {
+		host, port := entry, ""
+		if i := strings.LastIndexByte(entry, ':'); i > strings.LastIndexByte(entry, ']') {
+			host, port = entry[:i], entry[i+1:]
+		}
+		bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+		bracketed := strings.Contains(bare, ":")
+		if !isHost(bare) || bracketed != (host != bare) || host != entry && (!isPort(port) || port == "0") {
+			errs = append(errs, fmt.Errorf("issuer-hosts (AGENTIDP_ISSUER_HOSTS): %q is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets", entry))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var (

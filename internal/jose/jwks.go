@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -32,54 +33,24 @@ const (
 // different keys, none of them is used (RFC 7517 §4.5). A set without a usable key
 // is an error, which says what is wrong with the first few.
 func ParseJWKS(data []byte, allowed []string) ([]*Key, error) {
-	if len(data) > MaxJWKS {
-		return nil, fmt.Errorf("the key set is over %d bytes", MaxJWKS)
-	}
-	var list []byte
-	err := strictjson.Members(data, jwksDepth, func(name string, value []byte) error {
-		if name == "keys" {
-			list = value
-		}
-		return nil
-	})
+	entries, err := InspectJWKS(data, allowed)
 	if err != nil {
-		return nil, fmt.Errorf("read the key set: %w", err)
+		return nil, err
 	}
 	var keys []*Key
 	var refused []error
-	count := 0
-	err = strictjson.Elements(list, jwksDepth, func(value []byte) error {
-		if count++; count > maxKeys {
-			return fmt.Errorf("more than %d keys", maxKeys)
+	for i, e := range entries {
+		switch {
+		case e.Err == nil:
+			keys = append(keys, e.Key)
+		case !errors.Is(e.Err, errRepeated):
+			refused = append(refused, fmt.Errorf("key %d: %w", i+1, e.Err))
 		}
-		key, err := parseJWK(value, allowed)
-		if err != nil {
-			refused = append(refused, fmt.Errorf("key %d: %w", count, err))
-			return nil
-		}
-		keys = append(keys, key)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read keys of the key set: %w", err)
 	}
-	if keys = unambiguous(keys); len(keys) == 0 {
-		return nil, fmt.Errorf("no usable key among %d in the key set: %w", count, errors.Join(refused[:min(3, len(refused))]...))
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("no usable key among %d in the key set: %w", len(entries), errors.Join(refused[:min(3, len(refused))]...))
 	}
 	return keys, nil
-}
-
-// unambiguous drops keys whose id stands for different keys, and repetitions.
-func unambiguous(keys []*Key) []*Key {
-	var kept []*Key
-	for i, k := range keys {
-		same := func(other *Key) bool { return k.ID != "" && other.ID == k.ID }
-		differs := func(other *Key) bool { return same(other) && !other.Equal(k) }
-		if !slices.ContainsFunc(keys[:i], same) && !slices.ContainsFunc(keys, differs) {
-			kept = append(kept, k)
-		}
-	}
-	return kept
 }
 
 // privateNames are members that no published key has (RFC 7518 §6.2.2, §6.3.2,
@@ -88,26 +59,51 @@ var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 // parseJWK reads one key, or says why it is of no use. An element that is not an
 // object is a key of no use, as RFC 7517 §5 wants.
-func parseJWK(data []byte, allowed []string) (*Key, error) {
+func parseJWK(data []byte, allowed []string) Entry {
 	members := map[string]string{} // those that are strings and known
-	err := strictjson.Members(data, jwksDepth, func(name string, value []byte) (err error) {
-		switch name {
-		case "kty", "use", "alg", "kid", "crv", "n", "e", "x", "y":
-			if members[name], err = strictjson.String(value); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		case "key_ops":
-			return checkOperations(value)
-		default:
-			if slices.Contains(privateNames, name) {
-				return fmt.Errorf("it has the private or symmetric member %s", name)
-			}
+	var fault error                // the first; the others are read for what the entry says of itself
+	err := strictjson.Members(data, jwksDepth, func(name string, value []byte) error {
+		if err := readMember(members, name, value); fault == nil {
+			fault = err
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	e := Entry{ID: shown(members["kid"]), Type: shown(members["kty"]), Algorithm: shown(members["alg"])}
+	if e.Err = cmp.Or(err, fault); e.Err != nil {
+		return e
 	}
+	if e.Key, e.Err = usableKey(members, allowed); e.Err == nil {
+		e.Algorithm = e.Key.Algorithm
+	}
+	return e
+}
+
+func readMember(members map[string]string, name string, value []byte) (err error) {
+	switch name {
+	case "kty", "use", "alg", "kid", "crv", "n", "e", "x", "y":
+		if members[name], err = strictjson.String(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	case "key_ops":
+		return checkOperations(value)
+	default:
+		if slices.Contains(privateNames, name) {
+			return fmt.Errorf("it has the private or symmetric member %s", name)
+		}
+	}
+	return nil
+}
+
+// shown returns what may be printed, which a key id is.
+func shown(s string) string {
+	if isKeyID(s) {
+		return s
+	}
+	return ""
+}
+
+// usableKey makes the key of a JWK's members.
+func usableKey(members map[string]string, allowed []string) (*Key, error) {
 	if use, ok := members["use"]; ok && use != "sig" {
 		return nil, errors.New("use is not sig")
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -23,23 +24,29 @@ func mergeAgent(spec agentidp.AgentSpec, patch []byte) (agentidp.AgentSpec, erro
 	}
 	setters := map[string]func(json.RawMessage) error{
 		"description":   merge(&spec.Description),
-		"agentType":     merge(&spec.AgentType),
+		"agentType":     mergeChoice(&spec.AgentType),
 		"version":       merge(&spec.Version),
 		"capabilities":  merge(&spec.Capabilities),
 		"owner":         merge(&spec.Owner),
-		"deploymentEnv": merge(&spec.DeploymentEnv),
+		"deploymentEnv": mergeChoice(&spec.DeploymentEnv),
 		"labels":        mergeLabels(&spec.Labels),
 	}
 	var bad []agentidp.FieldError
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		set, ok := setters[name]
 		reason := ""
+		var err error
+		if ok {
+			err = set(members[name])
+		}
 		switch {
 		case !ok && slices.Contains(immutableAgentFields, name):
 			reason = "cannot be changed; leave it out"
 		case !ok:
 			reason = "is not a member of an agent; it can change " + strings.Join(slices.Sorted(maps.Keys(setters)), ", ")
-		case set(members[name]) != nil:
+		case errors.Is(err, errEmpty):
+			reason = errEmpty.Error()
+		case err != nil:
 			reason = "has the wrong type"
 		}
 		if reason != "" {
@@ -70,6 +77,18 @@ func merge[T any](field *T) func(json.RawMessage) error {
 		err := json.Unmarshal(value, &v)
 		*field = v
 		return err
+	}
+}
+
+var errEmpty = errors.New("is empty; give a value, or null for the default")
+
+// mergeChoice is merge for one of several words, of which "" is none.
+func mergeChoice[T ~string](field *T) func(json.RawMessage) error {
+	return func(value json.RawMessage) error {
+		if bytes.Equal(value, []byte(`""`)) {
+			return errEmpty
+		}
+		return merge(field)(value)
 	}
 }
 

@@ -7,43 +7,45 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/jose"
 )
 
-// fetchTimeout bounds a fetch from the first byte sent to the last received.
-const fetchTimeout = 5 * time.Second
+const (
+	// fetchTimeout bounds a fetch from the first byte sent to the last received.
+	fetchTimeout = 5 * time.Second
+	// maxBody bounds what is fetched.
+	maxBody = jose.MaxJWKS
+)
 
-// fetcher gets key sets. Its requests are the only ones that a subject token can
-// cause, so it goes nowhere but to the address that it is given: https only, no
-// redirects (GHSA-f5mr-q85p-6hh6 shows why), bounded in time and size.
+// fetcher gets key sets and discovery documents. Its requests are the only ones that
+// a subject token can cause, so it goes nowhere but to the address that it is given:
+// under guard, https with a certificate that is verified, no redirects
+// (GHSA-f5mr-q85p-6hh6 shows why), bounded in time and size.
 type fetcher struct {
-	client           *http.Client
-	insecureLoopback bool
+	guard  *guard
+	client *http.Client
 }
 
 func newFetcher(cfg Config) *fetcher {
-	client := &http.Client{Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableKeepAlives:      true, // a fetch in ten minutes keeps no connection
-		ForceAttemptHTTP2:      true,
-	}}
-	if cfg.HTTP != nil {
-		client.Transport = cfg.HTTP.Transport
+	f := &fetcher{guard: newGuard(cfg)}
+	transport := cfg.transport
+	if transport == nil {
+		transport = newTransport(cfg, f.guard)
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &fetcher{client: client, insecureLoopback: cfg.AllowInsecureLoopback}
+	f.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return f
 }
 
 // fetch returns the body found at address.
 func (f *fetcher) fetch(ctx context.Context, address string) ([]byte, error) {
-	if err := f.check(address); err != nil {
-		return nil, err
+	if err := f.guard.check(address); err != nil {
+		return nil, &addressFault{err}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -57,30 +59,70 @@ func (f *fetcher) fetch(ctx context.Context, address string) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer is %s, not 200", resp.Status)
+		return nil, statusError(resp.StatusCode)
 	}
-	// One byte over the limit is enough for ParseJWKS to refuse the set.
-	return io.ReadAll(io.LimitReader(resp.Body, jose.MaxJWKS+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if len(body) > maxBody {
+		return nil, errTooLong
+	}
+	return body, err
 }
 
-// check is made at every use: an address that was good when a provider was
-// registered may have been changed in the database since.
-func (f *fetcher) check(address string) error {
-	u, err := url.Parse(address)
+// addressFault is an address that no request is made to. Its cause completes a
+// sentence.
+type addressFault struct{ error }
+
+func (e *addressFault) Error() string { return "the address " + e.error.Error() }
+
+// statusError is an answer that is not 200. What else it said is not repeated.
+type statusError int
+
+func (e statusError) Error() string {
+	return fmt.Sprintf("the answer is %d %s, not 200", int(e), http.StatusText(int(e)))
+}
+
+func (e statusError) redirect() bool { return e >= 300 && e < 400 && e != http.StatusNotModified }
+
+var errTooLong = fmt.Errorf("the answer is over %d bytes", maxBody)
+
+// transport sends requests directly, connecting under guard, or to the proxy that
+// the environment names: then the connection is to the proxy, which the operator
+// chose, and the guard looks at the host's name instead.
+type transport struct {
+	guard           *guard
+	proxy           func(*http.Request) (*url.URL, error)
+	direct, proxied http.RoundTripper
+}
+
+func newTransport(cfg Config, g *guard) *transport {
+	t := &transport{guard: g, proxy: cfg.Proxy}
+	if t.proxy == nil {
+		t.proxy = http.ProxyFromEnvironment
+	}
+	direct := &http.Transport{
+		DialContext:            g.dial,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableKeepAlives:      true, // a fetch in ten minutes keeps no connection
+		ForceAttemptHTTP2:      true,
+	}
+	proxied := direct.Clone()
+	proxied.DialContext, proxied.Proxy = nil, t.proxy
+	t.direct, t.proxied = direct, proxied
+	return t
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	proxy, err := t.proxy(req)
 	switch {
-	case err != nil:
-		return errors.New("the address is malformed")
-	case u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("the address has no host, or has user information or a fragment")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http" && f.insecureLoopback && isLoopback(u.Hostname()):
-		return nil
+	case err != nil: // it is not repeated: a password may be in it
+		return nil, errors.New("the proxy in the server's environment (HTTPS_PROXY, HTTP_PROXY) is not a URL")
+	case proxy == nil:
+		return t.direct.RoundTrip(req)
 	}
-	return errors.New("the address is not https")
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+	if err := t.guard.checkProxied(req.Context(), req.URL); err != nil {
+		return nil, err
+	}
+	return t.proxied.RoundTrip(req)
 }

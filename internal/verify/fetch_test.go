@@ -52,14 +52,16 @@ func TestA185A188AddressesThatAreNotUsed(t *testing.T) {
 		w.config.AllowInsecureLoopback = insecure
 		requests := 0
 		body := string(jwks(t, w.key))
-		w.config.HTTP = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		w.config.SetTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 			requests++
 			return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(body))}, nil
-		})}
+		}))
 		w.restart(t)
 		for address, ok := range map[string]bool{
 			"https://ci.example/keys":      true,
-			"https://ci.example:8443/keys": true,
+			"https://ci.example:443/keys":  true,
+			"https://ci.example:8443/keys": false,
+			"https://127.0.0.1/keys":       insecure,
 			"http://127.0.0.1:80/keys":     insecure,
 			"http://127.1.2.3/keys":        insecure,
 			"http://[::1]:8080/keys":       insecure,
@@ -91,12 +93,13 @@ func TestA185A188AddressesThatAreNotUsed(t *testing.T) {
 	}
 }
 
+// nobody is believed who cannot prove the host's name by today's TLS.
 func TestA190TLSIsVerified(t *testing.T) {
 	t.Parallel()
 	t.Run("a certificate of nobody known", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, jose.ES256)
-		w.config.HTTP = nil
+		w.config.RootCAs = nil
 		w.restart(t)
 		w.wantUnreachable(t, w.good(t))
 	})
@@ -104,6 +107,8 @@ func TestA190TLSIsVerified(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, jose.ES256)
 		w.provider.JWKSURI = strings.Replace(w.provider.JWKSURI, "127.0.0.1", "localhost", 1)
+		w.config.Hosts = []string{"localhost"}
+		w.restart(t)
 		w.wantUnreachable(t, w.good(t))
 	})
 	t.Run("TLS 1.1", func(t *testing.T) {
@@ -114,7 +119,8 @@ func TestA190TLSIsVerified(t *testing.T) {
 		old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 		old.StartTLS()
 		t.Cleanup(old.Close)
-		w.config.HTTP = old.Client()
+		w.config.RootCAs.AddCert(old.Certificate())
+		w.config.Hosts = []string{hostPort(old)}
 		w.provider.JWKSURI = old.URL
 		w.restart(t)
 		c, err := w.verify(t, w.good(t))
@@ -128,7 +134,7 @@ func TestPlainHTTPOnLoopbackIsForDevelopment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	body := jwks(t, w.key)
-	w.config.AllowInsecureLoopback, w.config.HTTP = true, nil
+	w.config.AllowInsecureLoopback = true
 	w.restart(t)
 	w.provider.JWKSURI = plainServer(t, body)
 	w.mustVerify(t, w.good(t))
@@ -167,9 +173,9 @@ func TestABodyIsReadToItsLimitOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	read := 0
-	w.config.HTTP = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+	w.config.SetTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Status: "200 OK", Body: zeros{&read}}, nil
-	})}
+	}))
 	w.restart(t)
 	w.wantUnreachable(t, w.good(t))
 	if read != 256<<10+1 {
@@ -194,7 +200,7 @@ func TestA177SlowAnswers(t *testing.T) {
 		token := w.good(t)
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w.config.HTTP = &http.Client{Transport: answer}
+				w.config.SetTransport(answer)
 				w.restart(t)
 				began := time.Now()
 				w.wantUnreachable(t, token)
@@ -222,13 +228,13 @@ func TestAnHonestTokenNeverWaitsForARefresh(t *testing.T) {
 	body := string(jwks(t, w.key))
 	synctest.Test(t, func(t *testing.T) {
 		slow := false
-		w.config.HTTP = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		w.config.SetTransport(roundTripper(func(r *http.Request) (*http.Response, error) {
 			if slow {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
 			return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(body))}, nil
-		})}
+		}))
 		w.restart(t)
 		w.mustVerify(t, token)
 		slow = true

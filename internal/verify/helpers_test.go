@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -55,17 +57,27 @@ type issuer struct {
 
 func newIssuer(t testing.TB, keys ...*key) *issuer {
 	t.Helper()
+	return newIssuerWith(t, nil, keys...)
+}
+
+// newIssuerWith is newIssuer with another certificate than that of httptest.
+func newIssuerWith(t testing.TB, config *tls.Config, keys ...*key) *issuer {
+	t.Helper()
 	i := &issuer{}
 	i.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.requests.Add(1)
 		(*i.answer.Load())(w, r)
 	}))
 	i.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	i.TLS = config
 	i.StartTLS()
 	t.Cleanup(i.Close)
 	i.publish(t, keys...)
 	return i
 }
+
+// hostPort returns a server's entry in AGENTIDP_ISSUER_HOSTS.
+func hostPort(s *httptest.Server) string { return s.Listener.Addr().String() }
 
 func (i *issuer) publish(t testing.TB, keys ...*key) {
 	i.answers(http.StatusOK, string(jwks(t, keys...)))
@@ -204,9 +216,19 @@ func newWorld(t testing.TB, alg string) *world {
 	w.provider = providers.GitHub(kinds["github"], "")
 	w.provider.JWKSURI = w.issuer.URL + "/.well-known/jwks"
 	w.provider.Algorithms = []string{alg}
-	w.config = verify.Config{Kinds: kinds, Clock: w.Now, HTTP: w.issuer.Client()}
+	w.config = verify.Config{Kinds: kinds, Clock: w.Now, Hosts: []string{hostPort(w.issuer.Server)}, RootCAs: x509.NewCertPool()}
+	w.config.RootCAs.AddCert(w.issuer.Certificate())
 	w.restart(t)
 	return w
+}
+
+// moves gives the world's issuer another certificate, and so another address.
+func (w *world) moves(t testing.TB, cert tls.Certificate, authority *x509.CertPool) {
+	t.Helper()
+	w.issuer = newIssuerWith(t, &tls.Config{Certificates: []tls.Certificate{cert}}, w.key)
+	w.provider.JWKSURI = w.issuer.URL + "/.well-known/jwks"
+	w.config.Hosts, w.config.RootCAs = []string{hostPort(w.issuer.Server)}, authority
+	w.restart(t)
 }
 
 // restart is a new process: nothing is left in memory.

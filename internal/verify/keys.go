@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,22 +26,25 @@ type KeySet struct {
 	FetchedAt time.Time
 }
 
-// Stats counts what the key cache did.
+// Stats says what the key cache did and holds. What administrators had fetched to
+// look at it is not counted.
 type Stats struct {
-	Fetches  uint64 // requests for key sets
-	Failures uint64 // those that brought no usable set
-	Sources  int    // fetched key sets that are held
+	Fetches  uint64    // requests for key sets
+	Failures uint64    // those that brought no usable set
+	Sources  int       // addresses that keys are fetched from
+	Failing  int       // those of them whose latest fetch failed
+	Oldest   time.Time // when the oldest of the sets was fetched; zero: there is none
 }
 
 // keyCache holds keys by source, never by issuer: a fetched set by its address, a
 // static set by organization and provider. Every look-up starts from a provider, so
 // a key of one issuer cannot serve for another.
 type keyCache struct {
-	now   func() time.Time
-	log   *slog.Logger
-	load  func(ctx context.Context, source string) (*KeySet, error)
-	save  func(ctx context.Context, set *KeySet) error
-	fetch func(ctx context.Context, address string) ([]byte, error)
+	now  func() time.Time
+	log  *slog.Logger
+	load func(ctx context.Context, source string) (*KeySet, error)
+	save func(ctx context.Context, set *KeySet) error
+	*fetcher
 
 	life context.Context // of fetches; ends with close
 	end  context.CancelFunc
@@ -64,10 +68,10 @@ type staticSet struct {
 	used       time.Time
 }
 
-func newKeyCache(cfg Config) *keyCache {
+func newKeyCache(cfg Config, f *fetcher) *keyCache {
 	c := &keyCache{
 		now: cfg.Clock, log: cfg.Logger, load: cfg.Load, save: cfg.Save,
-		fetch:   newFetcher(cfg).fetch,
+		fetcher: f,
 		fetched: map[string]*source{},
 		static:  map[staticID]*staticSet{},
 	}
@@ -174,9 +178,19 @@ func (c *keyCache) counted(failed bool) {
 
 func (c *keyCache) stats() Stats {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := c.count
 	s.Sources = len(c.fetched)
+	sources := slices.Collect(maps.Values(c.fetched))
+	c.mu.Unlock()
+	for _, source := range sources { // not under c.mu, which is taken after a source's own
+		fetchedAt, failing := source.state()
+		if failing {
+			s.Failing++
+		}
+		if !fetchedAt.IsZero() && (s.Oldest.IsZero() || fetchedAt.Before(s.Oldest)) {
+			s.Oldest = fetchedAt
+		}
+	}
 	return s
 }
 

@@ -265,9 +265,11 @@ func TestA179BadAnswersNeverReplaceGoodKeys(t *testing.T) {
 func TestKeysBelongToTheirSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
-	w.mustVerify(t, w.good(t))
 	other := newIssuer(t, newKey(t, "k1", jose.ES256))
-	w.config.HTTP.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(other.Certificate())
+	w.config.RootCAs.AddCert(other.Certificate())
+	w.config.Hosts = append(w.config.Hosts, hostPort(other.Server))
+	w.restart(t)
+	w.mustVerify(t, w.good(t))
 	elsewhere := *w.provider
 	elsewhere.JWKSURI = other.URL
 	w.provider = &elsewhere

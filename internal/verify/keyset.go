@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -57,3 +58,11 @@ func byID(keys []*jose.Key) map[string]*jose.Key {
 }
 
 func (s *keySet) find(id, binding string) *jose.Key { return s.keys[binding][id] }
+
+// ids returns the key ids, sorted.
+func (s *keySet) ids() []string { return slices.Sorted(maps.Keys(s.keys[jose.RS256])) }
+
+// same reports whether two sets have the same keys under the same ids.
+func (s *keySet) same(other *keySet) bool {
+	return maps.EqualFunc(s.keys[jose.RS256], other.keys[jose.RS256], func(a, b *jose.Key) bool { return a.Equal(b) })
+}

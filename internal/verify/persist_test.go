@@ -52,6 +52,22 @@ func newWorldWithDisk(t *testing.T) (*world, *disk) {
 	return w, d
 }
 
+// keys of an address that may no longer be asked are not used either.
+func TestSavedKeysOfAnAddressThatIsRefusedNow(t *testing.T) {
+	t.Parallel()
+	w, d := newWorldWithDisk(t)
+	w.mustVerify(t, w.good(t))
+	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	listed := w.config.Hosts
+	w.config.Hosts = nil
+	w.restart(t)
+	w.wantUnreachable(t, w.good(t))
+	w.config.Hosts = listed
+	w.restart(t)
+	w.issuer.answers(http.StatusInternalServerError, "")
+	w.mustVerify(t, w.good(t))
+}
+
 func TestARestartWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -19,7 +18,6 @@ const (
 	staleAfter       = 24 * time.Hour   // known keys serve while the issuer is down
 	provokedInterval = 30 * time.Second // between fetches that a token can provoke
 	retryInterval    = 5 * time.Second  // after a failed fetch
-	storageTimeout   = 5 * time.Second
 )
 
 // source is the key set of one address and its state. Tokens whose key is known
@@ -136,8 +134,11 @@ func (s *source) fly(now time.Time) {
 
 // obtain returns the persisted set if this is the first use of the source and the
 // set may still be used, else fetches one, which is also returned as it is to be
-// persisted.
+// persisted. Where nothing may be fetched from, what is persisted is not used either.
 func (s *source) obtain() (*keySet, *KeySet, error) {
+	if err := s.cache.guard.check(s.address); err != nil {
+		return nil, nil, fmt.Errorf("fetch keys from %.200q: %w", s.address, &addressFault{err})
+	}
 	if set := s.persisted(); set != nil {
 		return set, nil, nil
 	}
@@ -160,6 +161,7 @@ func (s *source) obtain() (*keySet, *KeySet, error) {
 func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err error) {
 	now := s.cache.now()
 	s.mu.Lock()
+	before, cause := s.set, s.cause
 	if fetched != nil || err != nil {
 		s.cache.counted(err != nil)
 	}
@@ -170,75 +172,41 @@ func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err er
 	}
 	s.flight = nil
 	s.mu.Unlock()
+	s.tell(before, set, cause, err)
 	close(flight)
-	if err != nil {
-		s.cache.log.Warn("keys of an issuer could not be renewed", "source", s.address, "error", err)
-	}
 }
 
-// persisted reads the set that was saved by an earlier process or another node, on
-// the first use of the source. A failure to read it is no failure to have keys.
-func (s *source) persisted() *keySet {
-	if s.loaded || s.cache.load == nil {
-		return nil
+// tell logs what has changed. An outage is told when it begins, when its cause is
+// another, and when it ends, not at every fetch.
+func (s *source) tell(before, set *keySet, cause, err error) {
+	log := s.cache.log.With("source", s.address)
+	switch {
+	case err != nil && cause != nil && cause.Error() == err.Error():
+		log.Debug("keys of an issuer can still not be renewed", "error", err)
+	case err != nil:
+		log.Warn("keys of an issuer could not be renewed", "error", err)
+	case cause != nil:
+		log.Info("keys of an issuer are renewed again")
 	}
-	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
-	defer cancel()
-	saved, err := s.cache.load(ctx, s.address)
-	if err != nil {
-		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
-		return nil
+	if err == nil && before != nil && !before.same(set) {
+		log.Info("an issuer has changed its keys", "kids", set.ids())
 	}
-	s.loaded = true
-	if saved != nil {
-		s.remember(saved)
-	}
-	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
-		return nil
-	}
-	at := saved.FetchedAt
-	if now := s.cache.now(); now.Before(at) {
-		at = now // another node's clock, or ours, is wrong
-	}
-	set, err := parseKeySet(saved.JWKS, at)
-	if err != nil {
-		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
-		return nil
-	}
-	return set
-}
-
-func (s *source) persist(set *KeySet) {
-	if s.cache.save == nil || s.asGood(set) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
-	defer cancel()
-	if err := s.cache.save(ctx, set); err != nil {
-		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)
-		return
-	}
-	s.remember(set)
-}
-
-// asGood reports whether what is persisted is the same and not much older than set:
-// strangers cause fetches, and must not cause writes.
-func (s *source) asGood(set *KeySet) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Equal(set.JWKS, s.saved.JWKS) && set.FetchedAt.Sub(s.saved.FetchedAt) < refreshAfter
-}
-
-func (s *source) remember(set *KeySet) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.saved = *set
 }
 
 func (s *source) failing() bool {
+	_, failing := s.state()
+	return failing
+}
+
+// state returns when the set was fetched, if there is one, and whether the latest
+// fetch failed.
+func (s *source) state() (fetchedAt time.Time, failing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.failedAt.IsZero()
+	if s.set != nil {
+		fetchedAt = s.set.fetchedAt
+	}
+	return fetchedAt, !s.failedAt.IsZero()
 }
 
 // unreachable returns the error for keys that are not to be had now.

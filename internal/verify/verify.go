@@ -14,10 +14,13 @@ package verify
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -32,8 +35,14 @@ type Config struct {
 	Clock  func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: no log
 
-	// AllowInsecureLoopback admits key sets over plain http from loopback
-	// addresses and localhost: for development and demonstrations only.
+	// Hosts are those that may have private addresses, any port and plain http: as
+	// host, or host:port for this port alone. Lower case, an IPv6 address in brackets.
+	Hosts []string
+	// Configured are addresses that the operator chose. Their hosts may have private
+	// addresses, and the port that is named.
+	Configured []string
+	// AllowInsecureLoopback admits plain http and any port at loopback addresses and
+	// localhost: for development and demonstrations only.
 	AllowInsecureLoopback bool
 
 	// Load and Save persist key sets, so that a restart while an issuer is down
@@ -42,17 +51,20 @@ type Config struct {
 	Load func(ctx context.Context, source string) (*KeySet, error)
 	Save func(ctx context.Context, set *KeySet) error
 
-	// HTTP fetches key sets; nil: a client with TLS 1.2 or later, which asks no redirects.
-	// Of another client the transport is used, and neither its rule for redirects
-	// nor its timeout.
-	HTTP *http.Client
+	RootCAs  *x509.CertPool                        // nil: the system's
+	Resolver *net.Resolver                         // nil: the system's
+	Proxy    func(*http.Request) (*url.URL, error) // nil: of the environment
+
+	transport http.RoundTripper // nil: the guarded one
 }
 
 // Verifier checks subject tokens. It is safe for concurrent use.
 type Verifier struct {
-	kinds map[string]*kind
-	now   func() time.Time
-	keys  *keyCache
+	kinds   map[string]*kind
+	now     func() time.Time
+	fetcher *fetcher
+	keys    *keyCache
+	probes  probes
 }
 
 // New returns a Verifier. Close ends what it does in the background.
@@ -63,7 +75,8 @@ func New(cfg Config) *Verifier {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &Verifier{kinds: map[string]*kind{}, now: cfg.Clock, keys: newKeyCache(cfg)}
+	fetcher := newFetcher(cfg)
+	v := &Verifier{kinds: map[string]*kind{}, now: cfg.Clock, fetcher: fetcher, keys: newKeyCache(cfg, fetcher), probes: probes{now: cfg.Clock}}
 	for name, k := range cfg.Kinds {
 		v.kinds[name] = compileKind(k)
 	}

@@ -1,0 +1,51 @@
+package agentidp_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var standardRow = regexp.MustCompile(`^\| (S-\d{3}) \| [MSO] [^|]+ \| ([^|]+) \|$`)
+
+// TestEveryStandardHasATestOrAReason holds docs/standards.md against the tests: each
+// row names test functions that exist, or says why there is none; and no id between
+// the first and the last is missing.
+func TestEveryStandardHasATestOrAReason(t *testing.T) {
+	doc, err := os.ReadFile("docs/standards.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := testFiles(t)
+	var ids []string
+	for line := range strings.Lines(string(doc)) {
+		row := standardRow.FindStringSubmatch(strings.TrimSpace(line))
+		if row == nil {
+			if strings.HasPrefix(line, "| S-") {
+				t.Errorf("this row cannot be read: %s", line)
+			}
+			continue
+		}
+		id, where := row[1], row[2]
+		ids = append(ids, id)
+		tests := testName.FindAllString(where, -1)
+		if len(tests) == 0 && !strings.HasPrefix(where, "waits: ") && !strings.HasPrefix(where, "does not apply: ") {
+			t.Errorf("%s has neither a test nor a reason: %s", id, where)
+		}
+		for _, name := range tests {
+			if _, ok := files[name]; !ok {
+				t.Errorf("%s: there is no test %s", id, name)
+			}
+		}
+	}
+	var want []string
+	for i := range 90 {
+		want = append(want, fmt.Sprintf("S-%03d", i+1))
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("the ids are %v", ids)
+	}
+}

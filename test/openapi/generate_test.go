@@ -1,0 +1,244 @@
+package openapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"pgregory.net/rapid"
+)
+
+// generator draws requests: most of them right, so that something is created and
+// found again, and the others wrong in one place.
+type generator struct {
+	*rapid.T
+	*server
+}
+
+// request is one to be sent.
+type request struct {
+	http *http.Request
+	path map[string]string
+	body []byte
+	op   *operation
+	s    *server
+}
+
+func (g *generator) oneIn(n int, label string) bool {
+	return rapid.IntRange(1, n).Draw(g.T, label) == n
+}
+
+func (g *generator) request(op *operation) *request {
+	req := &request{path: map[string]string{}, op: op, s: g.server}
+	query, header, path := url.Values{}, http.Header{}, op.path
+	for _, ref := range op.Parameters {
+		if p := ref.Value; p.In == "path" {
+			value := g.known(op.path, p.Name)
+			req.path[p.Name] = value
+			path = strings.Replace(path, "{"+p.Name+"}", url.PathEscape(value), 1)
+		}
+	}
+	for _, ref := range op.Parameters {
+		p := ref.Value
+		switch p.In {
+		case "query":
+			if p.Required || g.oneIn(4, "with "+p.Name) {
+				query.Set(p.Name, fmt.Sprint(g.scalar(p.Schema.Value, p.Name)))
+			}
+		case "header":
+			if value := g.ifMatch(req.path); value != "" {
+				header.Set(p.Name, value)
+			}
+		}
+	}
+	if g.oneIn(20, "with a strange parameter") {
+		query.Set("strange", "1")
+	}
+	var body io.Reader
+	if op.RequestBody != nil {
+		media := rapid.SampledFrom(slices.Sorted(maps.Keys(op.RequestBody.Value.Content))).Draw(g.T, "media type")
+		object := g.object(op.RequestBody.Value.Content[media].Schema.Value)
+		if op.method == http.MethodPut {
+			object = g.changed(object, req.path)
+		}
+		req.body = g.body(object)
+		body = bytes.NewReader(req.body)
+		header.Set("Content-Type", media)
+	}
+	if token := g.bearer(); token != "" && op.Security != nil && len(*op.Security) > 0 {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	target := g.url + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	var err error
+	if req.http, err = http.NewRequest(op.method, target, body); err != nil {
+		g.Fatal(err)
+	}
+	req.http.Header = header
+	return req
+}
+
+// bearer is mostly the administrator's token.
+func (g *generator) bearer() string {
+	switch rapid.IntRange(0, 12).Draw(g.T, "caller") { // a drawn token would be printed with a failure
+	case 10:
+		return ""
+	case 11:
+		return "nonsense"
+	case 12:
+		return g.auditor
+	}
+	return g.admin
+}
+
+// ifMatch is mostly the revision that the thing has.
+func (g *generator) ifMatch(path map[string]string) string {
+	current := ""
+	for _, id := range path {
+		if revision, ok := g.revisions[id]; ok {
+			current = fmt.Sprintf("%q", fmt.Sprint(revision))
+		}
+	}
+	return rapid.SampledFrom([]string{current, current, current, current, `"999"`, "", "1"}).Draw(g.T, "If-Match")
+}
+
+// known is mostly something that was created.
+func (g *generator) known(path, name string) string {
+	collection, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/{")
+	if all := g.ids[collection]; len(all) > 0 && !g.oneIn(8, "unknown "+name) {
+		return all[len(all)-1-rapid.IntRange(0, min(len(all), 10)-1).Draw(g.T, name)]
+	}
+	return rapid.SampledFrom([]string{"01980000-0000-7000-8000-000000000000", "nobody", "A B", "%2e%2e", "ſ"}).Draw(g.T, name)
+}
+
+// changed is what something was created with, now and then with one member of another
+// body.
+func (g *generator) changed(object map[string]any, path map[string]string) map[string]any {
+	for _, id := range path {
+		if created := g.bodies[id]; created != nil {
+			was := maps.Clone(created)
+			if !g.oneIn(3, "changed") {
+				return was
+			}
+			name := rapid.SampledFrom(slices.Sorted(maps.Keys(object))).Draw(g.T, "changed member")
+			was[name] = object[name]
+			return was
+		}
+	}
+	return object
+}
+
+// body is an object as JSON, now and then with one fault.
+func (g *generator) body(object map[string]any) []byte {
+	names := slices.Sorted(maps.Keys(object))
+	if g.oneIn(4, "faulty body") {
+		switch fault := rapid.IntRange(0, 4).Draw(g.T, "fault"); {
+		case fault == 0 || len(names) == 0:
+			object["strange"] = 1
+		case fault == 1:
+			delete(object, rapid.SampledFrom(names).Draw(g.T, "left out"))
+		case fault == 2:
+			object[rapid.SampledFrom(names).Draw(g.T, "null")] = nil
+		case fault == 3:
+			object[rapid.SampledFrom(names).Draw(g.T, "a number")] = 7.5
+		default:
+			object[rapid.SampledFrom(names).Draw(g.T, "a list")] = []any{[]any{}}
+		}
+	}
+	doc, err := json.Marshal(object)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return doc
+}
+
+func (g *generator) object(schema *openapi3.Schema) map[string]any {
+	object := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
+		property := schema.Properties[name].Value
+		if property.ReadOnly || !slices.Contains(schema.Required, name) && !g.oneIn(4, "with "+name) {
+			continue
+		}
+		object[name] = g.value(property, name)
+	}
+	return object
+}
+
+func (g *generator) value(schema *openapi3.Schema, name string) any {
+	switch {
+	case len(schema.OneOf) > 0:
+		return g.value(rapid.SampledFrom(schema.OneOf).Draw(g.T, "form of "+name).Value, name)
+	case len(schema.AnyOf) > 0:
+		return g.value(rapid.SampledFrom(schema.AnyOf).Draw(g.T, "form of "+name).Value, name)
+	case schema.Type.Includes("array"):
+		list := []any{}
+		for range rapid.IntRange(0, 2).Draw(g.T, "length of "+name) {
+			list = append(list, g.value(schema.Items.Value, name))
+		}
+		return list
+	case schema.Type.Includes("object") && len(schema.Properties) > 0:
+		return g.object(schema)
+	case schema.Type.Includes("object"):
+		object := map[string]any{}
+		for i := range rapid.IntRange(0, 2).Draw(g.T, "size of "+name) {
+			member := any("x")
+			if schema.AdditionalProperties.Schema != nil {
+				member = g.value(schema.AdditionalProperties.Schema.Value, name)
+			}
+			object[fmt.Sprint("key", i)] = member
+		}
+		return object
+	}
+	return g.scalar(schema, name)
+}
+
+func (g *generator) scalar(schema *openapi3.Schema, name string) any {
+	if len(schema.Enum) > 0 && !g.oneIn(10, "other than "+name) {
+		return rapid.SampledFrom(schema.Enum).Draw(g.T, name)
+	}
+	if plausible := g.plausible(name); len(plausible) > 0 && !g.oneIn(8, "odd "+name) {
+		return plausible[rapid.IntRange(0, len(plausible)-1).Draw(g.T, name)]
+	}
+	switch {
+	case schema.Type.Includes("boolean"):
+		return rapid.Bool().Draw(g.T, name)
+	case schema.Type.Includes("integer"):
+		return rapid.IntRange(-1, 4000).Draw(g.T, name)
+	case schema.Format == "date-time":
+		return rapid.SampledFrom([]string{"2020-01-31T12:00:00Z", "2999-01-31T12:00:00+01:00", "yesterday"}).Draw(g.T, name)
+	}
+	return rapid.StringN(0, 12, 40).Draw(g.T, name)
+}
+
+// send sends the request and remembers what was created.
+func (r *request) send(t *rapid.T) (int, *answer) {
+	resp, err := http.DefaultClient.Do(r.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.s.learn(r, resp.StatusCode, body)
+	return resp.StatusCode, &answer{resp.Header, body}
+}
+
+// shown is the request as a failure shows it, without its tokens.
+func (r *request) shown() string {
+	text := fmt.Sprintf("If-Match %q, body %s", r.http.Header.Get("If-Match"), r.body)
+	for _, secret := range r.s.secrets {
+		text = strings.ReplaceAll(text, secret, "(a token)")
+	}
+	return text
+}
