@@ -48,11 +48,8 @@ func (t *tail) follow(ctx context.Context, lines int) error {
 		return err
 	}
 	wait := t.interval
-	for n := 1; ; n++ {
-		t.sleep(wait)
-		if ctx.Err() != nil {
-			return nil
-		}
+	t.sleep(wait)
+	for n := 1; ctx.Err() == nil; n++ {
 		err := t.look(n%wideEvery == 0)
 		switch {
 		case err == nil && wait > t.interval:
@@ -67,7 +64,9 @@ func (t *tail) follow(ctx context.Context, lines int) error {
 			}
 			wait = min(2*wait, max(longestWait, 2*t.interval))
 		}
+		t.sleep(wait)
 	}
+	return nil
 }
 
 // begin shows all events since an instant, or the latest; then what a look can meet

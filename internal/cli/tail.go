@@ -65,11 +65,10 @@ func (c *auditTailCmd) Run(ctx context.Context, std *IO) error {
 		interval: c.Interval,
 		since:    c.Since,
 	}
-	err = t.follow(ctx, int(min(c.Lines, pageSize)))
-	if ctx.Err() != nil {
-		return nil
+	if err = t.follow(ctx, int(min(c.Lines, pageSize))); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // the end that was asked for
 }
 
 func (c *auditTailCmd) show(std *IO, e *agentidp.Event) error {
