@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -83,11 +84,14 @@ func parseObject(data []byte) (object, error) {
 	return o, nil
 }
 
+// anAnchor is the one error of the YAML parser that repeats what the file says.
+var anAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
+
 func parseYAML(data []byte) (object, error) {
 	var doc yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&doc); err != nil {
-		return nil, err // a line and what is wrong there, without its text
+		return nil, errors.New(anAnchor.ReplaceAllString(err.Error(), "an alias that names nothing"))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it has more than one YAML document; give one")

@@ -58,6 +58,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"two documents", "branch: hunter2\n---\nbranch: main\n", "more than one YAML document"},
 		{"YAML that is none", "branch: [hunter2\n", "line 1"},
 		{"an alias", "branch: &b hunter2\ntag: *b\n", "line 2: aliases are not taken"},
+		{"an alias of nothing", "branch: *hunter2\n", "an alias that names nothing"},
 		{"a name that is no text", "1: hunter2\n", "line 1: the name of a member must be text"},
 		{"a tag of YAML", "branch: !!binary aHVudGVyMg==\n", "line 1: it is neither text, number"},
 		{"what JSON cannot say", "tokenTtlSeconds: .inf\n", "line 1: it is neither"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -51,7 +52,7 @@ func (f tokenFile) read() (string, error) {
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		return "", usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %s can be read by others (mode %04o); run: chmod 600 %s", f, info.Mode().Perm(), f)}
 	}
-	token, err := readToken(&IO{}, string(f))
+	token, err := readToken(context.Background(), &IO{}, string(f))
 	if err != nil {
 		return "", fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)
 	}

@@ -57,7 +57,7 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	token, err := readToken(std, cmp.Or(c.TokenFile, "-"))
+	token, err := readToken(ctx, std, cmp.Or(c.TokenFile, "-"))
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,21 +34,42 @@ func isTerminal(w io.Writer) bool { return terminalWidth(w) > 0 }
 
 // prompt asks for a secret at a terminal, where it is not shown. There is none to ask
 // at when it returns false.
-func prompt(std *IO, what string) (secret string, asked bool, err error) {
+func prompt(ctx context.Context, std *IO, what string) (secret string, asked bool, err error) {
 	f, ok := std.In.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return "", false, nil
 	}
 	fmt.Fprintf(std.Err, "%s (it is not shown): ", what)
-	line, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(std.Err)
-	switch {
-	case err != nil:
-		return "", true, fmt.Errorf("read the token: %w", err)
-	case len(line) == 0:
-		return "", true, usageError{errors.New("nothing was typed")}
+	defer fmt.Fprintln(std.Err)
+	secret, err = readHidden(ctx, int(f.Fd()))
+	return strings.TrimSpace(secret), true, err
+}
+
+// readHidden reads a line that is not shown. Whoever is interrupted gets back a
+// terminal that shows what is typed.
+func readHidden(ctx context.Context, fd int) (string, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("ask at the terminal: %w", err)
 	}
-	return strings.TrimSpace(string(line)), true, nil
+	type answer struct {
+		line []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		line, err := term.ReadPassword(fd)
+		answered <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errors.Join(errors.New("interrupted"), term.Restore(fd, before))
+	case a := <-answered:
+		if a.err == nil && len(a.line) == 0 {
+			a.err = usageError{errors.New("nothing was typed")}
+		}
+		return string(a.line), a.err
+	}
 }
 
 // counter tells somebody who waits at a terminal how far a long work has come, in a

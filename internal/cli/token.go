@@ -66,16 +66,16 @@ func (c *tokenExchangeCmd) subjectToken(ctx context.Context, std *IO, cl *client
 	if c.TokenFile == "" {
 		return cl.GitHubIDToken(ctx, cl.BaseURL)
 	}
-	return readToken(std, c.TokenFile)
+	return readToken(ctx, std, c.TokenFile)
 }
 
 // maxTokenFile bounds what is read where a token is expected.
 const maxTokenFile = 64 << 10
 
-func readToken(std *IO, file string) (string, error) {
+func readToken(ctx context.Context, std *IO, file string) (string, error) {
 	in := std.In
 	if file == "-" {
-		if token, asked, err := prompt(std, "Token"); asked {
+		if token, asked, err := prompt(ctx, std, "Token"); asked {
 			return token, err
 		}
 	} else {
@@ -125,7 +125,7 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 			return err
 		}
 	}
-	raw, err := readToken(std, c.TokenFile)
+	raw, err := readToken(ctx, std, c.TokenFile)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (c *tokenIntrospectCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	token, err := readToken(std, c.TokenFile)
+	token, err := readToken(ctx, std, c.TokenFile)
 	if err != nil {
 		return err
 	}
