@@ -56,8 +56,10 @@ func (a *API) registerDocument(mux humago.Mux) {
 		return out.Bytes(), err
 	})
 	a.yaml = once(a.huma.OpenAPI().YAML)
+	page := once(func() ([]byte, error) { return renderPage(a.huma.OpenAPI()) })
 	mux.HandleFunc("GET /api/v1/openapi.json", serveDocument(mediaJSON, a.json))
 	mux.HandleFunc("GET /api/v1/openapi.yaml", serveDocument("application/yaml", a.yaml))
+	mux.HandleFunc("GET /api/v1/docs", servePage(serveDocument("text/html; charset=utf-8", page)))
 }
 
 // serveDocument answers with a document, or with 304 to whoever has it already.

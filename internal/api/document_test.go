@@ -178,7 +178,7 @@ func TestSchemas(t *testing.T) {
 func TestDocumentsAreRenderedOnceAndCached(t *testing.T) {
 	mux := http.NewServeMux()
 	New(mux, Config{Version: "1"})
-	for path, media := range map[string]string{"/api/v1/openapi.json": mediaJSON, "/api/v1/openapi.yaml": "application/yaml"} {
+	for path, media := range map[string]string{"/api/v1/openapi.json": mediaJSON, "/api/v1/openapi.yaml": "application/yaml", "/api/v1/docs": "text/html; charset=utf-8"} {
 		get := func(match string) *http.Response {
 			r := httptest.NewRequest("GET", path, nil)
 			r.Header.Set("If-None-Match", match)

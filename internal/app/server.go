@@ -108,7 +108,7 @@ func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Or
 		return nil, nil
 	case rest == api.ExchangePath:
 		return a.registry.RecentOrganization(ctx, slug)
-	case strings.HasPrefix(rest, "/.well-known/"), strings.HasPrefix(rest, "/api/v1/openapi."):
+	case strings.HasPrefix(rest, "/.well-known/"), strings.HasPrefix(rest, "/api/v1/openapi."), rest == "/api/v1/docs":
 		return a.registry.KnownOrganization(ctx, slug)
 	}
 	return a.registry.ReadOrganization(ctx, slug)

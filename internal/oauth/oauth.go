@@ -80,7 +80,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
 		IntrospectionEndpoint: org.Issuer + introspectionPath, IntrospectionMethods: []string{"none", "Bearer"},
 		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
-		ServiceDocumentation:  org.Issuer + "/api/v1/openapi.json",
+		ServiceDocumentation:  org.Issuer + "/api/v1/docs",
 		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",
 	})
 	if err != nil {
