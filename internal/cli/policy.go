@@ -150,7 +150,10 @@ func (c *policyDeleteCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	var errs []error
+	count := newCounter(std, true)
+	defer count.done()
 	for _, id := range c.ID {
+		count.add()
 		if err := cl.DeleteTrustPolicy(ctx, id, client.DeleteOptions{RevokeIssued: c.RevokeIssued}); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", id, err))
 			continue
