@@ -81,6 +81,10 @@ openapi-check:
 contract: ## Hold api/openapi.json against the running server, with 3,000 generated requests
 	cd test/openapi && $(GO) vet ./... && $(GO) test -count=1 ./...
 
+.PHONY: config-docs
+config-docs: ## Write docs/configuration.md and the example file from the Config struct
+	$(GO) test ./internal/config -run TestTheCommittedManualIsTheConfigStruct -update
+
 fuzz: ## Fuzz each target for ten seconds
 	./scripts/fuzz.sh 10s
 

@@ -43,6 +43,8 @@ type RegisteredBy struct {
 	RepositoryID string `json:"repositoryId,omitempty"`
 	Ref          string `json:"ref,omitempty"`
 	RunID        string `json:"runId,omitempty"`
+
+	WorkloadSubject string `json:"workloadSubject,omitempty" doc:"The subject (sub) of the subject token, where that identifies the workload: for providers of kind oidc."`
 }
 
 // AgentStatus is the state of an agent. Only an active agent gets tokens;

@@ -50,7 +50,7 @@ var onlyIn = map[string][]string{
 	"github.com/jackc/pgx/v5":          {"internal/store", "internal/pgtest"},
 	"modernc.org/sqlite":               {"internal/store"},
 	"github.com/pressly/goose/v3":      {"internal/store"},
-	"go.yaml.in/yaml/v3":               {"internal/providers", "internal/cli"},
+	"go.yaml.in/yaml/v3":               {"internal/config", "internal/providers", "internal/cli"},
 	"github.com/alecthomas/kong":       {"internal/cli"},
 	"golang.org/x/time/rate":           {"internal/exchange"},
 	"github.com/go-jose/go-jose/v4":    {}, // tests only: an independent implementation to be held against

@@ -7,7 +7,8 @@ import "time"
 type Claim string
 
 // The claims that AgentIdP reads. The subject (sub) is not among them: GitHub
-// alone has three forms of it, and none is a safe key.
+// alone has three forms of it, and none is a safe key. Where it is one, the
+// ProviderKind says so.
 const (
 	ClaimRepository        Claim = "repository"
 	ClaimRepositoryID      Claim = "repository_id"
@@ -53,6 +54,29 @@ type Claims struct {
 	RunAttempt        string
 	Actor             string
 	TokenID           string
+
+	// Subject is sub, of kinds of provider whose tokens it identifies; else empty.
+	Subject string
+	Kind    *ProviderKind // the provider's; nil: nothing is known of it
+	// Source reads any claim; nil: there is none.
+	Source ClaimSource
+}
+
+// ClaimSource reads the claims of a proven token by the provider's own names, exact
+// in every byte, when somebody asks: most exchanges ask for none.
+type ClaimSource interface {
+	// ReadClaim returns the text of a claim by which it is compared: a string as it
+	// is; a number, true or false as the token spells it. ok is false where the claim
+	// is absent, null, an object or an array, or text that nothing may be compared with.
+	ReadClaim(name string) (value string, ok bool)
+}
+
+// Read is ReadClaim of the source.
+func (c *Claims) Read(name string) (value string, ok bool) {
+	if c.Source == nil {
+		return "", false
+	}
+	return c.Source.ReadClaim(name)
 }
 
 // Field returns the place in c where the value of a claim belongs, or nil for
@@ -104,6 +128,7 @@ type Workload struct {
 	RunID        string `json:"run_id,omitempty"`
 	RunAttempt   string `json:"run_attempt,omitempty"`
 	Actor        string `json:"actor,omitempty"`
+	Subject      string `json:"subject,omitempty"` // the subject token's, where that identifies the workload
 }
 
 // Workload returns the part of the claims that an access token repeats.
@@ -112,6 +137,7 @@ func (c *Claims) Workload() *Workload {
 		Provider: c.Provider, Repository: c.Repository, RepositoryID: c.RepositoryID,
 		Ref: c.Ref, SHA: c.SHA, WorkflowRef: c.WorkflowRef, Event: c.Event,
 		RunID: c.RunID, RunAttempt: c.RunAttempt, Actor: c.Actor,
+		Subject: c.Subject,
 	}
 }
 

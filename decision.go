@@ -25,6 +25,7 @@ type Decision struct {
 	Repository        string    `json:"repository,omitempty" doc:"As the subject token says, like all that follows of the run."`
 	RepositoryID      string    `json:"repositoryId,omitempty"`
 	RepositoryOwnerID string    `json:"repositoryOwnerId,omitempty"`
+	Subject           string    `json:"subject,omitempty" doc:"The subject (sub) of the subject token, where that identifies the workload: for providers of kind oidc."`
 	Ref               string    `json:"ref,omitempty"`
 	Event             string    `json:"event,omitempty"`
 	RunID             string    `json:"runId,omitempty"`

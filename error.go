@@ -60,6 +60,7 @@ const (
 	CodeTemporarilyUnavailable    = "temporarily_unavailable"
 
 	CodePolicyExists          = "policy_exists"
+	CodePolicyLimitReached    = "policy_limit_reached"
 	CodePinConflict           = "pin_conflict"
 	CodeAgentLimitReached     = "agent_limit_reached"
 	CodeAgentNameNotPermitted = "agent_name_not_permitted"

@@ -1,28 +1,72 @@
 package agentidp
 
-import "time"
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
 
 // TrustPolicySpec is what an administrator says in a trust policy. The fields
 // "provider", "repository" and "agentId" cannot change after creation.
 type TrustPolicySpec struct {
-	Provider              string     `json:"provider" minLength:"1" doc:"Name of a registered provider; github is built in." example:"github"`
-	Repository            string     `json:"repository" minLength:"1" doc:"owner/name, compared without regard to ASCII case. No wildcards." example:"acme/deploy"`
-	Branch                string     `json:"branch,omitempty" minLength:"1" doc:"Exact branch name, without refs/heads/. Absent: any branch; never a tag, a pull request or a merge queue." example:"main"`
-	Tag                   string     `json:"tag,omitempty" minLength:"1" doc:"Glob over tag names, instead of branch; * does not cross a slash." example:"v*"`
-	AgentID               string     `json:"agentId,omitempty" minLength:"1" doc:"The agent that tokens are for. Absent: a bootstrap policy, good only to register agents."`
-	RepositoryID          string     `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
-	RepositoryOwnerID     string     `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
-	Events                []string   `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
-	Scopes                []string   `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
-	Audiences             []string   `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
-	TokenTTLSeconds       int        `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
-	MaxAgents             int        `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
-	AgentNamePattern      string     `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
-	TrustRegisteredAgents bool       `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids and expiry. Only admin may set it. Default false."`
-	Mode                  PolicyMode `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
-	ExpiresAt             *time.Time `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
-	Description           string     `json:"description,omitempty" maxLength:"1000" doc:"For people."`
+	Provider              string          `json:"provider" minLength:"1" doc:"Name of a registered provider; github is built in." example:"github"`
+	Repository            string          `json:"repository,omitempty" minLength:"1" doc:"owner/name, compared without regard to ASCII case. No wildcards. Required where the provider's tokens name a repository, as those of kind github do; not permitted where they do not." example:"acme/deploy"`
+	Branch                string          `json:"branch,omitempty" minLength:"1" doc:"Exact branch name, without refs/heads/. Absent: any branch; never a tag, a pull request or a merge queue." example:"main"`
+	Tag                   string          `json:"tag,omitempty" minLength:"1" doc:"Glob over tag names, instead of branch; * does not cross a slash." example:"v*"`
+	AgentID               string          `json:"agentId,omitempty" minLength:"1" doc:"The agent that tokens are for. Absent: a bootstrap policy, good only to register agents."`
+	RepositoryID          string          `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
+	RepositoryOwnerID     string          `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
+	Events                []string        `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
+	Claims                ClaimConditions `json:"claims,omitempty" doc:"Conditions on further claims of the subject token, by the provider's names: a value or a list of values, one of which the claim must equal exactly; at most 16 claims with 16 values of 255 bytes. All conditions must hold. Numbers and booleans are compared as they are spelled in JSON. Where tokens name no repository, one of them must be on a claim that identifies the workload: sub for kind oidc." example:"{\"runner_environment\":\"github-hosted\"}"`
+	Scopes                []string        `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
+	Audiences             []string        `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
+	TokenTTLSeconds       int             `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
+	MaxAgents             int             `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
+	AgentNamePattern      string          `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
+	TrustRegisteredAgents bool            `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids and expiry. Only admin may set it. Default false."`
+	Mode                  PolicyMode      `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
+	ExpiresAt             *time.Time      `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
+	Description           string          `json:"description,omitempty" maxLength:"1000" doc:"For people."`
 }
+
+// ClaimConditions say what claims of a subject token must be, by the provider's names
+// of them. All must hold; an absent claim equals nothing.
+type ClaimConditions map[string]ClaimValues
+
+// ClaimValues are the values of which a claim must have one. In JSON, a single value
+// is a string and several are a list of strings.
+type ClaimValues []string
+
+// MarshalJSON writes a string or a list.
+func (v ClaimValues) MarshalJSON() ([]byte, error) {
+	if len(v) == 1 {
+		return json.Marshal(v[0])
+	}
+	return json.Marshal([]string(v))
+}
+
+// UnmarshalJSON reads a string or a list. A list of none stays one, so that it can be
+// refused: it is not the same as no condition.
+func (v *ClaimValues) UnmarshalJSON(data []byte) error {
+	var list []*string
+	if one := new(string); json.Unmarshal(data, &one) == nil && one != nil {
+		*v = ClaimValues{*one}
+		return nil
+	}
+	if err := json.Unmarshal(data, &list); err != nil || list == nil {
+		return errClaimValues
+	}
+	*v = make(ClaimValues, 0, len(list))
+	for _, s := range list {
+		if s == nil {
+			return errClaimValues
+		}
+		*v = append(*v, *s)
+	}
+	return nil
+}
+
+var errClaimValues = errors.New("the value of a claim is a string or a list of strings")
 
 // PolicyMode says whether a policy takes part in decisions.
 type PolicyMode string

@@ -34,13 +34,23 @@ const (
 // means what, which must be there, which events are safe. It is data
 // (internal/providers/*.yaml), not code.
 type ProviderKind struct {
-	Name          string
-	Issuer        string            // default issuer; empty where each installation has its own
-	JWKSPath      string            // appended to the issuer
-	Algorithms    []string          // default allow-list
-	MaxTokenAge   time.Duration     // longest exp − iat
-	ClaimNames    map[Claim]string  // our name of a claim → the provider's
-	Required      []Claim           // absence is invalid_token
-	DefaultEvents []string          // events that a policy admits when it names none
+	Name        string
+	Issuer      string           // default issuer; empty where each installation has its own
+	JWKSPath    string           // appended to the issuer; empty where that has to be asked
+	Algorithms  []string         // default allow-list
+	MaxTokenAge time.Duration    // longest exp − iat
+	ClaimNames  map[Claim]string // our name of a claim → the provider's
+	Required    []Claim          // absence is invalid_token
+
+	// IdentityClaims are the provider's names of the claims that tell one workload
+	// from every other, now and later. A policy without a repository needs a condition
+	// on one of them.
+	IdentityClaims []string
+
+	UnsafeClaims  map[string]string // claims that no policy may rest on → why, and what to use instead
+	DefaultEvents []string          // events that a policy admits when it names none; none: the tokens name no event
 	OutsiderEvent map[string]string // events that outsiders can cause → why that is dangerous
 }
+
+// Has reports whether the kind's tokens carry a claim.
+func (k *ProviderKind) Has(c Claim) bool { return k.ClaimNames[c] != "" }

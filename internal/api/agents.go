@@ -84,9 +84,9 @@ func (a *API) registerAgents() {
 		id: "registerAgent", method: http.MethodPost, path: agentsPath, tag: tag, scope: agentidp.ScopeAgentsWrite,
 		principals:  []agentidp.PrincipalKind{agentidp.PrincipalAdmin, agentidp.PrincipalAgent, agentidp.PrincipalBootstrap},
 		summary:     "Register an agent",
-		description: "With a bootstrap token: name, description, agentType and version alone; the same name from the same repository again answers 200 with the existing agent.",
+		description: "With a bootstrap token: name, description, agentType and version alone; the same name from the same repository (where there is none, the same subject) again answers 200 with the existing agent.",
 		body:        reflect.TypeFor[agentidp.AgentSpec](),
-		status:      http.StatusCreated, existing: "The agent that a bootstrap token of the same repository registered under this name before, unchanged.",
+		status:      http.StatusCreated, existing: "The agent that a bootstrap token of the same repository or subject registered under this name before, unchanged.",
 		failures: []int{409, 413, 415},
 	}, a.createAgent)
 	register(a, operation{

@@ -78,6 +78,8 @@ func humaConfig(version string) huma.Config {
 			return readable(json.Unmarshal(data, v))
 		},
 	}
+	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	schemas.RegisterTypeAlias(reflect.TypeFor[agentidp.ClaimValues](), reflect.TypeFor[claimValues]())
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -88,7 +90,7 @@ func humaConfig(version string) huma.Config {
 			},
 			Servers: []*huma.Server{{URL: "/", Description: "The default organization."}},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals."},
 				},

@@ -15,6 +15,16 @@ import (
 
 const policiesPath = "/api/v1/oidc/trust-policies"
 
+// claimValues is what the document says of agentidp.ClaimValues, whose JSON is not that
+// of its Go type. What is wrong with a value, the registry says better.
+type claimValues struct{}
+
+// Schema implements huma.SchemaProvider.
+func (*claimValues) Schema(huma.Registry) *huma.Schema {
+	one := &huma.Schema{Type: huma.TypeString}
+	return &huma.Schema{OneOf: []*huma.Schema{one, {Type: huma.TypeArray, Items: one}}}
+}
+
 type policyBody struct {
 	Body    agentidp.TrustPolicySpec
 	RawBody []byte

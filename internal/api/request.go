@@ -195,6 +195,8 @@ func reason(message string) string {
 		return validation.MsgExpectedRFC3339DateTime + "; in a URL, write + as %2B"
 	}
 	switch message {
+	case validation.MsgExpectedMatchExactlyOneSchema: // the values of claims are all that has several forms
+		return "must be a string or a list of strings; write numbers and booleans as strings"
 	case "must be at least 1 characters long":
 		return "is empty; give a value or leave it out"
 	case "must have at least 1 elements":

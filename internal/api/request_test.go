@@ -39,7 +39,7 @@ func TestWhatIsWrongIsSaidInPlainWords(t *testing.T) {
 	for _, tt := range []struct{ name, request, body, field, reason string }{
 		{"nothing", "POST /policy", "", "body", "is missing; send a JSON object"},
 		{"not an object", "POST /policy", `[]`, "body", "must be a JSON object"},
-		{"a required member is missing", "POST /policy", `{"provider": "github"}`, "repository", "is required"},
+		{"a required member is missing", "POST /policy", `{"repository": "acme/deploy"}`, "provider", "is required"},
 		{"an unknown member", "POST /policy", base + `"id": "x"}`, "id", "is unknown here, or read-only; leave it out"},
 		{"a number for a string", "POST /policy", base + `"branch": 1}`, "branch", "must be a string"},
 		{"a string for a number", "POST /policy", base + `"maxAgents": "1"}`, "maxAgents", "must be a whole number"},
@@ -47,6 +47,9 @@ func TestWhatIsWrongIsSaidInPlainWords(t *testing.T) {
 		{"an exponent", "POST /policy", base + `"maxAgents": 1e2}`, "maxAgents", "is not in a form that can be read; write whole numbers in digits alone"},
 		{"a string for a list", "POST /policy", base + `"events": "push"}`, "events", "must be an array"},
 		{"a number in a list", "POST /policy", base + `"events": ["push", 1]}`, "events[1]", "must be a string"},
+		{"a number for the value of a claim", "POST /policy", base + `"claims": {"pipeline": 7}}`, "claims.pipeline", "must be a string or a list of strings; write numbers and booleans as strings"},
+		{"a number among them", "POST /policy", base + `"claims": {"pipeline": ["6", 7]}}`, "claims.pipeline", "must be a string or a list of strings; write numbers and booleans as strings"},
+		{"no value at all", "POST /policy", base + `"claims": {"pipeline": null}}`, "claims.pipeline", "must be a string or a list of strings; write numbers and booleans as strings"},
 		{"a list for an object", "POST /agent", `{"name": "abc", "labels": []}`, "labels", "must be a JSON object"},
 		{"an empty string", "POST /policy", base + `"branch": ""}`, "branch", "is empty; give a value or leave it out"},
 		{"an empty list", "POST /policy", base + `"events": []}`, "events", "is empty; leave it out for the default, or name at least one"},

@@ -36,7 +36,19 @@ func TestBadPolicies(t *testing.T) {
 		{"A-129 a condition on actor", "actor", "octocat"},
 		{"A-129 a condition on workflow", "workflow", "CI"},
 		{"A-129 a condition on head_ref", "head_ref", "main"},
-		{"A-129 conditions on claims", "claims", map[string]string{"actor": "octocat"}},
+		{"A-129 the actor among the claims", "claims.actor", map[string]any{"actor": "octocat"}},
+		{"A-129 the workflow's name among the claims", "claims.workflow", map[string]any{"workflow": "CI"}},
+		{"A-129 the head of a pull request among the claims", "claims.head_ref", map[string]any{"head_ref": []string{"main"}}},
+		{"A-129 its base among the claims", "claims.base_ref", map[string]any{"base_ref": "main"}},
+		{"the subject among the claims", "claims.sub", map[string]any{"sub": "repo:acme/deploy:ref:refs/heads/main"}},
+		{"A-136 a pattern of claims", "claims.runner_environment", map[string]any{"runner_environment": "*"}},
+		{"A-136 a pattern among the values of a claim", "claims.runner_environment[1]", map[string]any{"runner_environment": []string{"a", "git*"}}},
+		{"A-172 no claims", "claims", map[string]any{}},
+		{"A-172 a claim without values", "claims.a", map[string]any{"a": []string{}}},
+		{"A-172 a claim with an empty value", "claims.a", map[string]any{"a": ""}},
+		{"A-172 a claim of null", "claims.a", map[string]any{"a": nil}},
+		{"a claim that is a number", "claims.a", map[string]any{"a": 1}},
+		{"claims that are a list", "claims", []string{"a"}},
 		{"A-135 all repositories of an owner", "repository", "acme/*"},
 		{"A-135 an owner alone", "repository", "acme"},
 		{"A-172 an empty branch", "branch", ""},
@@ -86,7 +98,10 @@ func TestBadPolicies(t *testing.T) {
 			for name, value := range base {
 				body[name] = value
 			}
-			member, _, _ := strings.Cut(r.field, "[")
+			member := r.field
+			if end := strings.IndexAny(member, "[."); end >= 0 {
+				member = member[:end]
+			}
 			body[member] = r.value
 			a := w.want(w.do("POST", policiesPath, admin, body), 400, agentidp.CodeInvalidRequest)
 			w.isProblem(a)

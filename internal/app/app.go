@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -60,6 +61,8 @@ type App struct {
 	listener net.Listener
 	http     *http.Server
 	ending   atomic.Bool // the end was asked for
+
+	certificates *certificates // nil without TLS
 }
 
 // New opens storage, proves the master key, and listens. When it returns, the
@@ -72,7 +75,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		}
 	}()
 	if err := dataFolder(a.cfg.DataDir); err != nil {
-		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
+		return nil, err
 	}
 	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
 		return nil, err
@@ -81,6 +84,12 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.wire(opt.Version)
+	if a.cfg.TLS() {
+		if a.certificates, err = newCertificates(&a.cfg, a.clock, a.logger); err != nil {
+			return nil, err
+		}
+		a.certificates.serve(a.http)
+	}
 	if a.listener == nil {
 		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
@@ -110,7 +119,7 @@ func (a *App) wire(version string) {
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
+		ErrorLog:          log.New(&serverLog{logger: a.logger, clock: a.clock}, "", 0),
 	}
 }
 
@@ -119,6 +128,13 @@ func (a *App) URL() string { return a.cfg.PublicURL }
 
 // Address returns the address that the server listens on.
 func (a *App) Address() string { return a.listener.Addr().String() }
+
+// LookAtCertificates reads the TLS certificate again if it is another than before.
+func (a *App) LookAtCertificates() {
+	if a.certificates != nil {
+		a.certificates.look()
+	}
+}
 
 // grace is how long requests under way may take to finish once new ones are
 // refused.
@@ -137,8 +153,15 @@ func (a *App) Run(ctx context.Context) error {
 		a.purgeAlways(purgeCtx)
 	}()
 
+	stopLooking := a.certificates.watch(ctx)
 	served := make(chan error, 1)
-	go func() { served <- a.http.Serve(a.listener) }()
+	go func() {
+		if a.certificates != nil {
+			served <- a.http.ServeTLS(a.listener, "", "")
+			return
+		}
+		served <- a.http.Serve(a.listener)
+	}()
 	var err error
 	select {
 	case err = <-served:
@@ -150,6 +173,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	stopPurge()
 	<-purged
+	stopLooking()
 	return errors.Join(err, a.close())
 }
 

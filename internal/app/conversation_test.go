@@ -30,6 +30,8 @@ import (
 // a token. ${name} stands for
 // anything where it appears first, and from then on for what it was; ${url} is the
 // issuer, and ${token acme/deploy main} a new subject token for a push to that branch.
+// ${workload build team=ops} is one of the provider cluster, which only files that say so
+// have: with that subject and these further claims.
 // An object of the answer may have more members than are told, and null says
 // that a member is not there; a list has exactly the elements that are told.
 func TestConversations(t *testing.T) {
@@ -47,6 +49,9 @@ func TestConversations(t *testing.T) {
 			}
 			w := newWorld(t)
 			c := &conversation{world: w, tokens: map[string]string{"nobody": ""}, known: map[string]string{"url": w.url}}
+			if workloadToken.Match(text) {
+				c.cluster = newCluster(w, "cluster")
+			}
 			line := 1
 			for part := range strings.SplitSeq(string(text), "\n\n") {
 				c.at = fmt.Sprintf("%s:%d", filepath.Base(file), line)
@@ -59,9 +64,10 @@ func TestConversations(t *testing.T) {
 
 type conversation struct {
 	*world
-	at     string
-	tokens map[string]string // by who
-	known  map[string]string // values of ${name}
+	at      string
+	tokens  map[string]string // by who
+	known   map[string]string // values of ${name}
+	cluster *cluster
 }
 
 // turn is one request and its answer, as told.
@@ -164,12 +170,24 @@ var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
 var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+)\}`)
 
+var workloadToken = regexp.MustCompile(`\$\{workload (\S+?)((?: \w+=\S+?)*)\}`)
+
 // fill puts in what is known.
 func (c *conversation) fill(s string) string {
 	s = subjectToken.ReplaceAllStringFunc(s, func(v string) string {
 		c.clock.advance(time.Millisecond) // records of one millisecond have no order
 		run := subjectToken.FindStringSubmatch(v)
 		return c.mint(claims{"repository": run[1], "ref": "refs/heads/" + run[2]})
+	})
+	s = workloadToken.ReplaceAllStringFunc(s, func(v string) string {
+		c.clock.advance(time.Millisecond)
+		of := workloadToken.FindStringSubmatch(v)
+		more := claims{}
+		for _, claim := range strings.Fields(of[2]) {
+			name, value, _ := strings.Cut(claim, "=")
+			more[name] = value
+		}
+		return c.cluster.token(of[1], more)
 	})
 	return variable.ReplaceAllStringFunc(s, func(v string) string {
 		if value, ok := c.known[v[2:len(v)-1]]; ok {

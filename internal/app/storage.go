@@ -16,22 +16,6 @@ import (
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
-// dataFolder makes the data directory. Whoever can write to it can put a database
-// of their own there, so nobody else may.
-func dataFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %04o); run: chmod go-w %s", dir, info.Mode().Perm(), dir)
-	}
-	return nil
-}
-
 // stored returns a clock with the precision of the database, so that what was
 // just made and what is read back are equal. A nil clock is the system's.
 func stored(clock func() time.Time) func() time.Time {
@@ -97,9 +81,7 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 		return err
 	}
 	_, missing := os.Stat(a.cfg.MasterKeyFile)
-	master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{
-		Value: a.cfg.MasterKey, File: a.cfg.MasterKeyFile, MayCreate: create,
-	})
+	master, err := keys.Unlock(ctx, a.db, masterKeySource(&a.cfg, create))
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,9 @@ var agentColumns = []column[agentidp.Agent]{
 	{"NAME", func(a *agentidp.Agent) string { return a.Name }},
 	{"STATUS", func(a *agentidp.Agent) string { return string(a.Status) }},
 	{"CREATED", func(a *agentidp.Agent) string { return instant(a.CreatedAt) }},
-	{"REGISTERED-BY", func(a *agentidp.Agent) string { return cmp.Or(a.RegisteredBy.Repository, a.RegisteredBy.Subject) }},
+	{"REGISTERED-BY", func(a *agentidp.Agent) string {
+		return cmp.Or(a.RegisteredBy.Repository, a.RegisteredBy.WorkloadSubject, a.RegisteredBy.Subject)
+	}},
 }
 
 // Run lists.

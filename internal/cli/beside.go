@@ -25,20 +25,22 @@ type Issuing struct {
 	PublicURL string `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"The server's public URL (default: what the server was last started with)."`
 }
 
+// Complete fills what depends on other settings, and checks them.
+func (b *Issuing) Complete() error {
+	err := b.Storage.Complete()
+	if b.PublicURL != "" {
+		err = errors.Join(err, config.CheckPublicURL(b.PublicURL))
+	}
+	return err
+}
+
 func (b *Beside) run(ctx context.Context, std *IO, k *kong.Context, do func(*app.App) error) error {
 	return (&Issuing{Beside: *b}).run(ctx, std, k, do)
 }
 
-// run checks the settings and lets do work.
-func (b *Issuing) run(ctx context.Context, std *IO, k *kong.Context, do func(*app.App) error) error {
+// run lets do work, with settings that were checked.
+func (b *Issuing) run(ctx context.Context, std *IO, _ *kong.Context, do func(*app.App) error) error {
 	b.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), b.Complete())
-	if b.PublicURL != "" {
-		err = errors.Join(err, config.CheckPublicURL(b.PublicURL))
-	}
-	if err != nil {
-		return usageError{err}
-	}
 	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return app.Beside(ctx, config.Config{Storage: b.Storage, PublicURL: b.PublicURL}, logger, do)
 }

@@ -82,8 +82,8 @@ func Process() int {
 	return Main(ctx, os.Args[1:], Std())
 }
 
-func newParser(ctx context.Context, std *IO, exit func(int)) (*kong.Kong, error) {
-	return kong.New(new(commands),
+func newParser(ctx context.Context, std *IO, exit func(int), more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(new(commands), append([]kong.Option{
 		kong.Name("agentidp"),
 		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: helpWidth}),
@@ -92,14 +92,15 @@ func newParser(ctx context.Context, std *IO, exit func(int)) (*kong.Kong, error)
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
 		values(),
-	)
+	}, more...)...)
 }
 
 // Main runs one command line (without the program's name) and returns the exit
 // code.
 func Main(ctx context.Context, args []string, std *IO) int {
 	exit := -1
-	parser, err := newParser(ctx, std, func(code int) { exit = code })
+	given := newSettings()
+	parser, err := newParser(ctx, std, func(code int) { exit = code }, given.options())
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
 		return exitFailed
@@ -107,6 +108,7 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	if err := checkArguments(args); err != nil {
 		return report(std, err)
 	}
+	given.take(parser.Model.Node)
 	switch {
 	case len(args) == 0:
 		args = []string{"--help"}
@@ -122,6 +124,9 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	}
 	if err != nil {
 		return refuseLine(std, kctx, err)
+	}
+	if err := given.check(kctx); err != nil {
+		return report(std, usageError{err})
 	}
 	if err := kctx.Run(); err != nil {
 		return report(std, err)

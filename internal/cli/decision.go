@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -54,7 +55,7 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"OUTCOME", func(d *agentidp.Decision) string { return string(d.Outcome) }},
 	{"CODE", func(d *agentidp.Decision) string { return d.Code }},
 	{"REASON", func(d *agentidp.Decision) string { return d.Reason }},
-	{"REPOSITORY", func(d *agentidp.Decision) string { return d.Repository }},
+	{"REPOSITORY", func(d *agentidp.Decision) string { return cmp.Or(d.Repository, d.Subject) }},
 	{"REPOSITORY-ID", func(d *agentidp.Decision) string { return d.RepositoryID }},
 	{"REF", func(d *agentidp.Decision) string { return d.Ref }},
 	{"EVENT", func(d *agentidp.Decision) string { return d.Event }},

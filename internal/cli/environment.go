@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 const prefix = "AGENTIDP_"
@@ -36,7 +38,7 @@ func checkEnvironment(model *kong.Node, environ []string) error {
 			continue
 		}
 		remedy := "agentidp serve --help names all"
-		if n := nearest(name, known); distance(name, n) <= maxDistance {
+		if n, ok := config.Nearest(name, known); ok {
 			remedy = "did you mean " + n + "?"
 		}
 		errs = append(errs, fmt.Errorf("%s: there is no such setting; %s", name, remedy))
@@ -55,34 +57,4 @@ func variables(node *kong.Node) []string {
 		names = append(names, variables(child)...)
 	}
 	return names
-}
-
-// maxDistance is how many letters a typing error may have; what is further away is
-// no suggestion.
-const maxDistance = 2
-
-func nearest(name string, known []string) string {
-	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-}
-
-// distance is how many letters have to be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -2,11 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -26,10 +22,7 @@ Example:
 }
 
 // Run migrates.
-func (c *migrateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
-		return usageError{err}
-	}
+func (c *migrateCmd) Run(ctx context.Context, std *IO) error {
 	cfg := config.Config{Storage: c.Storage}
 	before, after, err := app.Migrate(ctx, cfg, newLogger(std.Err, "auto"))
 	if err != nil {

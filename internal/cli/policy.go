@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
@@ -43,16 +46,28 @@ Examples:
 
 var policyColumns = []column[agentidp.TrustPolicy]{
 	{"ID", func(p *agentidp.TrustPolicy) string { return p.ID }},
-	{"REPOSITORY", func(p *agentidp.TrustPolicy) string { return p.Repository }},
+	{"REPOSITORY", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.Repository, claimsShort(p.Claims)) }},
 	{"PINNED-TO", pinnedTo},
 	{"REF", func(p *agentidp.TrustPolicy) string {
 		if p.Tag != "" {
 			return "tag " + p.Tag
 		}
+		if p.Repository == "" {
+			return ""
+		}
 		return cmp.Or(p.Branch, "any branch")
 	}},
 	{"GRANTS", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.AgentID, "bootstrap") }},
 	{"MODE", func(p *agentidp.TrustPolicy) string { return string(p.Mode) }},
+}
+
+// claimsShort is whom a policy without a repository is for.
+func claimsShort(claims agentidp.ClaimConditions) string {
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		said = append(said, name+"="+strings.Join(claims[name], "|"))
+	}
+	return strings.Join(said, " ")
 }
 
 // pinnedTo is the repository id that an exchange must have, as far as it is known.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -14,23 +16,33 @@ import (
 
 type serveCmd struct {
 	config.Config `embed:""`
+
+	CheckConfig bool `help:"Say what is wrong with the settings, or print them all with where each comes from, and end. No database is opened."`
 }
 
 // Help is shown by serve --help.
 func (*serveCmd) Help() string {
 	return `The first start creates the SQLite database, a master key file (0600) and a
 signing key under the data directory. With PostgreSQL the master key is given, best
-in AGENTIDP_MASTER_KEY. A variable AGENTIDP_… that is no setting stops the start.
+in AGENTIDP_MASTER_KEY. A variable AGENTIDP_… or a key of the file that is no setting
+stops the start. The keys of the file are the names of these flags.
 
-Example:
-  agentidp serve --public-url https://idp.example.com --data-dir /var/lib/agentidp`
+Examples:
+  agentidp serve --public-url https://idp.example.com --data-dir /var/lib/agentidp
+  agentidp serve --config /etc/agentidp.yaml --check-config`
+}
+
+// Complete fills what depends on other settings, and checks them and the files that
+// they name.
+func (c *serveCmd) Complete() error {
+	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
+	return errors.Join(c.Config.Complete(), app.CheckFiles(c.Config))
 }
 
 // Run serves until the process is told to end.
-func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
-		return usageError{err}
+func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context, given *settings) error {
+	if c.CheckConfig {
+		return given.print(std, k)
 	}
 	logger := newLogger(std.Err, c.LogFormat)
 	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger})
@@ -41,10 +53,21 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 	if c.Dev {
 		logger.Warn("development: a plain-http issuer on loopback is trusted; whoever reaches it can be any workflow")
 	}
-	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !config.IsLoopback(host) {
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !config.IsLoopback(host) && !c.TLS() {
 		logger.Warn("the listener speaks plain HTTP and is not on loopback; put a TLS proxy in front, and let nobody else reach it", "listen", c.Listen)
 	}
 	logger.Info("an admin token is made on this machine", "command", "agentidp admin token --data-dir "+c.DataDir)
+	if c.TLS() {
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer close(hangup)
+		defer signal.Stop(hangup)
+		go func() {
+			for range hangup {
+				a.LookAtCertificates()
+			}
+		}()
+	}
 	err = a.Run(ctx)
 	logger.Info("AgentIdP has stopped")
 	return err

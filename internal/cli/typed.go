@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 // as returns an object as the type whose JSON it is, or all that is wrong with it.
@@ -58,7 +60,7 @@ func lost(o object, typed any) []error {
 
 func noMember(name string, known []string) error {
 	remedy := "there are " + strings.Join(known, ", ")
-	if n := nearest(name, known); distance(name, n) <= maxDistance {
+	if n, ok := config.Nearest(name, known); ok {
 		remedy = "did you mean " + n + "?"
 	}
 	return fmt.Errorf("%s: there is no such member; %s", name, remedy)

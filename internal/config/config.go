@@ -1,8 +1,10 @@
-// Package config is the manual of the program's settings: every field is a flag
-// and an AGENTIDP_ environment variable, with its default and meaning beside it.
+// Package config is the manual of the program's settings: every field is a flag, an
+// AGENTIDP_ environment variable and a key of the configuration file, with its
+// default and meaning beside it.
 //
-// It owns what a setting may be and says all that is wrong at once. It does not
-// own how flags are parsed (internal/cli), nor what a setting does.
+// It owns what a setting may be, reads the file, and says all that is wrong at once.
+// It does not own how flags are parsed and which source comes first (internal/cli),
+// nor what a setting does.
 package config
 
 import (
@@ -14,27 +16,38 @@ import (
 	"time"
 )
 
-// Config is all that a server needs to know.
+// Config is all that a server needs to know. The tags are the manual: help is a
+// sentence or two for serve --help; doc, for docs/configuration.md, is what an operator
+// has to know besides; example stands in docs/agentidp.example.yaml where there is no
+// default. make config-docs writes both pages.
 type Config struct {
 	Storage `embed:""`
 
-	Listen            string        `env:"AGENTIDP_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
-	PublicURL         string        `env:"AGENTIDP_PUBLIC_URL" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default, for a listener on loopback: http://localhost with its port)."`
-	GitHubIssuer      string        `name:"github-issuer" env:"AGENTIDP_GITHUB_ISSUER" default:"https://token.actions.githubusercontent.com" placeholder:"URL" help:"Issuer of the built-in provider github, exactly as in the tokens' iss."`
-	IssuerHosts       []string      `env:"AGENTIDP_ISSUER_HOSTS" placeholder:"HOST[:PORT]" help:"Hosts of issuers, separated by commas, that may have private addresses, ports other than 443 and plain http: a host stands for all its ports, host:port for one. Keys and discovery documents are fetched from no other host that is not public; link-local addresses, where clouds have their metadata, are never asked. The host of github-issuer need not be listed, unless it is plain http."`
-	SigningAlg        string        `env:"AGENTIDP_SIGNING_ALG" default:"ES256" help:"Algorithm of access tokens: ES256, RS256 or EdDSA."`
-	TokenTTL          time.Duration `env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
-	RefusalsPerMinute int           `env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429."`
-	Drain             time.Duration `env:"AGENTIDP_DRAIN" default:"1s" help:"How long the server serves on after it was told to end, while /readyz says 503, so that proxies and clients go elsewhere (0s to 1m)."`
-	LogFormat         string        `env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
-	Dev               bool          `env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
+	Listen      string        `group:"Addresses" env:"AGENTIDP_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on." doc:"Without tls-cert-file the listener speaks plain HTTP: off loopback, put a TLS proxy in front and let nobody else reach it."`
+	PublicURL   string        `group:"Addresses" env:"AGENTIDP_PUBLIC_URL" example:"https://idp.example.com" placeholder:"URL" help:"Scheme, host and port under which clients reach this server; it is the issuer, and the audience of subject tokens (default, for a listener on loopback: localhost with its port)." doc:"Plain http is for loopback only, and not with tls-cert-file. Required when the listener is not on loopback. Changing it changes the issuer of every token."`
+	TLSCertFile string        `group:"Addresses" name:"tls-cert-file" env:"AGENTIDP_TLS_CERT_FILE" example:"/etc/agentidp/tls.crt" type:"path" placeholder:"FILE" help:"Certificate with its chain, in PEM: the listener speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2." doc:"Needs tls-key-file. Both files are read again when they change: [certificates](operating.md#certificates)."`
+	TLSKeyFile  string        `group:"Addresses" name:"tls-key-file" env:"AGENTIDP_TLS_KEY_FILE" example:"/etc/agentidp/tls.key" type:"path" placeholder:"FILE" help:"Private key of the certificate, in PEM. Others must not be able to read it." doc:"Mode 0600, or 0640 where root owns it."`
+	Drain       time.Duration `group:"Addresses" env:"AGENTIDP_DRAIN" default:"1s" help:"How long the server serves on after it was told to end, while /readyz says 503, so that proxies and clients go elsewhere (0s to 1m)." doc:"Behind a load balancer, somewhat more than the time in which that notices: [health](operating.md#health)."`
+
+	GitHubIssuer string   `group:"Issuers" name:"github-issuer" env:"AGENTIDP_GITHUB_ISSUER" default:"https://token.actions.githubusercontent.com" placeholder:"URL" help:"Issuer of the built-in provider github, exactly as in the tokens' iss."`
+	IssuerHosts  []string `group:"Issuers" env:"AGENTIDP_ISSUER_HOSTS" example:"[ghes.example.com, ci.internal:8443]" placeholder:"HOST[:PORT]" help:"Hosts of issuers, separated by commas, that may have private addresses, ports other than 443 and plain http: a host stands for all its ports, host:port for one." doc:"Keys and discovery documents are fetched from no other host that is not public; link-local addresses, where clouds have their metadata, are never asked. The host of github-issuer need not be listed, unless it is plain http: [where keys are fetched from](operating.md#where-keys-are-fetched-from)."`
+
+	SigningAlg string        `group:"Tokens" env:"AGENTIDP_SIGNING_ALG" default:"ES256" help:"Algorithm of access tokens: ES256, RS256 or EdDSA." doc:"What a change means for relying parties: [keys](operating.md#keys)."`
+	TokenTTL   time.Duration `group:"Tokens" env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
+
+	RefusalsPerMinute int `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
+
+	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
+	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
 
 // Storage says where data and the master key are.
 type Storage struct {
-	DataDir       string `env:"AGENTIDP_DATA_DIR" default:"./data" type:"path" help:"Folder of the database and the master key."`
-	DatabaseURL   string `env:"AGENTIDP_DATABASE_URL" placeholder:"URL" help:"sqlite:PATH or postgres://… (default: SQLite in the data directory). Give a URL with a password in it by the environment variable: flags are visible in the process list."`
-	MasterKeyFile string `env:"AGENTIDP_MASTER_KEY_FILE" type:"path" placeholder:"FILE" help:"File with the master key: 32 bytes in base64 (default: master.key in the data directory). The key itself may be in $AGENTIDP_MASTER_KEY instead."`
+	File string `group:"Storage" name:"config" env:"AGENTIDP_CONFIG" type:"path" placeholder:"FILE" help:"YAML file of settings; flags and the environment come before it."`
+
+	DataDir       string `group:"Storage" env:"AGENTIDP_DATA_DIR" default:"./data" type:"path" help:"Folder of the database and the master key." doc:"Writable by its owner alone. A second server on it is refused."`
+	DatabaseURL   string `group:"Storage" env:"AGENTIDP_DATABASE_URL" example:"postgres://agentidp@db.example.com/agentidp?sslmode=verify-full" placeholder:"URL" help:"sqlite:PATH or postgres://… (default: SQLite in the data directory). Give a URL with a password in it by the environment variable: flags are visible in the process list." doc:"PostgreSQL may be shared by [several servers](operating.md#several-servers). A file that has a password in it must not be readable by others."`
+	MasterKeyFile string `group:"Storage" env:"AGENTIDP_MASTER_KEY_FILE" example:"/etc/agentidp/master.key" type:"path" placeholder:"FILE" help:"File with the master key: 32 bytes in base64 (default: master.key in the data directory). The key itself may be in $AGENTIDP_MASTER_KEY instead." doc:"Required with PostgreSQL (openssl rand -base64 32); with SQLite the first start makes it. Mode 0600. [Keys](operating.md#keys)."`
 
 	// MasterKey comes from AGENTIDP_MASTER_KEY alone: a flag would show it in the
 	// process list.
@@ -84,8 +97,7 @@ func (s *Storage) Complete() error {
 	if s.MasterKeyFile == "" {
 		s.MasterKeyFile = filepath.Join(s.DataDir, "master.key")
 	}
-	switch path, sqlite := strings.CutPrefix(s.DatabaseURL, "sqlite:"); {
-	case sqlite && path != "", strings.HasPrefix(s.DatabaseURL, "postgres://"), strings.HasPrefix(s.DatabaseURL, "postgresql://"):
+	if s.PostgreSQL() || s.SQLite() && s.DatabaseURL != "sqlite:" {
 		return nil
 	}
 	// It is not repeated: a password may be in it.
@@ -94,6 +106,11 @@ func (s *Storage) Complete() error {
 
 // SQLite reports whether the database is embedded.
 func (s *Storage) SQLite() bool { return strings.HasPrefix(s.DatabaseURL, "sqlite:") }
+
+// PostgreSQL reports whether the database is a server's, which nodes may share.
+func (s *Storage) PostgreSQL() bool {
+	return strings.HasPrefix(s.DatabaseURL, "postgres://") || strings.HasPrefix(s.DatabaseURL, "postgresql://")
+}
 
 // Kind names the database without what may be secret in its URL.
 func (s *Storage) Kind() string {

@@ -29,6 +29,8 @@ func TestDefaults(t *testing.T) {
 		{"the public URL has the port listened on", func(c *config.Config) { c.Listen = "127.0.0.1:9000" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost:9000" }},
 		{"but for the default port", func(c *config.Config) { c.Listen = "localhost:80" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost" }},
 		{"with any free port it has the usual one", func(c *config.Config) { c.Listen = "127.0.0.1:0" }, func(c *config.Config) (string, string) { return c.PublicURL, "http://localhost:8080" }},
+		{"with TLS it has https", func(c *config.Config) { c.Listen, c.TLSCertFile, c.TLSKeyFile = "127.0.0.1:8443", "c", "k" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://localhost:8443" }},
+		{"with TLS another port is the default one", func(c *config.Config) { c.Listen, c.TLSCertFile, c.TLSKeyFile = "127.0.0.1:443", "c", "k" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://localhost" }},
 		{"what is set stays", func(c *config.Config) { c.PublicURL = "https://idp.example.com" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://idp.example.com" }},
 		{"logs fit where they go", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.LogFormat, "auto" }},
 		{"a password in a database URL is not shown", func(c *config.Config) { c.DatabaseURL = "postgres://u:secret@db/x" }, func(c *config.Config) (string, string) { return c.Kind(), "postgres" }},
@@ -63,6 +65,9 @@ func TestGoodConfigurations(t *testing.T) {
 		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
 		{"an issuer beside the server, under another path", func(c *config.Config) {
 			c.PublicURL, c.GitHubIssuer = "https://ghes.example.com", "https://ghes.example.com/_services/token"
+		}},
+		{"all addresses, with TLS", func(c *config.Config) {
+			c.Listen, c.PublicURL, c.TLSCertFile, c.TLSKeyFile = ":8443", "https://idp.example.com", "c", "k"
 		}},
 		{"all addresses, behind a proxy", func(c *config.Config) { c.Listen, c.PublicURL = ":8080", "https://idp.example.com" }},
 		{"IPv6", func(c *config.Config) { c.Listen = "[::1]:8080" }},

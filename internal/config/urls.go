@@ -28,9 +28,9 @@ func (c *Config) completeURLs() error {
 		errs = append(errs, fmt.Errorf("public-url (AGENTIDP_PUBLIC_URL): needed with listen %q, which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com", c.Listen))
 	}
 	if c.PublicURL == "" {
-		c.PublicURL = localURL(listens, port)
+		c.PublicURL = localURL(c.TLS(), listens, port)
 	}
-	errs = append(errs, CheckPublicURL(c.PublicURL), c.checkIssuer(), c.checkIssuerHosts())
+	errs = append(errs, c.checkTLS(), CheckPublicURL(c.PublicURL), c.checkIssuer(), c.checkIssuerHosts())
 	if c.GitHubIssuer == c.PublicURL || strings.HasPrefix(c.GitHubIssuer, c.PublicURL+"/o/") {
 		errs = append(errs, fmt.Errorf("github-issuer (AGENTIDP_GITHUB_ISSUER): %q is this server itself, and its own tokens must not buy others; give the CI's issuer", c.GitHubIssuer))
 	}
@@ -40,14 +40,35 @@ func (c *Config) completeURLs() error {
 	return errors.Join(errs...)
 }
 
-func localURL(listens bool, port string) string {
+func localURL(tls, listens bool, port string) string {
+	scheme, usual := "http", "80"
+	if tls {
+		scheme, usual = "https", "443"
+	}
 	switch {
 	case !listens || port == "0":
-		return "http://localhost:8080"
-	case port == "80":
-		return "http://localhost"
+		port = "8080"
+	case port == usual:
+		return scheme + "://localhost"
 	}
-	return "http://localhost:" + port
+	return scheme + "://localhost:" + port
+}
+
+// TLS reports whether the listener speaks TLS.
+func (c *Config) TLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
+
+func (c *Config) checkTLS() error {
+	switch {
+	case !c.TLS():
+		return nil
+	case c.TLSKeyFile == "":
+		return errors.New("tls-key-file (AGENTIDP_TLS_KEY_FILE): needed with tls-cert-file; give the certificate's private key")
+	case c.TLSCertFile == "":
+		return errors.New("tls-cert-file (AGENTIDP_TLS_CERT_FILE): needed with tls-key-file; give the key's certificate with its chain")
+	case strings.HasPrefix(c.PublicURL, "http://") && CheckPublicURL(c.PublicURL) == nil:
+		return fmt.Errorf("public-url (AGENTIDP_PUBLIC_URL): %q uses plain http, and with tls-cert-file the listener does not; use https", c.PublicURL)
+	}
+	return nil
 }
 
 // CheckPublicURL refuses what is not exactly scheme, host and port, or could be

@@ -19,7 +19,8 @@ type cache struct {
 }
 
 // cacheKey names the candidates of a repository: by name and by id, because a
-// pin follows the id.
+// pin follows the id. All callers of a provider that have no repository share one,
+// whose name and id are empty.
 type cacheKey struct{ org, provider, repository, repositoryID string }
 
 const cacheSize = 10_000

@@ -116,7 +116,8 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 		return nil, a.refuse(ctx, afresh, nil, err)
 	}
 
-	// 4. Candidates: policies pinned to this repository, or unpinned and of its name.
+	// 4. Candidates: policies pinned to this repository, or unpinned and of its name;
+	// for callers without one, those without one.
 	// 5. The decision.
 	outcome, agent, err := a.decide(ctx, afresh)
 	if err != nil {
@@ -252,7 +253,7 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 		// second to spare for rounding.
 		g.ReplayUntil = a.claims.ExpiresAt.Add(verify.Skew + time.Second)
 	}
-	if out.Policy.Pinned == nil {
+	if out.Policy.Pinned == nil && out.Policy.Repository != "" {
 		e := a.event(agentidp.EventRepositoryPinned, now, "", out.Policy.ID, map[string]string{
 			agentidp.DataRepository: out.Policy.Repository, "repository_id": a.claims.RepositoryID, "repository_owner_id": a.claims.RepositoryOwnerID,
 		})

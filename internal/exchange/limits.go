@@ -18,11 +18,12 @@ import (
 // cause.
 const providerFactor = 20
 
-// limitKey names the bucket of one repository, or of a whole provider. A token
-// without a repository id has the bucket of the id "", which is not the provider's.
+// limitKey names the bucket of one caller, which is a repository by its id or a
+// subject, or of a whole provider. A token that has neither has the bucket of the
+// caller "", which is not the provider's.
 type limitKey struct {
-	org, provider, repositoryID string
-	whole                       bool
+	org, provider, caller string
+	whole                 bool
 }
 
 type limits struct {
@@ -36,12 +37,12 @@ func newLimits(perMinute int) *limits {
 	return &limits{perMinute: perMinute, buckets: map[limitKey]*rate.Limiter{}}
 }
 
-// refusal takes one refusal from the repository's bucket and its provider's. It
+// refusal takes one refusal from the caller's bucket and its provider's. It
 // returns nil, or the error for a caller who has had too many.
-func (l *limits) refusal(now time.Time, org, provider, repositoryID string) error {
+func (l *limits) refusal(now time.Time, org, provider, caller string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.bucket(limitKey{org, provider, repositoryID, false}, l.perMinute).AllowN(now, 1) &&
+	if l.bucket(limitKey{org, provider, caller, false}, l.perMinute).AllowN(now, 1) &&
 		l.bucket(limitKey{org, provider, "", true}, l.perMinute*providerFactor).AllowN(now, 1) {
 		return nil
 	}

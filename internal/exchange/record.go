@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -18,7 +19,7 @@ func (a *attempt) newDecision() *agentidp.Decision {
 		ID: agentidp.NewID(now), OrganizationID: a.org.ID, RequestID: a.request.RequestID, At: now,
 		Outcome: agentidp.OutcomeDenied, Provider: a.provider.Name,
 		Repository: c.Repository, RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID,
-		Ref: c.Ref, Event: c.Event, RunID: c.RunID, AgentID: a.request.AgentID,
+		Subject: c.Subject, Ref: c.Ref, Event: c.Event, RunID: c.RunID, AgentID: a.request.AgentID,
 	}
 }
 
@@ -47,7 +48,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return e
 	}
-	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, a.claims.RepositoryID); err != nil {
+	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)); err != nil {
 		a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, nil)
 		return err
 	}
@@ -89,7 +90,7 @@ func denialEvent(e *agentidp.Error) agentidp.EventType {
 func (a *attempt) event(typ agentidp.EventType, at time.Time, tokenID, policyID string, data map[string]string) agentidp.Event {
 	return agentidp.Event{
 		ID: agentidp.NewID(at), OrganizationID: a.org.ID, At: at, Type: typ,
-		Actor:   a.provider.Name + ":" + a.claims.Repository,
+		Actor:   a.provider.Name + ":" + cmp.Or(a.claims.Repository, a.claims.Subject),
 		AgentID: a.request.AgentID, PolicyID: policyID, TokenID: tokenID, DecisionID: a.decision.ID,
 		RequestID: a.request.RequestID, Data: data,
 	}

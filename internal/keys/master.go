@@ -67,6 +67,8 @@ const (
 	checkText    = "agentidp master key"
 )
 
+var errNoMasterKey = errors.New("master key: set AGENTIDP_MASTER_KEY or AGENTIDP_MASTER_KEY_FILE; with PostgreSQL every node needs the same key, so none is made here (openssl rand -base64 32)")
+
 // Unlock finds the master key and proves it against the database. A database
 // that was sealed before opens with its own key or not at all: a new key is made
 // only for a database that never had one, because a key made in place of a lost
@@ -83,7 +85,7 @@ func Unlock(ctx context.Context, db *store.DB, src MasterKeySource) (*MasterKey,
 		case sealed:
 			return nil, fmt.Errorf("master key: this database is sealed, and there is no key in AGENTIDP_MASTER_KEY or in %s; put back the key that sealed it (a new one cannot open it)", src.File)
 		case !src.MayCreate:
-			return nil, errors.New("master key: set AGENTIDP_MASTER_KEY or AGENTIDP_MASTER_KEY_FILE; with PostgreSQL every node needs the same key, so none is made here (openssl rand -base64 32)")
+			return nil, errNoMasterKey
 		}
 		key, err = createMasterKey(src.File)
 	}
@@ -103,6 +105,19 @@ func Unlock(ctx context.Context, db *store.DB, src MasterKeySource) (*MasterKey,
 		return nil, fmt.Errorf("master key: the key from %s is not the one that sealed this database; put back the right key", src.name())
 	}
 	return key, nil
+}
+
+// Check returns what would keep Unlock from finding a key, as far as it can be known
+// without the database.
+func (s *MasterKeySource) Check() error {
+	_, err := s.read()
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case s.MayCreate:
+		return nil
+	}
+	return errNoMasterKey
 }
 
 func (s *MasterKeySource) name() string {

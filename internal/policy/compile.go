@@ -28,6 +28,8 @@ type Compiled struct {
 	ref        string // the one ref of a policy with a branch
 	refType    string
 	events     string // for checks
+	claims     []claimCondition
+	byClaims   bool // it names no repository: its claims say whom it is about
 }
 
 // Compile prepares a policy for Match. The policy must not change afterwards.
@@ -37,6 +39,8 @@ func Compile(p *agentidp.TrustPolicy) *Compiled {
 		repository: agentidp.FoldRepository(p.Repository),
 		refType:    refTypeBranch,
 		events:     strings.Join(p.Events, " "),
+		claims:     compileClaims(p.Claims),
+		byClaims:   p.Repository == "",
 	}
 	if p.Branch != "" {
 		c.ref = branchPrefix + p.Branch
@@ -49,8 +53,12 @@ func Compile(p *agentidp.TrustPolicy) *Compiled {
 
 // names reports whether the policy is about the caller's repository, by name or
 // by the identity that the name was pinned to: only then may a refusal say more
-// than that there is no policy.
+// than that there is no policy. A policy without a repository is about callers
+// without one.
 func (c *Compiled) names(r *request) bool {
+	if c.byClaims {
+		return r.repository == ""
+	}
 	if c.repository != "" && c.repository == r.repository {
 		return true
 	}
@@ -69,6 +77,8 @@ func (c *Compiled) permitsRef(ref string) bool {
 		return ok && name != "" && Glob(c.Policy.Tag, name)
 	case c.Policy.Branch != "":
 		return ref == c.ref
+	case c.anyRef():
+		return true
 	}
 	// Any branch. A merge queue's branches hold what nobody has merged yet, and
 	// refs/pull/… is what anybody may propose: neither is one of the
@@ -77,12 +87,35 @@ func (c *Compiled) permitsRef(ref string) bool {
 	return ok && name != "" && !strings.HasPrefix(name, mergeQueueBranch)
 }
 
+// permitsRefType is its other half.
+func (c *Compiled) permitsRefType(refType string) bool {
+	return c.refType == refType || c.anyRef()
+}
+
+// anyRef reports whether the policy has no condition on refs: it is about callers
+// that have none.
+func (c *Compiled) anyRef() bool {
+	return c.byClaims && c.Policy.Branch == "" && c.Policy.Tag == ""
+}
+
+// permitsEvent reports whether the event is on the list. An allow-list: one that is
+// new or absent is not on it. A policy without a repository, whose
+// callers have no events, has no list.
+func (c *Compiled) permitsEvent(event string) bool {
+	if c.byClaims && len(c.Policy.Events) == 0 {
+		return true
+	}
+	return event != "" && slices.Contains(c.Policy.Events, event)
+}
+
 func (c *Compiled) showRef() string {
 	switch {
 	case c.Policy.Tag != "":
 		return tagPrefix + c.Policy.Tag
 	case c.Policy.Branch != "":
 		return c.ref
+	case c.anyRef():
+		return ""
 	}
 	return "any branch outside a merge queue"
 }

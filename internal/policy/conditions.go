@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -17,13 +16,13 @@ type condition struct {
 	holds func(c *Compiled, r *request) bool
 
 	// show returns what the policy expects and what came. No expectation means
-	// that the policy has no such condition; then it holds.
+	// that the policy has no such condition; then it holds. nil: there are several
+	// comparisons, one for each claim, see traceClaims.
 	show func(c *Compiled, r *request) (expected, got string)
 }
 
 // conditions in their fixed order: a policy that fails a later one got
-// further. A new condition on claims belongs between ref and scope, with the
-// code condition_not_met.
+// further.
 var conditions = []condition{
 	// A policy that fails one of the first is no policy for this exchange.
 	{"mode", "", agentidp.CodeTrustPolicyViolation,
@@ -51,16 +50,27 @@ var conditions = []condition{
 		}},
 	{"repository", agentidp.ClaimRepository, agentidp.CodeTrustPolicyViolation,
 		(*Compiled).names,
-		func(c *Compiled, r *request) (string, string) { return c.Policy.Repository, r.Claims.Repository }},
+		func(c *Compiled, r *request) (string, string) {
+			if c.byClaims && r.Claims.Repository != "" {
+				return "none", r.Claims.Repository
+			}
+			return c.Policy.Repository, r.Claims.Repository
+		}},
+	// Where there are no repositories, claims tell one caller from another.
+	{checkIdentity, "", agentidp.CodeTrustPolicyViolation,
+		func(c *Compiled, r *request) bool { return !c.byClaims || c.identified(r) }, nil},
 
 	// Names can be taken over, numbers cannot. A grant pins the
 	// ids, so a token without them passes nothing, pinned or not.
 	{"pinned_repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			got := r.Claims.RepositoryID
-			return got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryID == got)
+			return c.byClaims || got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryID == got)
 		},
 		func(c *Compiled, r *request) (string, string) {
+			if c.byClaims {
+				return "", ""
+			}
 			if c.Policy.Pinned == nil {
 				return "any (not pinned yet)", r.Claims.RepositoryID
 			}
@@ -69,9 +79,12 @@ var conditions = []condition{
 	{"pinned_repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			got := r.Claims.RepositoryOwnerID
-			return got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryOwnerID == got)
+			return c.byClaims || got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryOwnerID == got)
 		},
 		func(c *Compiled, r *request) (string, string) {
+			if c.byClaims {
+				return "", ""
+			}
 			if c.Policy.Pinned == nil {
 				return "any (not pinned yet)", r.Claims.RepositoryOwnerID
 			}
@@ -100,18 +113,26 @@ var conditions = []condition{
 			}
 			return string(agentidp.AgentActive), agentStatus(c, r)
 		}},
-	// An allow-list: an event that is new or absent is not on it.
 	{"event", agentidp.ClaimEvent, agentidp.CodeEventNotPermitted,
-		func(c *Compiled, r *request) bool {
-			return r.Claims.Event != "" && slices.Contains(c.Policy.Events, r.Claims.Event)
-		},
-		func(c *Compiled, r *request) (string, string) { return orNone(c.events), r.Claims.Event }},
+		func(c *Compiled, r *request) bool { return c.permitsEvent(r.Claims.Event) },
+		func(c *Compiled, r *request) (string, string) {
+			if c.byClaims {
+				return c.events, r.Claims.Event
+			}
+			return orNone(c.events), r.Claims.Event
+		}},
 	{"ref_type", agentidp.ClaimRefType, agentidp.CodeBranchNotPermitted,
-		func(c *Compiled, r *request) bool { return c.refType == r.Claims.RefType },
-		func(c *Compiled, r *request) (string, string) { return c.refType, r.Claims.RefType }},
+		func(c *Compiled, r *request) bool { return c.permitsRefType(r.Claims.RefType) },
+		func(c *Compiled, r *request) (string, string) {
+			if c.anyRef() {
+				return "", ""
+			}
+			return c.refType, r.Claims.RefType
+		}},
 	{"ref", agentidp.ClaimRef, agentidp.CodeBranchNotPermitted,
 		func(c *Compiled, r *request) bool { return c.permitsRef(r.Claims.Ref) },
 		func(c *Compiled, r *request) (string, string) { return c.showRef(), r.Claims.Ref }},
+	{checkClaims, "", agentidp.CodeConditionNotMet, (*Compiled).meetsClaims, nil},
 
 	{"scope", "", agentidp.CodeInvalidScope,
 		func(c *Compiled, r *request) bool { return len(c.excess(r)) == 0 },

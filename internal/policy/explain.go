@@ -29,13 +29,15 @@ func refusal(code string, r *request, c *Compiled) *agentidp.Error {
 	case agentidp.CodeBranchNotPermitted:
 		err.Message = explainRef(r)
 		err.Claims = r.read(agentidp.ClaimRef, agentidp.ClaimRefType)
+	case agentidp.CodeConditionNotMet:
+		err.Message, err.Claims = explainClaims(r, c.unmet(r))
 	case agentidp.CodeInvalidScope:
 		err.Kind, err.Message = agentidp.Invalid, explainScope(r, c.excess(r))
 	case agentidp.CodeInvalidTarget:
 		err.Kind, err.Message = agentidp.Invalid, explainAudience(r)
 	default:
 		err.Message = explainViolation(r)
-		err.Claims = r.read(agentidp.ClaimRepository, agentidp.ClaimRepositoryID, agentidp.ClaimRepositoryOwnerID)
+		err.Claims = r.identity()
 	}
 	return err
 }
@@ -46,11 +48,11 @@ func explainViolation(r *request) string {
 	if r.AgentID == "" {
 		return r.run() + ", and no trust policy lets it register agents. " +
 			"Name an agent's id if a token for an agent was meant, or " + askAdministrator +
-			"to add a trust policy without agentId for this repository."
+			"to add a trust policy without agentId for this " + r.caller() + "."
 	}
 	return r.run() + ", and no trust policy lets it have a token for the agent that it names. " +
 		"Check the agent's id, or " + askAdministrator +
-		"to add a trust policy for this repository and agent."
+		"to add a trust policy for this " + r.caller() + " and agent."
 }
 
 func explainIdentity(r *request) string {
@@ -115,6 +117,29 @@ func (r *request) notPermitted(ref string) string {
 		"Run the workflow for a permitted branch or tag, or " + askAdministrator + "to permit this one."
 }
 
+// explainClaims names the claims that were read, as far as one can read a list, and
+// returns them.
+func explainClaims(r *request, unmet []claimCondition) (string, map[string]string) {
+	const most = 5
+	claims := make(map[string]string, len(unmet))
+	shown := make([]string, 0, most)
+	for i := range unmet {
+		value, ok := r.Claims.Read(unmet[i].name)
+		if ok {
+			claims[unmet[i].name] = value
+		}
+		if len(shown) < most {
+			shown = append(shown, plain(unmet[i].name)+" is "+plain(value))
+		}
+	}
+	list := strings.Join(shown, ", ")
+	if more := len(unmet) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return "The token does not meet a condition for " + r.target() + ": " + list + ". " +
+		"Start the run where and as it is permitted, or " + askAdministrator + "to permit this.", claims
+}
+
 func explainScope(r *request, excess []string) string {
 	const most = 10
 	shown := make([]string, 0, most)
@@ -145,18 +170,52 @@ func explainAudience(r *request) string {
 // run says what the run is, in its own claims.
 func (r *request) run() string {
 	c := r.Claims
-	if c.Repository == "" {
+	switch {
+	case r.isWorkload():
+		said := make([]string, 0, len(c.Kind.IdentityClaims))
+		for _, name := range c.Kind.IdentityClaims {
+			value, _ := c.Read(name)
+			said = append(said, name+" "+plain(value))
+		}
+		return "This token is of the workload with " + strings.Join(said, ", ")
+	case c.Repository == "":
 		return "This run names no repository"
 	}
 	return "This run is of the repository " + plain(c.Repository) +
 		" (repository_id " + plain(c.RepositoryID) + ", repository_owner_id " + plain(c.RepositoryOwnerID) + ")"
 }
 
+// isWorkload reports whether the caller is of a kind that has no repositories.
+func (r *request) isWorkload() bool {
+	return r.Claims.Kind != nil && !r.Claims.Kind.Has(agentidp.ClaimRepository)
+}
+
+func (r *request) caller() string {
+	if r.isWorkload() {
+		return "workload"
+	}
+	return "repository"
+}
+
 func (r *request) target() string {
 	if r.AgentID == "" {
-		return "registering agents from this repository"
+		return "registering agents from this " + r.caller()
 	}
-	return "this repository and agent"
+	return "this " + r.caller() + " and agent"
+}
+
+// identity returns the claims that say who the caller is.
+func (r *request) identity() map[string]string {
+	if !r.isWorkload() {
+		return r.read(agentidp.ClaimRepository, agentidp.ClaimRepositoryID, agentidp.ClaimRepositoryOwnerID)
+	}
+	claims := make(map[string]string, len(r.Claims.Kind.IdentityClaims))
+	for _, name := range r.Claims.Kind.IdentityClaims {
+		if value, ok := r.Claims.Read(name); ok {
+			claims[name] = value
+		}
+	}
+	return claims
 }
 
 // read returns those of the claims that the token carries.

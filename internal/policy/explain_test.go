@@ -80,6 +80,31 @@ func TestRefusalsInWords(t *testing.T) {
 		{"no ref", one(), run(ref("", "branch")),
 			"The token of this run does not say for which ref it is, and every trust policy permits only certain refs. " +
 				"Use a version of the CI system that sends the ref.", map[string]string{"ref_type": "branch"}},
+		{"A-138: a claim", one(hosted, needs("ref_protected", "true"), needs("repository_visibility", "private")), run(saying("runner_environment", "self-hosted"), saying("ref_protected", "")),
+			"The token does not meet a condition for this repository and agent: ref_protected is absent, runner_environment is self-hosted. " +
+				"Start the run where and as it is permitted, or ask the administrator of this AgentIdP, giving the decision id, to permit this.",
+			map[string]string{"runner_environment": "self-hosted"}},
+		{"very many claims are not all said, and all are repeated", one(bootstrap, needs("a", "x"), needs("b", "x"), needs("c", "x"), needs("d", "x"), needs("e", "x"), needs("f", "x"), needs("g", "x")),
+			run(noAgent, saying("a", "1"), saying("g", "7 7")),
+			"The token does not meet a condition for registering agents from this repository: a is 1, b is absent, c is absent, d is absent, e is absent and 2 more. " +
+				"Start the run where and as it is permitted, or ask the administrator of this AgentIdP, giving the decision id, to permit this.",
+			map[string]string{"a": "1", "g": "7 7"}},
+		{"no policy for a workload", nil, run(asWorkload("system:serviceaccount:build:deployer")),
+			"This token is of the workload with sub system:serviceaccount:build:deployer, and no trust policy lets it have a token for the agent that it names. " +
+				"Check the agent's id, or ask the administrator of this AgentIdP, giving the decision id, to add a trust policy for this workload and agent.",
+			map[string]string{"sub": "system:serviceaccount:build:deployer"}},
+		{"no bootstrap policy for a workload", one(workload("build")), run(noAgent, asWorkload("build")),
+			"This token is of the workload with sub build, and no trust policy lets it register agents. " +
+				"Name an agent's id if a token for an agent was meant, or ask the administrator of this AgentIdP, giving the decision id, to add a trust policy without agentId for this workload.",
+			map[string]string{"sub": "build"}},
+		{"a workload without a subject", one(workload("build")), run(asWorkload("build"), saying("sub", "")),
+			"This token is of the workload with sub absent, and no trust policy lets it have a token for the agent that it names. " +
+				"Check the agent's id, or ask the administrator of this AgentIdP, giving the decision id, to add a trust policy for this workload and agent.",
+			map[string]string{}},
+		{"another claim of a workload", one(workload("build"), needs("namespace", "prod")), run(asWorkload("build")),
+			"The token does not meet a condition for this workload and agent: namespace is build. " +
+				"Start the run where and as it is permitted, or ask the administrator of this AgentIdP, giving the decision id, to permit this.",
+			map[string]string{"namespace": "build"}},
 		{"too much scope names only the excess", one(withScopes("deploy:staging")), run(asking("deploy:staging", "deploy:production", "x:y")),
 			"This run asks for scopes that it may not have: deploy:production, x:y. " +
 				"Leave out scope to get all that it may have, or ask the administrator of this AgentIdP, giving the decision id, to permit more.", nil},
@@ -140,6 +165,8 @@ func TestRefusalsHoldNothingOfThePolicies(t *testing.T) {
 		with(secret, tag("zz-tag-*")), with(secret, needsIDs("31337", "")), with(secret, needsIDs("", "31337")),
 		with(secret, pinnedTo("31337", "31337")), with(secret, of("zz/repository")), with(secret, forAgent("zz-agent")),
 		with(secret, onEvents("push")), with(secret, onEvents("push"), branch("main")), with(secret, onEvents("push"), branch("main"), withScopes("deploy:staging")),
+		with(secret, onEvents("push"), branch("main"), needs("environment", "zz-environment")),
+		with(secret, workload("zz-subject")), with(secret, workload("build"), needs("namespace", "zz-namespace")),
 		with(secret, disabled), with(secret, bootstrap), with(secret, bootstrap, onEvents("push"), branch("main")))
 	seen := map[string]bool{}
 	for _, c := range variants {
@@ -147,6 +174,7 @@ func TestRefusalsHoldNothingOfThePolicies(t *testing.T) {
 			run(), run(event("")), run(onTag("v1")), run(ids("99", "98")), run(ids("", "")), run(noAgent), run(agentUnknown),
 			run(asking("delete:all")), run(audience("https://evil.example")), run(ref("refs/pull/1/merge", "branch")),
 			run(noAgent, asking("delete:all")), run(noAgent, audience("https://evil.example")),
+			run(asWorkload("build")), run(asWorkload("x")),
 		} {
 			out := policy.Match([]*policy.Compiled{c}, in)
 			if out.Granted {
@@ -172,8 +200,9 @@ func TestHostileValuesAreQuoted(t *testing.T) {
 		for _, in := range []*policy.Input{
 			run(repository(value), ids("99", "98")), run(ids(value, value)), run(event(value)), run(onBranch(value)), run(onTag(value)),
 			run(ref(value, value)), run(asking(value)), run(audience(value)),
+			run(saying("runner_environment", value), saying("ref_protected", value)), run(asWorkload(value)), run(asWorkload("build"), saying("namespace", value)),
 		} {
-			err := policy.Match(compiled(pol()), in).Err
+			err := policy.Match(compiled(pol(hosted, needs("ref_protected", "true")), pol(workload("build"), needs("namespace", "prod"))), in).Err
 			if len(err.Message) > 2000 || strings.Contains(err.Message, "\n") || strings.ContainsFunc(err.Message, func(c rune) bool { return c < ' ' || c > '~' }) {
 				t.Errorf("%s for %.20q: %.300q", err.Code, value, err.Message)
 			}

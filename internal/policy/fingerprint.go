@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/sentryagent/agentidp"
@@ -50,6 +52,9 @@ func Fingerprint(spec *agentidp.TrustPolicySpec) string {
 	text("repositoryId", spec.RepositoryID)
 	text("repositoryOwnerId", spec.RepositoryOwnerID)
 	list("events", spec.Events)
+	for _, name := range slices.Sorted(maps.Keys(spec.Claims)) {
+		list("claim", append([]string{name}, spec.Claims[name]...))
+	}
 	list("scopes", spec.Scopes)
 	list("audiences", spec.Audiences)
 	number("tokenTtlSeconds", spec.TokenTTLSeconds)

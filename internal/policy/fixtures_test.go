@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -21,11 +22,42 @@ var (
 	org = &agentidp.Organization{ID: orgID, Issuer: "https://idp.example.com"}
 
 	github = &agentidp.ProviderKind{
-		Name:          "github",
+		Name: "github",
+		ClaimNames: map[agentidp.Claim]string{
+			agentidp.ClaimRepository: "repository", agentidp.ClaimRepositoryID: "repository_id", agentidp.ClaimRepositoryOwnerID: "repository_owner_id",
+			agentidp.ClaimRef: "ref", agentidp.ClaimRefType: "ref_type", agentidp.ClaimEvent: "event_name",
+			agentidp.ClaimEnvironment: "environment", agentidp.ClaimActor: "actor", agentidp.ClaimTokenID: "jti",
+		},
+		IdentityClaims: []string{"repository_id", "repository_owner_id"},
+		UnsafeClaims: map[string]string{
+			"sub": "It has three forms. Use repository.", "actor": "Names can be taken over.", "workflow": "It is a display name.",
+			"head_ref": "Whoever opens a pull request chooses it.", "base_ref": "Whoever opens a pull request chooses it.",
+		},
 		DefaultEvents: []string{"push", "workflow_dispatch", "schedule", "repository_dispatch", "release", "deployment"},
 		OutsiderEvent: map[string]string{"pull_request_target": "It runs with the rights of the target branch for anyone's pull request."},
 	}
+
+	// oidc is the kind of the provider cluster, whose tokens say nothing but sub that
+	// is known.
+	oidc = &agentidp.ProviderKind{
+		Name: "oidc", ClaimNames: map[agentidp.Claim]string{agentidp.ClaimTokenID: "jti"}, IdentityClaims: []string{"sub"},
+	}
 )
+
+// said are the claims of a token, as they are spelled.
+type said map[string]string
+
+func (s said) ReadClaim(name string) (string, bool) {
+	value, ok := s[name]
+	return value, ok
+}
+
+func kindOf(provider string) *agentidp.ProviderKind {
+	if provider == "cluster" {
+		return oidc
+	}
+	return github
+}
 
 // pol returns a policy as it is stored: acme/deploy, branch main, agent X,
 // pinned; then changed by the options.
@@ -42,8 +74,28 @@ func pol(options ...func(*agentidp.TrustPolicy)) *agentidp.TrustPolicy {
 	for _, o := range options {
 		o(p)
 	}
-	p.TrustPolicySpec = policy.Normalize(p.TrustPolicySpec, github)
+	p.TrustPolicySpec = policy.Normalize(p.TrustPolicySpec, kindOf(p.Provider))
 	return p
+}
+
+// of a workload of the cluster: no repository, branch or events, and a subject. It
+// undoes what pol says of a repository.
+func workload(subject ...string) policyOption {
+	return func(p *agentidp.TrustPolicy) {
+		p.Provider, p.Repository, p.Branch, p.Events, p.Pinned = "cluster", "", "", nil, nil
+		needs("sub", subject...)(p)
+	}
+}
+
+// needs adds a condition on a claim.
+func needs(name string, values ...string) policyOption {
+	return func(p *agentidp.TrustPolicy) {
+		p.Claims = maps.Clone(p.Claims)
+		if p.Claims == nil {
+			p.Claims = agentidp.ClaimConditions{}
+		}
+		p.Claims[name] = values
+	}
 }
 
 type policyOption = func(*agentidp.TrustPolicy)
@@ -94,6 +146,7 @@ func run(options ...inputOption) *policy.Input {
 		Claims: &agentidp.Claims{
 			Provider: "github", Repository: "acme/deploy", RepositoryID: "74", RepositoryOwnerID: "65",
 			Ref: "refs/heads/main", RefType: "branch", Event: "push", Actor: "octocat",
+			Kind: github, Source: said{"runner_environment": "github-hosted", "repository_visibility": "private", "ref_protected": "true", "sub": "repo:acme/deploy:ref:refs/heads/main"},
 		},
 		AgentID:      agentX,
 		Agent:        &agentidp.Agent{AgentID: agentX, OrganizationID: orgID, Status: agentidp.AgentActive},
@@ -145,6 +198,26 @@ func toAgent(change func(*agentidp.Agent)) inputOption {
 var agentMixedUp = toAgent(func(a *agentidp.Agent) { a.AgentID = agentY })
 
 var agentOfOtherTenant = toAgent(func(a *agentidp.Agent) { a.OrganizationID = "other" })
+
+// saying changes claims beside those that every policy reads; "" takes one out.
+func saying(name, value string) inputOption {
+	return func(in *policy.Input) {
+		source := maps.Clone(in.Claims.Source.(said))
+		if source[name] = value; value == "" {
+			delete(source, name)
+		}
+		in.Claims.Source = source
+	}
+}
+
+// asWorkload is a token of the cluster: of all that GitHub sends it has a subject, and
+// claims that are called like GitHub's.
+func asWorkload(subject string) inputOption {
+	return func(in *policy.Input) {
+		in.Claims = &agentidp.Claims{Provider: "cluster", Kind: oidc, Subject: subject,
+			Source: said{"sub": subject, "namespace": "build", "repository": "acme/deploy", "repository_id": "74"}}
+	}
+}
 
 func noAgent(in *policy.Input)      { in.AgentID, in.Agent = "", nil }
 func agentUnknown(in *policy.Input) { in.Agent = nil }

@@ -12,27 +12,31 @@ import (
 // FuzzValidate: whatever validates is still valid once normalized, compiles, and
 // is of some use: the run that it describes is granted. Nothing panics.
 func FuzzValidate(f *testing.F) {
-	f.Add("github", "acme/deploy", "main", "", agentX, "74", "65", "push,schedule", "deploy:production", "https://a.example", 900, 0, "", "enforce", int64(3600), "")
-	f.Add("github", "Acme/deploy", "", "v*", "", "", "", "", "", "", 0, 3, "*@ci.acme.example", "", int64(0), "bootstrap")
-	f.Add("github", "acme/deploy.git", "refs/heads/main", "refs/tags/*", "x", "074", "+1", "*", "*", "#", -1, -1, "?", "shadow", int64(-1), "\x00")
+	f.Add("github", "acme/deploy", "main", "", agentX, "74", "65", "push,schedule", "deploy:production", "https://a.example", 900, 0, "", "enforce", int64(3600), "", "runner_environment=github-hosted,environment=prod,environment=stage")
+	f.Add("github", "Acme/deploy", "", "v*", "", "", "", "", "", "", 0, 3, "*@ci.acme.example", "", int64(0), "bootstrap", "")
+	f.Add("cluster", "", "", "", agentX, "", "", "", "deploy:production", "", 0, 0, "", "", int64(0), "", "sub=system:serviceaccount:build:deployer,namespace=build")
+	f.Add("cluster", "acme/deploy", "main", "", agentX, "74", "65", "push", "", "", 0, 0, "", "", int64(0), "", "aud=x,jti=y,sub=*,=,a=")
+	f.Add("github", "acme/deploy.git", "refs/heads/main", "refs/tags/*", "x", "074", "+1", "*", "*", "#", -1, -1, "?", "shadow", int64(-1), "\x00", "repository=x,sub=\x00,\x00=x,actor=octocat,exp=1")
 	f.Fuzz(func(t *testing.T, provider, repository, branch, tag, agent, repoID, ownerID, events, scopes, audiences string,
-		ttl, maxAgents int, pattern, mode string, expiry int64, description string,
+		ttl, maxAgents int, pattern, mode string, expiry int64, description, claims string,
 	) {
 		said := agentidp.TrustPolicySpec{
 			Provider: provider, Repository: repository, Branch: branch, Tag: tag, AgentID: agent, RepositoryID: repoID, RepositoryOwnerID: ownerID,
 			Events: elements(events), Scopes: elements(scopes), Audiences: elements(audiences), TokenTTLSeconds: ttl, MaxAgents: maxAgents,
 			AgentNamePattern: pattern, Mode: agentidp.PolicyMode(mode), Description: description,
+			Claims: conditions(claims),
 		}
+		kind := kindOf(provider)
 		if expiry != 0 {
 			at := time.Unix(expiry, 0)
 			said.ExpiresAt = &at
 		}
-		valid := len(policy.Validate(&said, github, now)) == 0
-		p := &agentidp.TrustPolicy{ID: "p1", OrganizationID: orgID, TrustPolicySpec: policy.Normalize(said, github), CreatedAt: now}
-		if valid && len(policy.Validate(&p.TrustPolicySpec, github, now)) != 0 {
+		valid := len(policy.Validate(&said, kind, now)) == 0
+		p := &agentidp.TrustPolicy{ID: "p1", OrganizationID: orgID, TrustPolicySpec: policy.Normalize(said, kind), CreatedAt: now}
+		if valid && len(policy.Validate(&p.TrustPolicySpec, kind, now)) != 0 {
 			t.Fatalf("valid until normalized: %+v", p.TrustPolicySpec)
 		}
-		policy.Warnings(p, github, now)
+		policy.Warnings(p, kind, now)
 		policy.Fingerprint(&p.TrustPolicySpec)
 		out := policy.Match(compiled(p), fitting(p))
 		if !valid {
@@ -45,6 +49,19 @@ func FuzzValidate(f *testing.F) {
 	})
 }
 
+// conditions reads name=value, of which one name may have several.
+func conditions(s string) agentidp.ClaimConditions {
+	var claims agentidp.ClaimConditions
+	for _, e := range elements(s) {
+		name, value, _ := strings.Cut(e, "=")
+		if claims == nil {
+			claims = agentidp.ClaimConditions{}
+		}
+		claims[name] = append(claims[name], value)
+	}
+	return claims
+}
+
 func elements(s string) []string {
 	if s == "" {
 		return nil
@@ -54,7 +71,20 @@ func elements(s string) []string {
 
 // fitting returns the run that a policy describes.
 func fitting(p *agentidp.TrustPolicy) *policy.Input {
-	in := run(repository(p.Repository), event(p.Events[0]))
+	in := run()
+	if p.Repository == "" {
+		asWorkload("")(in)
+	} else {
+		repository(p.Repository)(in)
+	}
+	if len(p.Events) > 0 {
+		event(p.Events[0])(in)
+	}
+	for name, values := range p.Claims {
+		if len(values) > 0 {
+			saying(name, values[len(values)-1])(in)
+		}
+	}
 	in.AgentID, in.Agent.AgentID, in.Claims.Provider = p.AgentID, p.AgentID, p.Provider
 	if p.RepositoryID != "" {
 		in.Claims.RepositoryID = p.RepositoryID

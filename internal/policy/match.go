@@ -50,8 +50,8 @@ type request struct {
 }
 
 // Match holds an exchange against candidates: the policies of the token's
-// provider whose repository name is the token's, and those of other names that
-// are pinned to the token's repository id. The order of candidates is without
+// provider whose repository name is the token's (where it has none, those without
+// one), and those of other names that are pinned to the token's repository id. The order of candidates is without
 // effect. Of several that grant, the one with the lowest id does; of several
 // that refuse, the one that got furthest answers.
 func Match(candidates []*Compiled, in *Input) Outcome {
@@ -141,6 +141,10 @@ func refuse(candidates []*Compiled, r *request) Outcome {
 func trace(checks []agentidp.Check, c *Compiled, r *request) []agentidp.Check {
 	for i := range conditions {
 		cond := &conditions[i]
+		if cond.show == nil {
+			checks = traceClaims(checks, cond.name, c, r)
+			continue
+		}
 		expected, got := cond.show(c, r)
 		if expected == "" {
 			continue

@@ -18,6 +18,7 @@ const (
 	inactive  = agentidp.CodeAgentNotActive
 	badEvent  = agentidp.CodeEventNotPermitted
 	badRef    = agentidp.CodeBranchNotPermitted
+	badClaim  = agentidp.CodeConditionNotMet
 	badScope  = agentidp.CodeInvalidScope
 	badTarget = agentidp.CodeInvalidTarget
 )
@@ -174,6 +175,62 @@ var sentences = []struct {
 	{"a schedule on main is permitted", one(), run(event("schedule")), granted},
 	{"a wrong event is told before a wrong branch", one(), run(event("fork"), onBranch("dev")), badEvent},
 
+	// Conditions on further claims.
+	{"A-138: a runner of GitHub passes where one is demanded", one(hosted), run(), granted},
+	{"A-138: a runner of one's own does not", one(hosted), run(saying("runner_environment", "self-hosted")), badClaim},
+	{"A-138: nor does a run that does not say", one(hosted), run(saying("runner_environment", "")), badClaim},
+	{"A-138: nor one that says it in capitals", one(hosted), run(saying("runner_environment", "GitHub-hosted")), badClaim},
+	{"A-138: nor one that says more", one(hosted), run(saying("runner_environment", "github-hosted ")), badClaim},
+	{"A-059: a claim of another case is another claim", one(hosted), run(saying("runner_environment", ""), saying("Runner_Environment", "github-hosted")), badClaim},
+	{"A-059: so is one that only Unicode takes for the same", one(needs("repository_visibility", "private")), run(saying("repository_visibility", ""), saying("repo\u017fitory_visibility", "private")), badClaim},
+	{"A-139: a protected ref passes where one is demanded", one(needs("ref_protected", "true")), run(), granted},
+	{"A-139: one that is not protected does not", one(needs("ref_protected", "true")), run(saying("ref_protected", "false")), badClaim},
+	{"A-139: nor one that is True", one(needs("ref_protected", "true")), run(saying("ref_protected", "True")), badClaim},
+	{"A-139: a repository that was made public does not pass for a private one", one(needs("repository_visibility", "private")), run(saying("repository_visibility", "public")), badClaim},
+	{"A-139: nor for an internal one", one(needs("repository_visibility", "internal", "private")), run(saying("repository_visibility", "public")), badClaim},
+	{"A-139: any of the values that are named passes", one(needs("repository_visibility", "internal", "private")), run(), granted},
+	{"A-130: an environment that is demanded must be there", one(needs("environment", "prod")), run(), badClaim},
+	{"A-131: an environment is compared exactly", one(needs("environment", "prod")), run(saying("environment", "prod")), granted},
+	{"A-131: in case", one(needs("environment", "prod")), run(saying("environment", "Prod")), badClaim},
+	{"A-131: without what stands behind a colon", one(needs("environment", "prod")), run(saying("environment", "prod:ref:refs/heads/main")), badClaim},
+	{"A-131: and a star in it is a star", one(needs("environment", "prod")), run(saying("environment", "*")), badClaim},
+	{"A-137: a star in a policy of old would be a star, too", one(needs("environment", "*")), run(saying("environment", "prod")), badClaim},
+	{"all conditions must hold", one(hosted, needs("ref_protected", "true")), run(saying("ref_protected", "false")), badClaim},
+	{"a condition without values is met by nothing", one(needs("runner_environment")), run(), badClaim},
+	{"a condition on the empty text is not met by an absent claim", one(needs("environment", "")), run(), badClaim},
+	{"A-171: conditions on claims of two policies never mix",
+		several(pol(hosted, needs("repository_visibility", "public")), pol(id("p2"), needs("runner_environment", "self-hosted"))), run(), badClaim},
+	{"A-134: a claim makes no foreign repository known", one(hosted), run(repository("evil/repo"), ids("99", "98")), violation},
+	{"a wrong branch is told before a wrong claim", one(hosted), run(onBranch("dev"), saying("runner_environment", "")), badRef},
+	{"a wrong claim is told before a wrong scope", one(needs("runner_environment", "x")), run(asking("x:y")), badClaim},
+
+	// Workloads: callers that have no repository.
+	{"a workload gets the token of the policy that names its subject", one(workload("build")), run(asWorkload("build")), granted},
+	{"another subject is a stranger", one(workload("build")), run(asWorkload("built")), violation},
+	{"a subject in another case is a stranger", one(workload("build")), run(asWorkload("Build")), violation},
+	{"a prefix of the subject is a stranger", one(workload("build")), run(asWorkload("buil")), violation},
+	{"a workload without a subject is a stranger", one(workload("build")), run(asWorkload("build"), saying("sub", "")), violation},
+	{"any of several subjects passes", one(workload("build", "deploy")), run(asWorkload("deploy")), granted},
+	{"a policy without a subject is nobody's", one(workload("build"), func(p *agentidp.TrustPolicy) { p.Claims = nil }), run(asWorkload("build")), violation},
+	{"nor is one with another claim alone", one(workload("build"), func(p *agentidp.TrustPolicy) {
+		p.Claims = agentidp.ClaimConditions{"namespace": {"build"}}
+	}), run(asWorkload("build")), violation},
+	{"a further claim must be as the policy says", one(workload("build"), needs("namespace", "build")), run(asWorkload("build")), granted},
+	{"if it is not, the owner of the subject is told", one(workload("build"), needs("namespace", "other")), run(asWorkload("build")), badClaim},
+	{"and nobody else is", one(workload("build"), needs("namespace", "other")), run(asWorkload("x")), violation},
+	{"a workload registers agents by a bootstrap policy", one(workload("build"), bootstrap), run(asWorkload("build"), noAgent), granted},
+	{"A-147: which grants it no agent", one(workload("build"), bootstrap), run(asWorkload("build")), violation},
+	{"A-148: an agent policy of a workload grants no bootstrap", one(workload("build")), run(asWorkload("build"), noAgent), violation},
+	{"a workload of another provider is a stranger", one(workload("build")), run(asWorkload("build"), viaGitLab), violation},
+	{"a run with a repository never meets a policy without one", one(workload("repo:acme/deploy:ref:refs/heads/main"), fromGitHub), run(), violation},
+	{"not even if its subject were known to identify", one(workload("repo:acme/deploy:ref:refs/heads/main"), fromGitHub), run(bySubject), violation},
+	{"a workload never meets a policy with a repository", one(fromCluster), run(asWorkload("build")), violation},
+	{"whatever its claims are called", one(fromCluster, pinnedTo("", "")), run(asWorkload("build")), violation},
+	{"a workload that nothing is known of is a stranger", one(workload("build")), run(asWorkload("build"), ofNoKind), violation},
+	{"a branch that somehow got into such a policy is still a condition", one(workload("build"), branch("main")), run(asWorkload("build")), badRef},
+	{"so is an event", one(workload("build"), onEvents("push")), run(asWorkload("build")), badEvent},
+	{"and an id", one(workload("build"), needsIDs("74", "")), run(asWorkload("build")), identity},
+
 	// Scopes and audiences.
 	{"a scope of the agent may be asked for", one(), run(asking("deploy:staging")), granted},
 	{"A-150: a scope that the agent lacks may not", one(), run(asking("deploy:staging", "delete:all")), badScope},
@@ -214,6 +271,19 @@ var sentences = []struct {
 	{"a policy of another tenant never answers", several(pol(otherTenant, branch("dev")), pol(id("p2"), disabled)), run(), violation},
 	{"A-112: the old name taken by another repository does not stop the renamed one",
 		several(pol(of("acme/old")), pol(id("p2"), pinnedTo("80", "65"))), run(), granted},
+}
+
+var hosted = needs("runner_environment", "github-hosted")
+
+func fromGitHub(p *agentidp.TrustPolicy)  { p.Provider = "github" }
+func fromCluster(p *agentidp.TrustPolicy) { p.Provider = "cluster" }
+func ofNoKind(in *policy.Input)           { in.Claims.Kind = nil }
+
+// bySubject makes sub identify, beside a repository.
+func bySubject(in *policy.Input) {
+	kind := *github
+	kind.IdentityClaims = []string{"sub"}
+	in.Claims.Kind = &kind
 }
 
 func one(options ...policyOption) []*agentidp.TrustPolicy {
@@ -371,6 +441,42 @@ audience: https://idp.example.com/api/v1
 `
 	if got := "\n" + spell(out.Checks); got != want {
 		t.Errorf("checks of a grant:%s\nwant:%s", got, want)
+	}
+}
+
+// A condition on a claim is a check of its own, by the claim's name; of a policy
+// without a repository, those that identify come first.
+func TestChecksShowEveryClaim(t *testing.T) {
+	t.Parallel()
+	out := policy.Match(compiled(pol(hosted, needs("repository_visibility", "private", "internal"))), run(saying("runner_environment", "self-hosted")))
+	var got []agentidp.Check
+	for _, c := range out.Checks {
+		if c.Check == "claims" {
+			got = append(got, c)
+		}
+	}
+	if want := "claims (repository_visibility): internal or private / private\nclaims (runner_environment): github-hosted / self-hosted FAILED\n"; spell(got) != want {
+		t.Errorf("got:\n%swant:\n%s", spell(got), want)
+	}
+
+	out = policy.Match(compiled(pol(workload("build", "deploy"), needs("namespace", "prod"))), run(asWorkload("build")))
+	want := `
+mode: enforce / enforce
+provider: cluster / cluster
+agent: ` + agentX + ` / ` + agentX + `
+identity (sub): build or deploy / build
+agent_status: active / active
+claims (namespace): prod / build FAILED
+scope: deploy:production deploy:staging
+audience: https://idp.example.com
+`
+	if got := "\n" + spell(out.Checks); got != want {
+		t.Errorf("checks:%s\nwant:%s", got, want)
+	}
+
+	out = policy.Match(compiled(pol(workload("repo:x"), fromGitHub)), run())
+	if got := spell(out.Checks); !strings.Contains(got, "repository (repository): none / acme/deploy FAILED\nidentity: a repository, or a claim that identifies the caller / neither in the policy FAILED\n") {
+		t.Errorf("a run with a repository, held against a policy without one:\n%s", got)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 const defaultMaxAgents = 10
 
 // Normalize returns the effective form of a policy, in which it is stored:
-// defaults are filled in, events and scopes sorted and without repetition, times
+// defaults are filled in, events, scopes and the values of claims sorted and without repetition, times
 // in UTC at the precision of the database. Audiences keep their order, for the
 // first is the default. The result shares no memory with spec. Names are left
 // as they were written.
@@ -24,6 +24,7 @@ func Normalize(spec agentidp.TrustPolicySpec, kind *agentidp.ProviderKind) agent
 	if len(spec.Events) == 0 && kind != nil {
 		spec.Events = set(kind.DefaultEvents)
 	}
+	spec.Claims = normalizeClaims(spec.Claims)
 	spec.Scopes = set(spec.Scopes)
 	spec.Audiences = append([]string(nil), spec.Audiences...)
 	if spec.Mode == "" {
@@ -37,6 +38,17 @@ func Normalize(spec agentidp.TrustPolicySpec, kind *agentidp.ProviderKind) agent
 		spec.ExpiresAt = &t
 	}
 	return spec
+}
+
+func normalizeClaims(claims agentidp.ClaimConditions) agentidp.ClaimConditions {
+	if len(claims) == 0 {
+		return nil
+	}
+	normal := make(agentidp.ClaimConditions, len(claims))
+	for name, values := range claims {
+		normal[name] = set(values)
+	}
+	return normal
 }
 
 // set returns a sorted copy without repetition; nil for no elements.

@@ -57,7 +57,7 @@ func TestNormalizeTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		once := drawPolicy(t).TrustPolicySpec
-		if twice := policy.Normalize(once, github); !reflect.DeepEqual(once, twice) {
+		if twice := policy.Normalize(once, kindOf(once.Provider)); !reflect.DeepEqual(once, twice) {
 			t.Fatalf("%+v became %+v", once, twice)
 		}
 	})
@@ -79,6 +79,8 @@ func TestFingerprintReadsEveryField(t *testing.T) {
 			v.SetInt(7)
 		case bool:
 			v.SetBool(true)
+		case agentidp.ClaimConditions:
+			v.Set(reflect.ValueOf(agentidp.ClaimConditions{"x": {"x"}}))
 		case []string:
 			v.Set(reflect.ValueOf([]string{"x"}))
 		case *time.Time:
@@ -123,6 +125,40 @@ func TestFingerprintsAreUnambiguous(t *testing.T) {
 			t.Errorf("%q and %q have one fingerprint", seen[f], audiences)
 		}
 		seen[f] = audiences
+	}
+}
+
+func TestFingerprintsOfClaimsAreUnambiguous(t *testing.T) {
+	t.Parallel()
+	seen := map[string]agentidp.ClaimConditions{}
+	for _, claims := range []agentidp.ClaimConditions{
+		{"a": {"b"}}, {"b": {"a"}}, {"a": {"b", "c"}}, {"a": {"b"}, "c": {"d"}}, {"a": {"b", "c", "d"}}, {"a": {"b\n1:c"}},
+		{"a\n1:b": {"c"}}, {"a": {"d"}, "c": {"b"}}, {"a": {}}, {"": {"a"}}, {"": {"a", "b"}}, {"claim 2": {"a"}},
+	} {
+		s := agentidp.TrustPolicySpec{Claims: claims}
+		f := policy.Fingerprint(&s)
+		if seen[f] != nil {
+			t.Errorf("%q and %q have one fingerprint", seen[f], claims)
+		}
+		seen[f] = claims
+	}
+	a := policy.Normalize(agentidp.TrustPolicySpec{Claims: agentidp.ClaimConditions{"a": {"y", "x", "y"}}}, oidc)
+	b := policy.Normalize(agentidp.TrustPolicySpec{Claims: agentidp.ClaimConditions{"a": {"x", "y"}}}, oidc)
+	if policy.Fingerprint(&a) != policy.Fingerprint(&b) {
+		t.Error("values in another order are another policy")
+	}
+}
+
+func TestNormalizedClaimsShareNoMemory(t *testing.T) {
+	t.Parallel()
+	said := agentidp.TrustPolicySpec{Claims: agentidp.ClaimConditions{"a": {"y", "x"}}}
+	got := policy.Normalize(said, oidc)
+	got.Claims["a"][0], got.Claims["b"] = "changed", nil
+	if !reflect.DeepEqual(said.Claims, agentidp.ClaimConditions{"a": {"y", "x"}}) {
+		t.Errorf("its argument was changed to %v", said.Claims)
+	}
+	if got := policy.Normalize(agentidp.TrustPolicySpec{Claims: agentidp.ClaimConditions{}}, oidc); got.Claims != nil {
+		t.Error("no conditions are not nil")
 	}
 }
 

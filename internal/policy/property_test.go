@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -49,22 +50,28 @@ func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
 	} else if !slices.Equal(in.Scopes, []string{"agents:write"}) {
 		mine = nil
 	}
+	met := func(name string) bool { value, ok := c.Read(name); return ok && has(p.Claims[name], value) }
+	noRepository := p.Repository == ""
+	anyRef := noRepository && p.Branch+p.Tag == ""
 	switch {
 	case p.OrganizationID != orgID, p.Provider != c.Provider, p.Mode != "enforce", p.AgentID != in.AgentID,
 		p.ExpiresAt != nil && p.ExpiresAt.Before(in.Now.Add(time.Second)),
-		!strings.EqualFold(p.Repository, c.Repository) && (p.Pinned == nil || c.RepositoryID == "" || p.Pinned.RepositoryID != c.RepositoryID):
+		noRepository && (c.Repository != "" || c.Kind != oidc || !met("sub")),
+		!noRepository && !strings.EqualFold(p.Repository, c.Repository) && (p.Pinned == nil || c.RepositoryID == "" || p.Pinned.RepositoryID != c.RepositoryID):
 		return violation
-	case p.Pinned != nil && *p.Pinned != ids, c.RepositoryID == "", c.RepositoryOwnerID == "",
+	case !noRepository && (p.Pinned != nil && *p.Pinned != ids || c.RepositoryID == "" || c.RepositoryOwnerID == ""),
 		p.RepositoryID != "" && p.RepositoryID != c.RepositoryID, p.RepositoryOwnerID != "" && p.RepositoryOwnerID != c.RepositoryOwnerID:
 		return identity
 	case p.AgentID != "" && (in.Agent == nil || in.Agent.Status != "active" || in.Agent.AgentID != p.AgentID || in.Agent.OrganizationID != orgID):
 		return inactive
-	case !has(p.Events, c.Event):
+	case !has(p.Events, c.Event) && (!noRepository || p.Events != nil):
 		return badEvent
-	case p.Branch != "" && p.Tag != "", p.Branch+p.Tag != "" && !regexp.MustCompile(refs).MatchString(c.RefType+" "+c.Ref),
-		p.Branch+p.Tag == "" && !regexp.MustCompile(`^branch refs/heads/.`).MatchString(c.RefType+" "+c.Ref),
-		p.Branch+p.Tag == "" && strings.HasPrefix(c.Ref, "refs/heads/gh-readonly-queue/"):
+	case !anyRef && (p.Branch != "" && p.Tag != "" || p.Branch+p.Tag != "" && !regexp.MustCompile(refs).MatchString(c.RefType+" "+c.Ref) ||
+		p.Branch+p.Tag == "" && !regexp.MustCompile(`^branch refs/heads/.`).MatchString(c.RefType+" "+c.Ref) ||
+		p.Branch+p.Tag == "" && strings.HasPrefix(c.Ref, "refs/heads/gh-readonly-queue/")):
 		return badRef
+	case slices.ContainsFunc(slices.Collect(maps.Keys(p.Claims)), func(name string) bool { return !met(name) }):
+		return badClaim
 	case len(mine) != len(in.Scopes):
 		return badScope
 	case !has(audiences, in.Audience):
@@ -74,7 +81,7 @@ func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
 }
 
 // stages orders the answers by how far a policy got.
-var stages = []string{violation, identity, inactive, badEvent, badRef, badScope, badTarget, granted}
+var stages = []string{violation, identity, inactive, badEvent, badRef, badClaim, badScope, badTarget, granted}
 
 // Draws are the fitting policy and run with a few changes each: so every stage is
 // reached often, and so is a grant.
@@ -85,6 +92,8 @@ var policyChanges = []policyOption{
 	expires(-time.Hour), expires(0), expires(999 * time.Millisecond), expires(time.Second), expires(90 * time.Second), ttl(60), ttl(3600),
 	onEvents("schedule"), onEvents("pull_request", "push"), withScopes("deploy:staging"), withScopes("deploy:production", "x:y"),
 	withAudiences("https://a.example"), withAudiences("https://b.example", "https://idp.example.com"),
+	hosted, needs("ref_protected", "true", "false"), needs("sub", "x"), needs("namespace", "build"), needs("namespace", "prod"),
+	workload("build"), workload("build"), workload("x", "y"), of(""), fromCluster,
 }
 
 var inputChanges = []inputOption{
@@ -94,6 +103,8 @@ var inputChanges = []inputOption{
 	ref("refs/heads/main", "tag"), ref("refs/tags/main", "branch"), ref("refs/pull/7/merge", "branch"), ref("", ""),
 	event("schedule"), event("pull_request"), event("fork"), event(""), status(agentidp.AgentSuspended), agentUnknown, agentOfOtherTenant,
 	noAgent, noAgent, capabilities(), capabilities("x:y", "deploy:staging"), viaGitLab,
+	saying("runner_environment", "self-hosted"), saying("ref_protected", ""), saying("ref_protected", "false"),
+	asWorkload("build"), asWorkload("build"), asWorkload("x"), saying("sub", ""), ofNoKind,
 	asking("deploy:staging"), asking("deploy:staging", "deploy:production"), asking("agents:write"), asking("x:y"),
 	audience("https://idp.example.com"), audience("https://idp.example.com/api/v1"), audience("https://a.example"), audience("https://evil.example"),
 }
@@ -186,7 +197,7 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wide, in := drawPolicy(t), drawInput(t)
 		narrow := *wide
-		switch rapid.SampledFrom([]string{"branch", "ids", "event", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
+		switch rapid.SampledFrom([]string{"branch", "ids", "event", "claim", "value", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
 		case "branch":
 			if narrow.Branch+narrow.Tag == "" {
 				narrow.Branch = "main"
@@ -196,7 +207,17 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 				narrow.RepositoryID = "74"
 			}
 		case "event":
-			narrow.Events = narrow.Events[1:]
+			if len(narrow.Events) > 1 {
+				narrow.Events = narrow.Events[1:]
+			}
+		case "claim":
+			if _, ok := narrow.Claims["repository_visibility"]; !ok {
+				needs("repository_visibility", "private")(&narrow)
+			}
+		case "value":
+			for name, values := range narrow.Claims {
+				needs(name, values[1:]...)(&narrow)
+			}
 		case "scopes":
 			if narrow.Scopes == nil {
 				narrow.Scopes = []string{"deploy:staging"}
@@ -229,7 +250,7 @@ func TestARefusalTellsNothingOfThePolicies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		a, b := policy.Match(compiled(drawPolicies(t)...), in), policy.Match(compiled(drawPolicies(t)...), in)
-		if code(a) != code(b) || a.Granted || code(a) == badScope { // Which scopes are too much is the policy's to say.
+		if code(a) != code(b) || a.Granted || code(a) == badScope || code(a) == badClaim { // Which scopes are too much, and which claims are read, is the policy's to say.
 			return
 		}
 		if x, y := body(t, a.Err), body(t, b.Err); x != y {

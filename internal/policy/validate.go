@@ -33,7 +33,8 @@ const (
 func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now time.Time) []agentidp.FieldError {
 	var p problems
 	p.provider(spec.Provider, kind)
-	p.text("repository", RepositoryProblem(spec.Repository))
+	spec = p.within(spec, kind)
+	p.whose(spec, kind)
 	p.refs(spec)
 	if spec.AgentID != "" && !agentidp.IsID(spec.AgentID) {
 		p.add("agentId", "%sis not an agent's id. Give the UUID in lower case with hyphens, as GET /api/v1/agents lists it, or leave it out for a bootstrap policy.", said(spec.AgentID))
@@ -41,6 +42,7 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.numericID("repositoryId", spec.RepositoryID)
 	p.numericID("repositoryOwnerId", spec.RepositoryOwnerID)
 	p.events(spec.Events)
+	p.claims(spec.Claims, kind)
 	p.scopes(spec)
 	p.audiences(spec)
 	p.numbers(spec)

@@ -32,6 +32,32 @@ func expiring(t time.Time) specChange {
 	return func(s *agentidp.TrustPolicySpec) { s.ExpiresAt = &t }
 }
 
+func claiming(name string, values ...string) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{name: values} }
+}
+
+// ofCluster is a policy for a workload of the cluster.
+func ofCluster(claims agentidp.ClaimConditions) specChange {
+	return func(s *agentidp.TrustPolicySpec) {
+		s.Provider, s.Repository, s.Branch, s.Claims = "cluster", "", "", claims
+	}
+}
+
+func ofClusterWith(change specChange) specChange {
+	return func(s *agentidp.TrustPolicySpec) {
+		ofCluster(agentidp.ClaimConditions{"sub": {"x"}})(s)
+		change(s)
+	}
+}
+
+func claimsNamed(n int) agentidp.ClaimConditions {
+	claims := agentidp.ClaimConditions{}
+	for _, name := range letters(n) {
+		claims[name] = agentidp.ClaimValues{"x"}
+	}
+	return claims
+}
+
 func TestPoliciesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]specChange{
@@ -59,25 +85,42 @@ func TestPoliciesThatAreAccepted(t *testing.T) {
 		"audiences": func(s *agentidp.TrustPolicySpec) {
 			s.Audiences = []string{"https://a.example/x?y=z", "urn:example:service", "api://AzureADTokenExchange", "spiffe://acme/x", "http://localhost:8080"}
 		},
-		"the shortest life":      func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 60 },
-		"the longest life":       func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 3600 },
-		"the life of bootstrap":  asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 600 }),
-		"a bound on agents":      asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1 }),
-		"a pattern of names":     asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@ci.acme.example" }),
-		"trust in new agents":    asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TrustRegisteredAgents = true }),
-		"disabled":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeDisabled },
-		"enforced":               func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeEnforce },
-		"an end":                 expiring(now.Add(time.Hour)),
-		"a description in words": func(s *agentidp.TrustPolicySpec) { s.Description = strings.Repeat("é", 1000) },
+		"A-138: conditions on claims": func(s *agentidp.TrustPolicySpec) {
+			s.Claims = agentidp.ClaimConditions{"runner_environment": {"github-hosted"}, "ref_protected": {"true"}}
+		},
+		"as many claims as may be": func(s *agentidp.TrustPolicySpec) { s.Claims = claimsNamed(16) },
+		"as many values as may be": func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{"a": letters(16)} },
+		"long names and values": func(s *agentidp.TrustPolicySpec) {
+			s.Claims = agentidp.ClaimConditions{strings.Repeat("n", 255): {strings.Repeat("v", 255)}}
+		},
+		"a claim that is called an address": func(s *agentidp.TrustPolicySpec) {
+			s.Claims = agentidp.ClaimConditions{"https://ci.example/claims/team": {"größe 1"}}
+		},
+		"an environment":                                   func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{"environment": {"prod"}} },
+		"a workload":                                       ofCluster(agentidp.ClaimConditions{"sub": {"system:serviceaccount:build:deployer"}}),
+		"a workload that registers agents":                 asBootstrap(ofCluster(agentidp.ClaimConditions{"sub": {"x"}, "email_verified": {"true"}})),
+		"one of several workloads":                         ofCluster(agentidp.ClaimConditions{"sub": {"a", "b"}}),
+		"a workload whose claims are called like GitHub's": ofCluster(agentidp.ClaimConditions{"sub": {"a"}, "repository": {"acme/deploy"}, "actor": {"x"}}),
+		"the shortest life":                                func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 60 },
+		"the longest life":                                 func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 3600 },
+		"the life of bootstrap":                            asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TokenTTLSeconds = 600 }),
+		"a bound on agents":                                asBootstrap(func(s *agentidp.TrustPolicySpec) { s.MaxAgents = 1 }),
+		"a pattern of names":                               asBootstrap(func(s *agentidp.TrustPolicySpec) { s.AgentNamePattern = "*@ci.acme.example" }),
+		"trust in new agents":                              asBootstrap(func(s *agentidp.TrustPolicySpec) { s.TrustRegisteredAgents = true }),
+		"disabled":                                         func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeDisabled },
+		"enforced":                                         func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeEnforce },
+		"an end":                                           expiring(now.Add(time.Hour)),
+		"a description in words":                           func(s *agentidp.TrustPolicySpec) { s.Description = strings.Repeat("é", 1000) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := spec(change)
-			if got := policy.Validate(s, github, now); got != nil {
+			kind := kindOf(s.Provider)
+			if got := policy.Validate(s, kind, now); got != nil {
 				t.Errorf("refused: %v", got)
 			}
-			n := policy.Normalize(*s, github)
-			if got := policy.Validate(&n, github, now); got != nil {
+			n := policy.Normalize(*s, kind)
+			if got := policy.Validate(&n, kind, now); got != nil {
 				t.Errorf("refused when normalized: %v", got)
 			}
 		})
@@ -171,6 +214,51 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		{"A-172: no events", func(s *agentidp.TrustPolicySpec) { s.Events = []string{} }, "events", "is empty"},
 		{"too many events", func(s *agentidp.TrustPolicySpec) { s.Events = letters(51) }, "events", "has 51 elements; at most 50"},
 
+		{"A-172: no claims", func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{} }, "claims", "is empty. Leave it out"},
+		{"too many claims", func(s *agentidp.TrustPolicySpec) { s.Claims = claimsNamed(17) }, "claims", "has conditions on 17 claims; at most 16"},
+		{"a claim without a name", claiming("", "x"), "claims", "a claim without a name"},
+		{"a claim that nobody can see", claiming("a\u200b", "x"), "claims", "whose name begins or ends with white space or an invisible character"},
+		{"a claim with a control character", claiming("a\x1bb", "x"), "claims", "whose name contains control characters"},
+		{"a claim's name that is too long", claiming(strings.Repeat("n", 256), "x"), "claims", "whose name is longer than 255 bytes"},
+		{"A-172: a claim without a value", claiming("runner_environment"), "claims.runner_environment", "has no value"},
+		{"A-172: a claim with an empty value", claiming("runner_environment", ""), "claims.runner_environment", "is empty. Give the value"},
+		{"A-172: a claim with an empty value among others", claiming("runner_environment", "x", ""), "claims.runner_environment[1]", "is empty. Give the value"},
+		{"too many values", claiming("runner_environment", letters(17)...), "claims.runner_environment", "has 17 values; at most 16"},
+		{"a value twice", claiming("runner_environment", "a", "b", "a"), "claims.runner_environment[2]", `repeats "a"`},
+		{"a value with white space behind", claiming("runner_environment", "a "), "claims.runner_environment", "begins or ends with white space"},
+		{"a value with a control character", claiming("runner_environment", "a\x00b"), "claims.runner_environment", "contains control characters"},
+		{"a value in broken UTF-8", claiming("runner_environment", "a\xff"), "claims.runner_environment", "is not valid UTF-8"},
+		{"a value that is too long", claiming("runner_environment", strings.Repeat("v", 256)), "claims.runner_environment", "is longer than 255 bytes"},
+		{"A-136: a wildcard of values", claiming("runner_environment", "github-*"), "claims.runner_environment", "wildcards are not supported: a claim is compared exactly"},
+		{"A-136: any value", claiming("runner_environment", "a", "*"), "claims.runner_environment[1]", "wildcards are not supported"},
+		{"the repository as a claim", claiming("repository", "acme/deploy"), "claims.repository", "has a field of its own. Use repository."},
+		{"its id as a claim", claiming("repository_id", "74"), "claims.repository_id", "Use repositoryId."},
+		{"its owner's id as a claim", claiming("repository_owner_id", "65"), "claims.repository_owner_id", "Use repositoryOwnerId."},
+		{"the ref as a claim", claiming("ref", "refs/heads/main"), "claims.ref", "Use branch or tag."},
+		{"the type of ref as a claim", claiming("ref_type", "branch"), "claims.ref_type", "Use branch or tag."},
+		{"the event as a claim", claiming("event_name", "push"), "claims.event_name", "Use events."},
+		{"the issuer as a claim", claiming("iss", "https://ci.example"), "claims.iss", "Leave it out: provider says it."},
+		{"the audience as a claim", claiming("aud", "https://idp.example.com"), "claims.aud", "is for this server in every token"},
+		{"the end as a claim", claiming("exp", "4102444800"), "claims.exp", "expiresAt ends a policy"},
+		{"the token's id as a claim", claiming("jti", "x"), "claims.jti", "is another in every token"},
+		{"A-107: the subject of GitHub", claiming("sub", "repo:acme/deploy:ref:refs/heads/main"), "claims.sub", "cannot be relied on. It has three forms. Use repository."},
+		{"A-129: the actor", claiming("actor", "octocat"), "claims.actor", "cannot be relied on. Names can be taken over."},
+		{"A-129: the workflow's display name", claiming("workflow", "Deploy"), "claims.workflow", "cannot be relied on"},
+		{"A-129: the head of a pull request", claiming("head_ref", "main"), "claims.head_ref", "cannot be relied on"},
+		{"A-129: its base", claiming("base_ref", "main"), "claims.base_ref", "cannot be relied on"},
+
+		{"a workload without claims", ofCluster(nil), "claims", `must name sub: the tokens of provider cluster, which is of kind oidc, name no repository, and nothing else tells whose they are. Write for example {"sub": "build-deployer"}.`},
+		{"A-135: a workload without a subject", ofCluster(agentidp.ClaimConditions{"namespace": {"build"}}), "claims", "must name sub"},
+		{"A-135: a workload with any subject", ofCluster(agentidp.ClaimConditions{"sub": {"*"}}), "claims.sub", "wildcards are not supported"},
+		{"a workload with an audience", ofCluster(agentidp.ClaimConditions{"sub": {"x"}, "aud": {"y"}}), "claims.aud", "is for this server"},
+		{"a workload with a token's id", ofCluster(agentidp.ClaimConditions{"sub": {"x"}, "jti": {"y"}}), "claims.jti", "is another in every token"},
+		{"a workload of a repository", ofClusterWith(inRepository("acme/deploy")), "repository", "means nothing in the tokens of provider cluster, which is of kind oidc. Leave it out, and say in claims which tokens are meant."},
+		{"a workload on a branch", ofClusterWith(inBranch("refs/heads/main")), "branch", "means nothing in the tokens"},
+		{"a workload on a tag", ofClusterWith(forTag("v*")), "tag", "means nothing in the tokens"},
+		{"a workload of an event", ofClusterWith(func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push"} }), "events", "means nothing in the tokens"},
+		{"a workload with a repository's id", ofClusterWith(func(s *agentidp.TrustPolicySpec) { s.RepositoryID = "74" }), "repositoryId", "means nothing in the tokens"},
+		{"a workload with an owner's id", ofClusterWith(func(s *agentidp.TrustPolicySpec) { s.RepositoryOwnerID = "65" }), "repositoryOwnerId", "means nothing in the tokens"},
+
 		{"A-172: no scopes", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{} }, "scopes", "is empty"},
 		{"a scope without action", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy"} }, "scopes[0]", `"deploy" is not a scope`},
 		{"a scope with an empty action", func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:"} }, "scopes[0]", "is not a scope"},
@@ -213,7 +301,8 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got := policy.Validate(spec(test.change), github, now)
+			s := spec(test.change)
+			got := policy.Validate(s, kindOf(s.Provider), now)
 			if len(got) != 1 || got[0].Field != test.field || !strings.Contains(got[0].Reason, test.reason) {
 				t.Errorf("%v, want %s: … %s …", got, test.field, test.reason)
 			}
@@ -238,19 +327,29 @@ func TestAProviderMustBeRegistered(t *testing.T) {
 	}
 }
 
+func TestAWorkloadOfNoProvider(t *testing.T) {
+	t.Parallel()
+	s := spec(ofCluster(agentidp.ClaimConditions{"sub": {"x"}}))
+	got := policy.Validate(s, nil, now)
+	if len(got) != 1 || got[0].Field != "provider" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestEveryBadFieldIsNamed(t *testing.T) {
 	t.Parallel()
 	past := now.Add(-time.Hour)
 	got := policy.Validate(&agentidp.TrustPolicySpec{
 		Repository: "x", Branch: "*", Tag: "?", AgentID: "x", RepositoryID: "x", RepositoryOwnerID: "x", Events: []string{"X", "*"},
 		Scopes: []string{"x"}, Audiences: []string{"x"}, TokenTTLSeconds: 1, MaxAgents: 1, AgentNamePattern: "x", TrustRegisteredAgents: true, Mode: "x",
-		ExpiresAt: &past, Description: "\x00",
+		Claims: agentidp.ClaimConditions{"sub": {"x", ""}, "environment": {"*"}}, ExpiresAt: &past, Description: "\x00",
 	}, github, now)
 	var fields []string
 	for _, e := range got {
 		fields = append(fields, e.Field)
 	}
-	want := "provider repository branch tag tag agentId repositoryId repositoryOwnerId events[0] events[1] scopes[0] audiences[0] " +
+	want := "provider repository branch tag tag agentId repositoryId repositoryOwnerId events[0] events[1] " +
+		"claims.environment claims.sub claims.sub[1] scopes[0] audiences[0] " +
 		"tokenTtlSeconds maxAgents agentNamePattern trustRegisteredAgents mode expiresAt description"
 	if strings.Join(fields, " ") != want {
 		t.Errorf("%s\nwant %s", strings.Join(fields, " "), want)
@@ -265,6 +364,7 @@ func TestReasonsRepeatOnlyWhatIsShortAndPrintable(t *testing.T) {
 			Provider: value, Repository: value, Branch: value, Tag: value, AgentID: value, RepositoryID: value, RepositoryOwnerID: value,
 			Events: []string{value, value}, Scopes: []string{value, value}, Audiences: []string{value, value},
 			AgentNamePattern: value, Mode: agentidp.PolicyMode(value), Description: value,
+			Claims: agentidp.ClaimConditions{value: {"x"}, "sub": {value, value}},
 		}, nil, now)
 		for _, e := range got {
 			if strings.Contains(e.Reason, value) || strings.ContainsFunc(e.Reason, func(c rune) bool { return c < ' ' || c > '~' }) || e.Reason == "" {

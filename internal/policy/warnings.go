@@ -14,6 +14,7 @@ const (
 	warnAnyBranch        = "any_branch"
 	warnAnyTag           = "any_tag"
 	warnAudienceShared   = "audience_shared"
+	warnClaimsOnly       = "claims_only"
 	warnEventCannotMatch = "event_cannot_match"
 	warnManagementScope  = "management_scope"
 	warnNotPinned        = "not_pinned"
@@ -35,6 +36,8 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	}
 
 	switch {
+	case p.Repository == "":
+		warn(warnClaimsOnly, "This policy is as strong as its claims: whoever the issuer of provider %s gives a token that says them gets a token here, and nothing is pinned. Make sure that the issuer never gives the same identity to somebody else, and name further claims where its tokens have some that others cannot choose.", p.Provider)
 	case p.Branch == "" && p.Tag == "":
 		warn(warnAnyBranch, "Runs on any branch get tokens, so whoever can push a branch to %s can have one. Set branch or tag.", p.Repository)
 	case p.Tag != "" && strings.Trim(p.Tag, "*/") == "":
@@ -61,7 +64,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	if p.TrustRegisteredAgents {
 		warn(warnTrustsRegistered, "Every agent that this policy registers gets a trust policy of its own that nobody looked at: the runs that are permitted here get tokens in its name at once, with whatever capabilities it is given later, for the shared default audience. Leave trustRegisteredAgents out unless all of these runs may act as all of these agents; then create a policy with scopes and audiences for each agent.")
 	}
-	if p.Pinned == nil && now.Sub(p.CreatedAt) >= pinPatience {
+	if p.Pinned == nil && p.Repository != "" && now.Sub(p.CreatedAt) >= pinPatience {
 		warn(warnNotPinned, "This policy is 30 days old and no exchange has pinned %s, or its pin was cleared: it is known by its name alone, and whoever holds that name at the next accepted exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
 	}
 	return warnings

@@ -46,6 +46,10 @@ func TestWarnings(t *testing.T) {
 		{"an unpinned policy of 29 days may wait", pol(own, unpinned, created(29*day)), "", ""},
 		{"one of 30 days is not pinned", pol(own, unpinned, created(30*day)), "not_pinned", "no exchange has pinned acme/deploy, or its pin was cleared: it is known by its name alone"},
 		{"a pinned one may be old", pol(own, created(300*day)), "", ""},
+		{"a workload's policy is as strong as its claims", pol(own, workload("build")), "claims_only",
+			"whoever the issuer of provider cluster gives a token that says them gets a token here, and nothing is pinned."},
+		{"and never pinned", pol(own, workload("build"), created(300*day)), "claims_only", ""},
+		{"conditions on claims are no weakness", pol(own, hosted), "", ""},
 		{"all at once", pol(unpinned, branch(""), created(300*day), onEvents("pull_request_target", "merge_group"), withScopes("admin")),
 			"any_branch audience_shared outsider_event event_cannot_match management_scope not_pinned", ""},
 	} {

@@ -52,6 +52,8 @@ type file struct {
 	MaxTokenAge    time.Duration             `yaml:"maxTokenAge"`
 	Claims         map[agentidp.Claim]string `yaml:"claims"`
 	Required       []agentidp.Claim          `yaml:"required"`
+	IdentityClaims []string                  `yaml:"identityClaims"`
+	UnsafeClaims   map[string]string         `yaml:"unsafeClaims"`
 	DefaultEvents  []string                  `yaml:"defaultEvents"`
 	OutsiderEvents map[string]string         `yaml:"outsiderEvents"`
 }
@@ -70,6 +72,7 @@ func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
 	return &agentidp.ProviderKind{
 		Name: f.Name, Issuer: f.Issuer, JWKSPath: f.JWKSPath, Algorithms: f.Algorithms,
 		MaxTokenAge: f.MaxTokenAge, ClaimNames: f.Claims, Required: f.Required,
+		IdentityClaims: f.IdentityClaims, UnsafeClaims: f.UnsafeClaims,
 		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.OutsiderEvents,
 	}, nil
 }
@@ -84,11 +87,16 @@ func (f *file) check(name string) error {
 	}
 	require(f.Name == name, "name: %q is not the file's name", f.Name)
 	require(f.Issuer == "" || isIssuer(f.Issuer), "issuer: %q is not an https URL without query, fragment and trailing slash", f.Issuer)
-	require(strings.HasPrefix(f.JWKSPath, "/"), "jwksPath: %q does not begin with a slash", f.JWKSPath)
+	require(f.JWKSPath == "" || strings.HasPrefix(f.JWKSPath, "/"), "jwksPath: %q does not begin with a slash", f.JWKSPath)
+	require(f.Issuer == "" || f.JWKSPath != "", "jwksPath: none, where there is a default issuer")
 	require(len(f.Algorithms) > 0 && !slices.Contains(f.Algorithms, ""), "algorithms: none, or an empty one")
 	require(f.MaxTokenAge > 0, "maxTokenAge: %s is not positive", f.MaxTokenAge)
 	errs = append(errs, f.checkClaims()...)
-	require(len(f.DefaultEvents) > 0 && !slices.Contains(f.DefaultEvents, ""), "defaultEvents: none, or an empty one")
+	errs = append(errs, f.checkConditions()...)
+	hasEvents := f.Claims[agentidp.ClaimEvent] != ""
+	require(hasEvents == (len(f.DefaultEvents) > 0), "defaultEvents: there must be some if and only if the claims have an event")
+	require(!slices.Contains(f.DefaultEvents, ""), "defaultEvents: an empty one")
+	require(hasEvents || len(f.OutsiderEvents) == 0, "outsiderEvents: the claims have no event")
 	for event, why := range f.OutsiderEvents {
 		require(event != "" && why != "", "outsiderEvents: %q says not why", event)
 		require(!slices.Contains(f.DefaultEvents, event), "outsiderEvents: %q is a default event", event)
@@ -115,6 +123,29 @@ func (f *file) checkClaims() (errs []error) {
 	for _, claim := range f.Required {
 		if f.Claims[claim] == "" {
 			errs = append(errs, fmt.Errorf("required: %q is not among the claims", claim))
+		}
+	}
+	return errs
+}
+
+// checkConditions checks what is said of conditions on claims.
+func (f *file) checkConditions() (errs []error) {
+	if len(f.IdentityClaims) == 0 {
+		errs = append(errs, errors.New("identityClaims: none"))
+	}
+	for i, name := range f.IdentityClaims {
+		switch {
+		case name == "" || name != "sub" && slices.Contains(reserved, name):
+			errs = append(errs, fmt.Errorf("identityClaims: %q identifies nobody", name))
+		case slices.Contains(f.IdentityClaims[:i], name):
+			errs = append(errs, fmt.Errorf("identityClaims: %q stands there twice", name))
+		case f.UnsafeClaims[name] != "":
+			errs = append(errs, fmt.Errorf("identityClaims: %q is unsafe", name))
+		}
+	}
+	for name, why := range f.UnsafeClaims {
+		if name == "" || why == "" {
+			errs = append(errs, fmt.Errorf("unsafeClaims: %q says not why", name))
 		}
 	}
 	return errs

@@ -60,6 +60,32 @@ func TestGitHubHasEveryClaim(t *testing.T) {
 	}
 }
 
+// The subject of an issuer that nothing is known about is all that identifies, and
+// is no claim that a policy for GitHub may rest on.
+func TestTheKindOIDC(t *testing.T) {
+	t.Parallel()
+	kinds, err := Kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kinds["oidc"]
+	if k == nil {
+		t.Fatalf("the kinds are %v", slices.Collect(maps.Keys(kinds)))
+	}
+	if k.Issuer != "" || k.JWKSPath != "" || k.MaxTokenAge != time.Hour || !slices.Equal(k.Algorithms, []string{"RS256", "ES256"}) {
+		t.Errorf("got %q, %q, %s, %q", k.Issuer, k.JWKSPath, k.MaxTokenAge, k.Algorithms)
+	}
+	if len(k.Required) != 0 || len(k.DefaultEvents) != 0 || len(k.OutsiderEvent) != 0 || len(k.ClaimNames) != 1 || !k.Has(agentidp.ClaimTokenID) {
+		t.Errorf("got %+v", k)
+	}
+	if !slices.Equal(k.IdentityClaims, []string{"sub"}) || k.UnsafeClaims["sub"] != "" {
+		t.Errorf("identified by %q, unsafe are %v", k.IdentityClaims, k.UnsafeClaims)
+	}
+	if g := kinds["github"]; !slices.Equal(g.IdentityClaims, []string{"repository_id", "repository_owner_id"}) || g.UnsafeClaims["sub"] == "" {
+		t.Errorf("GitHub's are identified by %q, unsafe are %v", g.IdentityClaims, g.UnsafeClaims)
+	}
+}
+
 func TestGitHub(t *testing.T) {
 	t.Parallel()
 	kinds, err := Kinds()
@@ -84,8 +110,10 @@ issuer: https://ci.example
 jwksPath: /keys
 algorithms: [ES256]
 maxTokenAge: 10m
-claims: {repository: repo, jti: jti}
+claims: {repository: repo, event: why, jti: jti}
 required: [jti]
+identityClaims: [sub, repo]
+unsafeClaims: {nickname: anybody}
 defaultEvents: [push]
 outsiderEvents: {pull_request: because}
 `
@@ -119,6 +147,16 @@ func TestParseKindRefuses(t *testing.T) {
 		{"one claim twice", "repo,", "jti,", "is both"},
 		{"a required claim that is not mapped", "[jti]", "[ref]", "required:"},
 		{"no default event", "[push]", "[]", "defaultEvents:"},
+		{"an empty default event", "[push]", `[push, ""]`, "defaultEvents:"},
+		{"default events without a claim", "event: why, ", "", "defaultEvents:"},
+		{"outsiders' events without a claim", "event: why, ", "", "outsiderEvents:"},
+		{"a default issuer without a path", "/keys", `""`, "jwksPath:"},
+		{"nothing that identifies", "[sub, repo]", "[]", "identityClaims: none"},
+		{"an audience that identifies", "[sub, repo]", "[aud]", `"aud" identifies nobody`},
+		{"an empty name that identifies", "[sub, repo]", `[""]`, `"" identifies nobody`},
+		{"what identifies, twice", "[sub, repo]", "[sub, sub]", "twice"},
+		{"what identifies and is unsafe", "[sub, repo]", "[nickname]", "is unsafe"},
+		{"an unsafe claim without a reason", "anybody", `""`, "unsafeClaims:"},
 		{"an outsider's event among the defaults", "[push]", "[pull_request]", "is a default event"},
 		{"an outsider's event without a reason", "because", `""`, "says not why"},
 	} {

@@ -173,7 +173,11 @@ func (r *Registry) agentEvent(c *Caller, typ agentidp.EventType, a *agentidp.Age
 	e.AgentID = a.AgentID
 	if c.PolicyID != "" {
 		e.PolicyID = c.PolicyID
-		e.Data[agentidp.DataRepository] = c.Workload.Repository
+		if c.Workload.Subject != "" {
+			e.Data["subject"] = c.Workload.Subject
+		} else {
+			e.Data[agentidp.DataRepository] = c.Workload.Repository
+		}
 	}
 	return e
 }

@@ -81,6 +81,9 @@ func mayBind(c *Caller, agent *agentidp.Agent, scopes []string) error {
 
 // checkPin refuses conditions on ids that contradict the identity already pinned.
 func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+	if p.Repository == "" {
+		return nil
+	}
 	pin, err := tx.Pin(ctx, p.OrganizationID, p.Provider, p.Repository)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil

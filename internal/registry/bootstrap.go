@@ -12,8 +12,8 @@ import (
 
 // RegisterAgent registers an agent on behalf of a bootstrap token. It is
 // idempotent for the repository that registered the agent: the same name from
-// the same (provider, repository id) returns the existing agent, unchanged, with
-// created false. spec holds name, description, agentType and version alone; the
+// the same (provider, repository id), or of a provider without repositories the same
+// (provider, subject), returns the existing agent, unchanged, with created false. spec holds name, description, agentType and version alone; the
 // edge refused anything else.
 //
 // The token's policy is read again in the same transaction, so a policy that was
@@ -22,8 +22,8 @@ import (
 // all.
 //
 // Errors: Unauthenticated when the policy is gone, Denied (agent_limit_reached,
-// agent_name_not_permitted), Conflict (agent_name_taken, agent_decommissioned),
-// Invalid, Unavailable.
+// agent_name_not_permitted), Conflict (agent_name_taken, agent_decommissioned,
+// policy_limit_reached), Invalid, Unavailable.
 func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization, c *Caller, spec agentidp.AgentSpec) (agent *agentidp.Agent, created bool, err error) {
 	normalizeAgent(&spec)
 	if bad := validateAgent(&spec); len(bad) > 0 {
@@ -71,6 +71,9 @@ func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization
 // There is none with the same effect: nobody knew the agent's id before.
 func (r *Registry) trust(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, bootstrap *agentidp.TrustPolicy, agent *agentidp.Agent) error {
 	p := r.newPolicy(org, c, policyOf(agent, bootstrap))
+	if err := checkRoom(ctx, tx, p); err != nil {
+		return err
+	}
 	if err := tx.CreatePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func registeredBy(c *Caller) agentidp.RegisteredBy {
 	w := c.Workload
 	return agentidp.RegisteredBy{
 		Subject: c.Subject, PolicyID: c.PolicyID, Provider: w.Provider, Repository: w.Repository,
-		RepositoryID: w.RepositoryID, Ref: w.Ref, RunID: w.RunID,
+		RepositoryID: w.RepositoryID, Ref: w.Ref, RunID: w.RunID, WorkloadSubject: w.Subject,
 	}
 }
 
@@ -113,8 +116,11 @@ func (r *Registry) bootstrapPolicy(ctx context.Context, tx *store.Tx, org *agent
 // sameOrigin decides what a name that is taken means for this caller. A holder
 // elsewhere is not described: that it exists is all that a stranger learns.
 func sameOrigin(agent *agentidp.Agent, c *Caller) error {
-	by := agent.RegisteredBy
-	if by.RepositoryID == "" || by.Provider != c.Workload.Provider || by.RepositoryID != c.Workload.RepositoryID {
+	by, w := agent.RegisteredBy, c.Workload
+	// Two that have no repository are not the same for that: then it takes the same
+	// subject, which no subject at all is not.
+	same := by.RepositoryID == w.RepositoryID && by.WorkloadSubject == w.Subject && by.RepositoryID+by.WorkloadSubject != ""
+	if by.Provider != w.Provider || !same {
 		return nameTaken(store.ErrExists)
 	}
 	if agent.Status == agentidp.AgentDecommissioned {

@@ -16,10 +16,14 @@ import (
 func TestThePolicyOfARegisteredAgentSaysAllThatItsBootstrapPolicySays(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	kind := &agentidp.ProviderKind{Name: "github", DefaultEvents: []string{"push"}}
+	kind := &agentidp.ProviderKind{Name: "github", DefaultEvents: []string{"push"}, ClaimNames: map[agentidp.Claim]string{
+		agentidp.ClaimRepository: "repository", agentidp.ClaimRepositoryID: "repository_id", agentidp.ClaimRepositoryOwnerID: "repository_owner_id",
+		agentidp.ClaimRef: "ref", agentidp.ClaimEvent: "event_name",
+	}}
 	end := now.Add(time.Hour)
 	said := agentidp.TrustPolicySpec{
 		Provider: "github", Repository: "Acme/Deploy", Branch: "main", RepositoryID: "74", RepositoryOwnerID: "65", Events: []string{"push", "schedule"},
+		Claims:          agentidp.ClaimConditions{"runner_environment": {"github-hosted"}},
 		TokenTTLSeconds: 60, MaxAgents: 3, AgentNamePattern: "*@ci.acme.example", TrustRegisteredAgents: true, Mode: agentidp.ModeEnforce,
 		ExpiresAt: &end, Description: "lets acme register",
 	}
@@ -51,5 +55,41 @@ func TestThePolicyOfARegisteredAgentSaysAllThatItsBootstrapPolicySays(t *testing
 		if !used[field.Name] {
 			t.Errorf("the test leaves %s empty", field.Name)
 		}
+	}
+}
+
+// Whose an agent is that is there already: two callers are the same only by something
+// that both have.
+func TestWhoRegistersAnAgentAgain(t *testing.T) {
+	t.Parallel()
+	type who = agentidp.Workload
+	for _, tt := range []struct {
+		name       string
+		registered who
+		again      who
+		same       bool
+	}{
+		{"the same repository", who{Provider: "github", RepositoryID: "74"}, who{Provider: "github", RepositoryID: "74"}, true},
+		{"after it was renamed", who{Provider: "github", Repository: "a/b", RepositoryID: "74"}, who{Provider: "github", Repository: "c/d", RepositoryID: "74"}, true},
+		{"another repository", who{Provider: "github", RepositoryID: "74"}, who{Provider: "github", RepositoryID: "75"}, false},
+		{"the same id at another provider", who{Provider: "github", RepositoryID: "74"}, who{Provider: "ghes", RepositoryID: "74"}, false},
+		{"the same subject", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "build"}, true},
+		{"another subject", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "deploy"}, false},
+		{"a subject in another case", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "Build"}, false},
+		{"the same subject at another provider", who{Provider: "cluster", Subject: "build"}, who{Provider: "google", Subject: "build"}, false},
+		{"nobody, twice", who{Provider: "cluster"}, who{Provider: "cluster"}, false},
+		{"nobody after somebody", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster"}, false},
+		{"somebody after nobody", who{Provider: "cluster"}, who{Provider: "cluster", Subject: "build"}, false},
+		{"a repository that is called like a subject", who{Provider: "cluster", Subject: "74"}, who{Provider: "cluster", RepositoryID: "74"}, false},
+		{"a repository with a subject", who{Provider: "x", RepositoryID: "74"}, who{Provider: "x", RepositoryID: "74", Subject: "build"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			agent := &agentidp.Agent{RegisteredBy: registeredBy(&Caller{Principal: &agentidp.Principal{Workload: &tt.registered}})}
+			err := sameOrigin(agent, &Caller{Principal: &agentidp.Principal{Workload: &tt.again}})
+			if tt.same != (err == nil) || err != nil && agentidp.AsError(err).Code != agentidp.CodeAgentNameTaken {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }

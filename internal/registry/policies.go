@@ -3,8 +3,12 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
@@ -13,7 +17,7 @@ import (
 
 // CreatePolicy registers a trust policy. Bad input is refused whole, with every
 // bad field named; a weak policy is saved with warnings. Errors: Invalid, Denied
-// (insufficient_scope), Conflict (policy_exists, pin_conflict,
+// (insufficient_scope), Conflict (policy_exists, policy_limit_reached, pin_conflict,
 // agent_decommissioned), Unavailable.
 func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization, c *Caller, spec agentidp.TrustPolicySpec) (*agentidp.TrustPolicy, error) {
 	kind, err := r.validPolicy(ctx, org, &spec)
@@ -23,6 +27,9 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	p := r.newPolicy(org, c, spec)
 	err = r.DB.Write(ctx, func(tx *store.Tx) error {
 		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
+			return err
+		}
+		if err := checkRoom(ctx, tx, p); err != nil {
 			return err
 		}
 		if err := tx.CreatePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
@@ -204,6 +211,24 @@ func (r *Registry) validPolicy(ctx context.Context, org *agentidp.Organization, 
 	return kind, nil
 }
 
+// maxWithoutRepository is how many policies of one provider may name no repository.
+// An exchange with that provider has to look at all of them.
+const maxWithoutRepository = 1000
+
+// checkRoom refuses one policy too many of those that every caller of a provider is
+// held against. Creations at the same moment may exceed the number by a few.
+func checkRoom(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+	if p.Repository != "" {
+		return nil
+	}
+	n, err := tx.CountPolicies(ctx, p.OrganizationID, p.Provider, "")
+	if err != nil || n < maxWithoutRepository {
+		return err
+	}
+	return agentidp.NewError(agentidp.Conflict, agentidp.CodePolicyLimitReached,
+		fmt.Sprintf("Provider %s has %d trust policies without a repository already, and every exchange with it looks at all of them. Give several values to one claim, or delete policies that are not used.", p.Provider, n))
+}
+
 func policyExists(err error) error {
 	if !errors.Is(err, store.ErrExists) {
 		return err
@@ -217,6 +242,9 @@ func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.Tr
 		"provider": p.Provider, agentidp.DataRepository: p.Repository, "branch": p.Branch, "tag": p.Tag,
 		"mode": string(p.Mode), "revision": strconv.FormatInt(p.Revision, 10),
 	})
+	if len(p.Claims) > 0 {
+		e.Data["claims"] = strings.Join(slices.Sorted(maps.Keys(p.Claims)), " ")
+	}
 	e.PolicyID, e.AgentID = p.ID, p.AgentID
 	return e
 }

@@ -12,8 +12,8 @@ import (
 // for all policies of that repository name; the next exchange that one of them
 // grants pins anew, to whichever repository it comes from. Once it has returned, no
 // exchange rests on the old pin. Where nothing is pinned it changes nothing.
-// revision 0 skips the comparison. Errors: NotFound, Stale, Denied
-// (insufficient_scope), Unavailable.
+// revision 0 skips the comparison. Errors: NotFound, Invalid (there is no repository),
+// Stale, Denied (insufficient_scope), Unavailable.
 func (r *Registry) Repin(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) (*agentidp.TrustPolicy, error) {
 	if !agentidp.IsID(id) {
 		return nil, notFound("trust policy")
@@ -24,6 +24,10 @@ func (r *Registry) Repin(ctx context.Context, org *agentidp.Organization, c *Cal
 		named, err := tx.Policy(ctx, org.ID, id) // its provider and repository never change
 		if err != nil {
 			return err
+		}
+		if named.Repository == "" { // nor is there anything to hold: "" is no repository that policies share
+			return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidRequest,
+				"This trust policy names no repository, so nothing is pinned for it. Whom it is for, its claims say; replace the policy to change them.")
 		}
 		policies, err := tx.LockRepository(ctx, org.ID, named.Provider, named.Repository)
 		if err != nil {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +18,10 @@ func TestCandidates(t *testing.T) {
 		unpinned := newPolicy(f.org.ID, "acme/unpinned", "")
 		foreign := newPolicy(f.org.ID, "Acme/Deploy", "")
 		foreign.Provider = "ghes"
-		for _, p := range []*agentidp.TrustPolicy{second, elsewhere, unpinned, foreign} {
+		workload := newPolicy(f.org.ID, "", "")
+		workload.Provider = "cluster"
+		stray := newPolicy(f.org.ID, "", "") // of a provider whose callers have repositories: refused before it gets here
+		for _, p := range []*agentidp.TrustPolicy{second, elsewhere, unpinned, foreign, workload, stray} {
 			f.createPolicy(t, p)
 		}
 		for policy, id := range map[*agentidp.TrustPolicy]string{f.policy: "74", elsewhere: "99"} {
@@ -42,6 +46,10 @@ func TestCandidates(t *testing.T) {
 			{"a name that folds to it only in Unicode", "github", "acme/deploy\u017f", "5", nil},
 			{"another provider has its own", "ghes", "acme/deploy", "74", []*agentidp.TrustPolicy{foreign}},
 			{"no such repository", "github", "acme/nothing", "5", nil},
+			{"callers without a repository", "cluster", "", "", []*agentidp.TrustPolicy{workload}},
+			{"callers without a repository that send an id", "cluster", "", "74", []*agentidp.TrustPolicy{workload}},
+			{"callers without a repository have their provider's policies alone", "ghes", "", "", nil},
+			{"no id finds what is not pinned no more than what is", "github", "", "", []*agentidp.TrustPolicy{stray}},
 		}
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
@@ -51,6 +59,47 @@ func TestCandidates(t *testing.T) {
 				}
 				same(t, policyIDs(got), policyIDsOf(test.want), nil)
 			})
+		}
+	})
+}
+
+func TestPoliciesAreCounted(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		for _, repository := range []string{"", "", "ACME/deploy"} {
+			p := newPolicy(f.org.ID, repository, "")
+			f.createPolicy(t, p)
+		}
+		own := f.org.ID
+		f.addOrganization(t, "other")
+		for _, test := range []struct {
+			org, provider, repository string
+			want                      int
+		}{{own, "github", "", 2}, {own, "github", "acme/DEPLOY", 2}, {own, "ghes", "", 0}, {f.org.ID, "github", "", 0}} {
+			n, err := f.CountPolicies(t.Context(), test.org, test.provider, test.repository)
+			same(t, n, test.want, err)
+		}
+	})
+}
+
+// A grant to a caller without a repository pins nothing, whatever it brings, and needs
+// no pin.
+func TestNothingIsPinnedWithoutARepository(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		workload := newPolicy(f.org.ID, "", f.agent.AgentID)
+		f.createPolicy(t, workload)
+		for range 2 {
+			g := f.grant()
+			g.Policy, g.Pin, g.PinEvent = workload, agentidp.Pin{PinnedAt: now}, nil
+			if err := f.Issue(t.Context(), g); err != nil || !f.issued(t, g) {
+				t.Fatal(err)
+			}
+		}
+		got, err := f.Policy(t.Context(), f.org.ID, workload.ID)
+		if err != nil || got.Pinned != nil {
+			t.Errorf("pinned to %v, %v", got.Pinned, err)
+		}
+		if _, err := f.Pin(t.Context(), f.org.ID, "github", ""); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the pin of no repository: %v", err)
 		}
 	})
 }

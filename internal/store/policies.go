@@ -13,7 +13,7 @@ import (
 
 // policyColumns are those of oidc_trust_policies p, then of its pin n.
 const policyColumns = `p.organization_id, p.id, p.provider, p.repository, p.branch, p.tag, p.agent_id, p.repository_id,
-	p.repository_owner_id, p.events, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
+	p.repository_owner_id, p.events, p.claims, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
 	p.trust_registered_agents, p.mode, p.expires_at, p.description, p.created_by, p.created_at, p.updated_at, p.revision,
 	coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, ''), coalesce(n.pinned_at, 0)`
 
@@ -50,12 +50,25 @@ const candidatesQuery = `
 
 // Candidates returns the policies that an exchange has to look at, by id: those
 // for this repository name, and those for another name that is pinned to this
-// repository id. Their counters are left out.
+// repository id. For callers without a repository it is those that name none; nothing
+// is pinned to no id. Their counters are left out.
 func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repositoryID string) ([]agentidp.TrustPolicy, error) {
 	found, err := list(ctx, r, "read candidate policies", scanPolicy, candidatesQuery,
 		orgID, provider, agentidp.FoldRepository(repository), repositoryID)
 	slices.SortFunc(found, func(a, b agentidp.TrustPolicy) int { return cmp.Compare(a.ID, b.ID) })
 	return found, err
+}
+
+// CountPolicies counts the policies of a provider that name a repository, or with ""
+// those that name none.
+func (r reads) CountPolicies(ctx context.Context, orgID, provider, repository string) (int, error) {
+	n, err := one(ctx, r, "count policies", scanValue[int],
+		"SELECT count(*) FROM oidc_trust_policies WHERE organization_id = $1 AND provider = $2 AND repository_folded = $3",
+		orgID, provider, agentidp.FoldRepository(repository))
+	if err != nil {
+		return 0, err
+	}
+	return *n, nil
 }
 
 // Policy returns one policy, or ErrNotFound.
@@ -90,7 +103,7 @@ func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit i
 func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
 	var pin agentidp.Pin
 	err := rows.Scan(&p.OrganizationID, &p.ID, &p.Provider, &p.Repository, &p.Branch, &p.Tag, &p.AgentID, &p.RepositoryID,
-		&p.RepositoryOwnerID, jsonColumn{&p.Events}, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
+		&p.RepositoryOwnerID, jsonColumn{&p.Events}, jsonColumn{&p.Claims}, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
 		&p.TrustRegisteredAgents, &p.Mode, optionalTime{&p.ExpiresAt}, &p.Description, &p.CreatedBy, microsTime{&p.CreatedAt}, microsTime{&p.UpdatedAt}, &p.Revision,
 		&pin.RepositoryID, &pin.RepositoryOwnerID, microsTime{&pin.PinnedAt}, optionalTime{&p.LastMatchedAt}, &p.MatchCount)
 	if pin.RepositoryID != "" {
@@ -105,12 +118,19 @@ func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerpr
 	return t.insert(ctx, "create policy", `
 		INSERT INTO oidc_trust_policies (organization_id, id, provider, repository, repository_folded, branch, tag, agent_id,
 			repository_id, repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern,
-			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision, claims)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 		ON CONFLICT DO NOTHING`,
 		p.OrganizationID, p.ID, p.Provider, p.Repository, agentidp.FoldRepository(p.Repository), p.Branch, p.Tag, p.AgentID,
 		p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes), listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern,
-		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision)
+		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision, claimsText(p.Claims))
+}
+
+func claimsText(claims agentidp.ClaimConditions) string {
+	if len(claims) == 0 {
+		return "{}"
+	}
+	return jsonText(claims)
 }
 
 // LockPolicy returns the policy and keeps it as it is until the transaction
@@ -132,11 +152,11 @@ func (t *Tx) ReplacePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerp
 	return t.update(ctx, "replace policy", `
 		UPDATE oidc_trust_policies SET branch = $3, tag = $4, repository_id = $5, repository_owner_id = $6, events = $7, scopes = $8,
 			audiences = $9, token_ttl_seconds = $10, max_agents = $11, agent_name_pattern = $12, trust_registered_agents = $13, mode = $14, expires_at = $15,
-			description = $16, fingerprint = $17, updated_at = $18, revision = $19
-		WHERE organization_id = $1 AND id = $2 AND revision = $20`,
+			description = $16, fingerprint = $17, updated_at = $18, revision = $19, claims = $20
+		WHERE organization_id = $1 AND id = $2 AND revision = $21`,
 		p.OrganizationID, p.ID, p.Branch, p.Tag, p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes),
 		listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern, p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt),
-		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, p.Revision-1)
+		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, claimsText(p.Claims), p.Revision-1)
 }
 
 // DeletePolicy removes a policy and its counters; ErrNotFound if there is none.

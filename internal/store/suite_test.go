@@ -100,7 +100,7 @@ func newAgent(orgID, name string) *agentidp.Agent {
 			Owner: "ops@acme.example", DeploymentEnv: "production", Labels: map[string]string{"team": "ops"},
 		},
 		Status:       agentidp.AgentActive,
-		RegisteredBy: agentidp.RegisteredBy{Subject: "policy:p", PolicyID: "p", Provider: "github", Repository: "a/b", RepositoryID: "7", Ref: "refs/heads/main", RunID: "9"},
+		RegisteredBy: agentidp.RegisteredBy{Subject: "policy:p", PolicyID: "p", Provider: "github", Repository: "a/b", RepositoryID: "7", Ref: "refs/heads/main", RunID: "9", WorkloadSubject: "build"},
 		CreatedAt:    now, UpdatedAt: now, Revision: 1,
 	}
 }
@@ -111,7 +111,8 @@ func newPolicy(orgID, repository, agentID string) *agentidp.TrustPolicy {
 		ID: newID(), OrganizationID: orgID,
 		TrustPolicySpec: agentidp.TrustPolicySpec{
 			Provider: "github", Repository: repository, Branch: "main", AgentID: agentID, RepositoryID: "74", RepositoryOwnerID: "65",
-			Events: []string{"push"}, Scopes: []string{"deploy:production"}, Audiences: []string{"https://deploy.example", "https://a.example"},
+			Events: []string{"push"}, Claims: agentidp.ClaimConditions{"runner_environment": {"github-hosted"}, "größe": {"a", "b"}},
+			Scopes: []string{"deploy:production"}, Audiences: []string{"https://deploy.example", "https://a.example"},
 			TokenTTLSeconds: 600, MaxAgents: 5, AgentNamePattern: "*@acme.example", TrustRegisteredAgents: true, Mode: agentidp.ModeEnforce, ExpiresAt: &expires, Description: "deploys main",
 		},
 		CreatedBy: "admin:1", CreatedAt: now, UpdatedAt: now, Revision: 1,
@@ -154,7 +155,7 @@ func (f *fixture) grant() *store.Grant {
 		},
 		Decision: agentidp.Decision{
 			ID: id, OrganizationID: f.org.ID, RequestID: "req-1", At: now, Outcome: agentidp.OutcomeAllowed, Provider: "github", Repository: "Acme/Deploy",
-			RepositoryID: "74", RepositoryOwnerID: "65", Ref: "refs/heads/main", Event: "push", RunID: "123", AgentID: f.agent.AgentID,
+			RepositoryID: "74", RepositoryOwnerID: "65", Ref: "refs/heads/main", Event: "push", RunID: "123", Subject: "build", AgentID: f.agent.AgentID,
 			PolicyID: f.policy.ID, TokenID: token,
 			Checks: []agentidp.Check{
 				{PolicyID: f.policy.ID, Check: "repository", Claim: "repository", Expected: "Acme/Deploy", Got: "Acme/Deploy", OK: true},

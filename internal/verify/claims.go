@@ -13,7 +13,8 @@ import (
 // kind is a ProviderKind made ready: claims are found by the provider's name.
 type kind struct {
 	*agentidp.ProviderKind
-	ours map[string]agentidp.Claim
+	ours      map[string]agentidp.Claim
+	bySubject bool // sub identifies
 }
 
 func compileKind(k *agentidp.ProviderKind) *kind {
@@ -21,14 +22,14 @@ func compileKind(k *agentidp.ProviderKind) *kind {
 	for claim, theirs := range k.ClaimNames {
 		ours[theirs] = claim
 	}
-	return &kind{ProviderKind: k, ours: ours}
+	return &kind{ProviderKind: k, ours: ours, bySubject: slices.Contains(k.IdentityClaims, "sub")}
 }
 
 // read returns the claims that the kind knows, by exact name; the signature must be
 // proven. All others are unknown, whatever they resemble, and change nothing.
 // Claims that are malformed stay empty in what is returned beside the error.
 func (k *kind) read(p *agentidp.Provider, u *Unverified) (*agentidp.Claims, error) {
-	c := &agentidp.Claims{Provider: p.Name, Issuer: u.Issuer}
+	c := &agentidp.Claims{Provider: p.Name, Issuer: u.Issuer, Kind: k.ProviderKind, Source: (*provenToken)(u)}
 	var bad []agentidp.FieldError
 	for i := range u.members {
 		m := &u.members[i]
@@ -42,6 +43,9 @@ func (k *kind) read(p *agentidp.Provider, u *Unverified) (*agentidp.Claims, erro
 			continue
 		}
 		*c.Field(claim) = s
+	}
+	if k.bySubject {
+		c.Subject, _ = c.Read("sub")
 	}
 	for _, claim := range k.Required {
 		name := k.ClaimNames[claim]
@@ -59,6 +63,29 @@ func (k *kind) read(p *agentidp.Provider, u *Unverified) (*agentidp.Claims, erro
 		c.ReplayKey = "sha256:" + hex.EncodeToString(sum[:])
 	}
 	return c, nil
+}
+
+// provenToken is a token whose signature is proven.
+type provenToken Unverified
+
+// ReadClaim implements agentidp.ClaimSource. A number is what the token spells, not
+// what it amounts to: an id beyond 2⁵³ would be equal to its neighbours.
+func (t *provenToken) ReadClaim(name string) (string, bool) {
+	value := (*Unverified)(t).member(name)
+	if len(value) == 0 {
+		return "", false
+	}
+	switch value[0] {
+	case '"':
+		s, err := text(value)
+		if err != nil {
+			return "", false
+		}
+		return s, true
+	case '{', '[', 'n':
+		return "", false
+	}
+	return string(value), len(value) <= maxText
 }
 
 // checkAudience requires exactly one audience, which is the organization's issuer

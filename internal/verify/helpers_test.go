@@ -290,3 +290,10 @@ func plainServer(t testing.TB, body []byte) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
+
+// plain is the claims by themselves, without where others may be read.
+func plain(c *agentidp.Claims) agentidp.Claims {
+	own := *c
+	own.Kind, own.Source = nil, nil
+	return own
+}
