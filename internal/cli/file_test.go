@@ -74,7 +74,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"text where true or false belongs", "trustRegisteredAgents: hunter2\n", "trustRegisteredAgents: it must be true or false"},
 		{"a list of nothing, which would be the default list", "events: []\n", "events: it is empty or zero"},
 		{"none, which would be ten", "maxAgents: 0\nbranch: \"\"\n", "branch: it is empty or zero, which would be taken for the default; leave it out, or give a value\nmaxAgents: it is empty or zero"},
-		{"no instant", "expiresAt: hunter2\n", "expiresAt: it is not of its form"},
+		{"no instant", "expiresAt: hunter2\n", "expiresAt: it must be an instant such as 2026-11-21T12:00:00Z"},
+		{"a condition that is neither text nor a list", "claims:\n  team: {hunter2: x}\n", "claims: the value of a claim is a string or a list of strings"},
 		{"nothing like a member", "completely: hunter2\n", "completely: there is no such member; there are provider, repository, branch,"},
 	} {
 		o, err := (&Body{File: "-"}).read(&IO{In: strings.NewReader(tt.file)})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -14,20 +15,41 @@ import (
 
 // policyFields are what an administrator says in a policy and may change later.
 type policyFields struct {
-	Branch                string    `member:"branch" placeholder:"NAME" help:"Runs of this branch alone (default: any branch, never a tag or a pull request)."`
-	Tag                   string    `member:"tag" placeholder:"GLOB" help:"Runs of tags that match, such as v*, instead of a branch."`
-	RepositoryID          string    `member:"repositoryId" type:"number" placeholder:"ID" help:"The repository's numeric id."`
-	RepositoryOwnerID     string    `member:"repositoryOwnerId" type:"number" placeholder:"ID" help:"The numeric id of its owner."`
-	Event                 []string  `member:"events" sep:"none" placeholder:"NAME" help:"An event that may start the run. Repeatable (default: push, workflow_dispatch, schedule, repository_dispatch, release, deployment)."`
-	Scope                 []string  `member:"scopes" sep:"none" placeholder:"SCOPE" help:"A scope that tokens may carry. Repeatable (default: the agent's capabilities)."`
-	Audience              []string  `member:"audiences" sep:"none" placeholder:"URI" help:"A service that tokens may be for. Repeatable; the first is the default (default: the issuer)."`
-	TokenTTLSeconds       int       `name:"token-ttl-seconds" member:"tokenTtlSeconds" placeholder:"N" help:"Life of the tokens, 60 to 3600 (default: the server's)."`
-	MaxAgents             int       `member:"maxAgents" placeholder:"N" help:"Bootstrap: how many living agents it may register (default: 10)."`
-	AgentNamePattern      string    `member:"agentNamePattern" placeholder:"GLOB" help:"Bootstrap: which names these may have, such as *@ci.acme.example."`
-	TrustRegisteredAgents bool      `member:"trustRegisteredAgents" help:"Bootstrap: an agent gets a policy of its own with its registration."`
-	Mode                  string    `member:"mode" enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce (the default), or disabled, which grants nothing."`
-	ExpiresAt             time.Time `member:"expiresAt" placeholder:"INSTANT" help:"From this instant the policy grants nothing."`
-	Description           string    `member:"description" placeholder:"TEXT" help:"For people."`
+	Branch                string          `member:"branch" placeholder:"NAME" help:"Runs of this branch alone (default: any branch, never a tag or a pull request)."`
+	Tag                   string          `member:"tag" placeholder:"GLOB" help:"Runs of tags that match, such as v*, instead of a branch."`
+	RepositoryID          string          `member:"repositoryId" type:"number" placeholder:"ID" help:"The repository's numeric id."`
+	RepositoryOwnerID     string          `member:"repositoryOwnerId" type:"number" placeholder:"ID" help:"The numeric id of its owner."`
+	Event                 []string        `member:"events" sep:"none" placeholder:"NAME" help:"An event that may start the run. Repeatable (default: push, workflow_dispatch, schedule, repository_dispatch, release, deployment)."`
+	Claim                 claimConditions `member:"claims" placeholder:"NAME=VALUE" help:"What a further claim of the ID token must be, by the provider's name of it. Repeatable; a claim that is named again may have either value."`
+	Scope                 []string        `member:"scopes" sep:"none" placeholder:"SCOPE" help:"A scope that tokens may carry. Repeatable (default: the agent's capabilities)."`
+	Audience              []string        `member:"audiences" sep:"none" placeholder:"URI" help:"A service that tokens may be for. Repeatable; the first is the default (default: the issuer)."`
+	TokenTTLSeconds       int             `name:"token-ttl-seconds" member:"tokenTtlSeconds" placeholder:"N" help:"Life of the tokens, 60 to 3600 (default: the server's)."`
+	MaxAgents             int             `member:"maxAgents" placeholder:"N" help:"Bootstrap: how many living agents it may register (default: 10)."`
+	AgentNamePattern      string          `member:"agentNamePattern" placeholder:"GLOB" help:"Bootstrap: which names these may have, such as *@ci.acme.example."`
+	TrustRegisteredAgents bool            `member:"trustRegisteredAgents" help:"Bootstrap: an agent gets a policy of its own with its registration."`
+	Mode                  string          `member:"mode" enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce (the default), or disabled, which grants nothing."`
+	ExpiresAt             time.Time       `member:"expiresAt" placeholder:"INSTANT" help:"From this instant the policy grants nothing."`
+	Description           string          `member:"description" placeholder:"TEXT" help:"For people."`
+}
+
+// claimConditions are the conditions on claims as flags give them: NAME=VALUE.
+type claimConditions map[string][]string
+
+// Decode adds the condition of one flag.
+func (c *claimConditions) Decode(ctx *kong.DecodeContext) error {
+	token, err := ctx.Scan.PopValue("a condition")
+	if err != nil {
+		return err
+	}
+	name, value, ok := strings.Cut(token.String(), "=")
+	if !ok || name == "" || value == "" {
+		return fmt.Errorf("%q is not of the form name=value", token)
+	}
+	if *c == nil {
+		*c = claimConditions{}
+	}
+	(*c)[name] = append((*c)[name], value)
+	return nil
 }
 
 type policyCreateCmd struct {
@@ -131,7 +153,8 @@ func (*policyUpdateCmd) Help() string {
 	return `Flags change what they name, and all else stays. With --file the policy becomes what
 the file says, and what it leaves out goes back to its default. Whose policy was
 changed by somebody else meanwhile is told so, and nothing is changed: a file that
-policy get has written knows its revision. Provider, repository and agent never
+policy get has written knows its revision. Conditions on claims change one by one:
+--unset claim.team takes one away. Provider, repository and agent never
 change. AGENTIDP_TOKEN holds the access token.
 
 Examples:

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
 )
@@ -67,9 +68,12 @@ func noMember(name string, known []string) error {
 }
 
 func wrongType(name string, err error) error {
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Errorf("%s: it must be an instant such as 2026-11-21T12:00:00Z", name)
+	}
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
-		return fmt.Errorf("%s: it is not of its form, such as an instant 2026-11-21T12:00:00Z", name)
+		return fmt.Errorf("%s: %w", name, err) // our own, which repeats nothing
 	}
 	want := map[reflect.Kind]string{
 		reflect.String: "text; put it in quotes", reflect.Bool: "true or false",
