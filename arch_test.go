@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	".":                   {},
 	"cmd/agentidp":        {"internal/cli"},
 	"client":              {},
-	"internal/cli":        {"internal/app", "internal/config", "client", "internal/emulator", "internal/jose"},
+	"internal/cli":        {"internal/app", "internal/config", "client", "internal/emulator", "internal/jose", "internal/strictjson"},
 	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/exchange", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store"},
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/problem", "internal/strictjson"},
@@ -50,7 +50,7 @@ var onlyIn = map[string][]string{
 	"github.com/jackc/pgx/v5":          {"internal/store", "internal/pgtest"},
 	"modernc.org/sqlite":               {"internal/store"},
 	"github.com/pressly/goose/v3":      {"internal/store"},
-	"go.yaml.in/yaml/v3":               {"internal/config", "internal/providers"},
+	"go.yaml.in/yaml/v3":               {"internal/config", "internal/providers", "internal/cli"},
 	"github.com/alecthomas/kong":       {"internal/cli"},
 	"golang.org/x/time/rate":           {"internal/exchange"},
 	"github.com/go-jose/go-jose/v4":    {}, // tests only: an independent implementation to be held against

@@ -1,7 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -68,6 +71,31 @@ func (c *Client) ReplaceTrustPolicy(ctx context.Context, id string, revision int
 		return nil, err
 	}
 	return &out, nil
+}
+
+// ChangeTrustPolicy reads a policy, lets change change what it says, and replaces it. If
+// someone else changed it in between, the answer is agentidp.CodePreconditionFailed, and
+// nothing is changed. So it is when the server's policy says what this package does not
+// know: it would be lost, and a policy without one of its conditions grants more.
+func (c *Client) ChangeTrustPolicy(ctx context.Context, id string, change func(*agentidp.TrustPolicySpec) error) (*agentidp.TrustPolicy, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	var doc json.RawMessage
+	err := c.do(ctx, &call{verb: "get the trust policy", method: http.MethodGet, path: policiesPath + "/" + id, out: &doc})
+	if err != nil {
+		return nil, err
+	}
+	var policy agentidp.TrustPolicy
+	decoder := json.NewDecoder(bytes.NewReader(doc))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&policy); err != nil {
+		return nil, fmt.Errorf("change the trust policy: it says what this program does not know (%w) and would be lost; use a program of the server's version", err)
+	}
+	if err := change(&policy.TrustPolicySpec); err != nil {
+		return nil, err
+	}
+	return c.ReplaceTrustPolicy(ctx, id, policy.Revision, policy.TrustPolicySpec)
 }
 
 // Repin makes the server forget the identity to which the policy's repository is

@@ -60,7 +60,7 @@ type (
 
 // renderPage makes the page of the document.
 func renderPage(doc *huma.OpenAPI) ([]byte, error) {
-	p := page{Version: doc.Info.Version, Description: doc.Info.Description, Style: template.CSS(pageStyle)}
+	p := page{Version: doc.Info.Version, Description: doc.Info.Description, Style: template.CSS(pageStyle)} //nolint:gosec // G203: a constant of ours
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
 		item := doc.Paths[path]
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {

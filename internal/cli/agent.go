@@ -11,7 +11,10 @@ import (
 )
 
 type agentCmd struct {
+	Create       agentCreateCmd       `cmd:"" help:"Register an agent."`
 	List         agentListCmd         `cmd:"" help:"List agents, the oldest first."`
+	Get          agentGetCmd          `cmd:"" help:"Show an agent."`
+	Update       agentUpdateCmd       `cmd:"" help:"Change what is said of an agent."`
 	Suspend      agentSuspendCmd      `cmd:"" help:"Stop an agent, until it is reactivated."`
 	Reactivate   agentReactivateCmd   `cmd:"" help:"Let a suspended agent go on."`
 	Decommission agentDecommissionCmd `cmd:"" help:"End an agent for good."`
@@ -22,7 +25,7 @@ type agentListCmd struct {
 	Listing  `embed:""`
 
 	Name                 string `help:"The agent of this whole name, in any case."`
-	Status               string `enum:",active,suspended,decommissioned" default:"" help:"active, suspended or decommissioned."`
+	Status               string `enum:",active,suspended,decommissioned" default:"" placeholder:"STATUS" help:"active, suspended or decommissioned."`
 	RegisteredByPolicyID string `type:"uuid" placeholder:"ID" help:"Agents that this bootstrap policy let a run register."`
 }
 
@@ -31,7 +34,8 @@ func (*agentListCmd) Help() string {
 	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
 
 Example:
-  agentidp agent list --status active --registered-by-policy-id 01890000-0000-7000-8000-000000000000`
+  agentidp agent list --status active \
+    --registered-by-policy-id 01890000-0000-7000-8000-000000000000`
 }
 
 var agentColumns = []column[agentidp.Agent]{

@@ -129,5 +129,5 @@ func (s *settings) print(std *IO, k *kong.Context) error {
 	if _, set := os.LookupEnv("AGENTIDP_MASTER_KEY"); set {
 		rows = append(rows, []string{"master-key", "(not shown)", "AGENTIDP_MASTER_KEY"})
 	}
-	return writeTable(std.Out, []string{"SETTING", "VALUE", "FROM"}, rows)
+	return writeTable(std, 0, []string{"SETTING", "VALUE", "FROM"}, rows)
 }

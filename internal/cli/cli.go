@@ -7,18 +7,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/client"
 )
 
 // The exit codes.
@@ -28,6 +23,9 @@ const (
 	exitUsage   = 2
 	exitRefused = 3
 )
+
+// helpWidth is how wide a help is at most; no wider line is read with ease.
+const helpWidth = 100
 
 // IO is what a command reads and writes. The environment is not part of it: kong
 // and the client read the process's own.
@@ -46,15 +44,27 @@ type commands struct {
 	Org      orgCmd      `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
 	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
 	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
-	Policy   policyCmd   `cmd:"" help:"List trust policies, delete them, repin their repositories."`
-	Agent    agentCmd    `cmd:"" help:"List agents, stop them."`
+	Policy   policyCmd   `cmd:"" help:"Manage trust policies: which runs get which tokens."`
+	Agent    agentCmd    `cmd:"" help:"Manage agents: register, change, stop, end."`
 	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
 	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
 	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
-	VersionFlag kong.VersionFlag `name:"version" help:"Print the version."`
+	Completion completionCmd `cmd:"" help:"Print a script by which a shell completes command lines."`
+}
+
+// Help is shown by --help.
+func (*commands) Help() string {
+	return `Commands that manage a server find it by AGENTIDP_SERVER, and their access token in
+AGENTIDP_TOKEN or in the file that AGENTIDP_TOKEN_FILE names.
+
+Exit codes: 0, done; 1, failed, or a check said no; 2, the command line, a file or the
+configuration is wrong; 3, the server refused.
+
+Example:
+  agentidp demo`
 }
 
 // usageError is wrong input: exit code 2.
@@ -72,34 +82,41 @@ func Process() int {
 	return Main(ctx, os.Args[1:], Std())
 }
 
+func newParser(ctx context.Context, std *IO, exit func(int), more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(new(commands), append([]kong.Option{
+		kong.Name("agentidp"),
+		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: helpWidth}),
+		kong.Writers(std.Out, std.Err),
+		kong.Exit(exit),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+		values(),
+	}, more...)...)
+}
+
 // Main runs one command line (without the program's name) and returns the exit
 // code.
 func Main(ctx context.Context, args []string, std *IO) int {
-	var cmds commands
 	exit := -1
 	given := newSettings()
-	parser, err := kong.New(&cmds,
-		kong.Name("agentidp"),
-		kong.Description("Identity provider for AI agents and CI workflows: a CI's OIDC token in, a short-lived access token out."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Writers(std.Out, std.Err),
-		kong.Exit(func(code int) { exit = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(std),
-		kong.Vars{"version": versionText()},
-		values(),
-		given.options(),
-	)
+	parser, err := newParser(ctx, std, func(code int) { exit = code }, given.options())
 	if err != nil {
 		fmt.Fprintln(std.Err, "agentidp:", err)
 		return exitFailed
 	}
+	if err := checkArguments(args); err != nil {
+		return report(std, err)
+	}
 	given.take(parser.Model.Node)
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "--version": // anywhere else it is an agent's
+		args = append([]string{"version"}, args[1:]...)
 	}
 	kctx, err := parser.Parse(args)
-	if exit >= 0 { // --help, --version
+	if exit >= 0 { // --help
 		return exit
 	}
 	if err == nil {
@@ -115,26 +132,4 @@ func Main(ctx context.Context, args []string, std *IO) int {
 		return report(std, err)
 	}
 	return exitOK
-}
-
-// complain prints an error once, whole.
-func complain(std *IO, err error) {
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(std.Err, "agentidp:", printable(strings.TrimRight(line, "\n")))
-	}
-}
-
-// report complains and chooses the exit code.
-func report(std *IO, err error) int {
-	complain(std, err)
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
-	}
-	if e, ok := errors.AsType[*client.Error](err); ok && e.Status >= 400 && e.Status < 500 {
-		return exitRefused
-	}
-	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Invalid {
-		return exitUsage
-	}
-	return exitFailed
 }

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	code N agentidp …      the command must end with exit code N
 //	ready URL              waits until URL answers 200
 //	post PATH FILE         posts JSON to the API of AGENTIDP_SERVER with AGENTIDP_TOKEN
+//	until FILE REGEXP      waits until FILE has what REGEXP finds
 //	keep FILE NAME REGEXP  sets NAME to the first group that REGEXP finds in FILE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -65,6 +66,7 @@ func TestScripts(t *testing.T) {
 			},
 			"post":  post,
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(waitFor(args[0])) },
+			"until": until,
 			"keep": func(ts *testscript.TestScript, _ bool, args []string) {
 				found := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[0]))
 				if len(found) < 2 {
@@ -112,6 +114,20 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if resp.StatusCode != http.StatusCreated {
 		ts.Fatalf("%s %s", resp.Status, answer)
+	}
+}
+
+// until waits for what a command in the background writes.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	wanted := regexp.MustCompile("(?m)" + args[1])
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		written, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && wanted.Match(written) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has nothing like %s:\n%s", args[0], args[1], written)
+		}
 	}
 }
 

@@ -25,7 +25,10 @@ type demoCmd struct {
 // Help is shown by demo --help.
 func (*demoCmd) Help() string {
 	return `Starts a server and a local CI issuer on free loopback ports, with data in a
-temporary folder, and runs the main job over real HTTP. Nothing else is needed.`
+temporary folder, and runs the main job over real HTTP. Nothing else is needed.
+
+Example:
+  agentidp demo --exit`
 }
 
 const (

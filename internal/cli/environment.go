@@ -16,7 +16,7 @@ const prefix = "AGENTIDP_"
 
 // notFlags are the variables that are settings without a flag, because the process
 // list shows flags, or by which scripts and clients know a server.
-var notFlags = []string{"AGENTIDP_MASTER_KEY", "AGENTIDP_SERVER", "AGENTIDP_TOKEN"}
+var notFlags = []string{"AGENTIDP_MASTER_KEY", "AGENTIDP_SERVER", "AGENTIDP_TOKEN", "AGENTIDP_TOKEN_FILE"}
 
 // notOurs are variables that begin like a setting and are none: those of tests,
 // and those that Kubernetes sets in every pod beside a Service called agentidp

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"net/http"
 	"os"
 
 	"github.com/sentryagent/agentidp/client"
@@ -13,18 +16,58 @@ type Managing struct {
 	Server string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
 }
 
-// client authenticates with the access token in AGENTIDP_TOKEN; there is no flag for
-// it, because the process list shows flags.
+// client authenticates with the access token in AGENTIDP_TOKEN, or in the file that
+// AGENTIDP_TOKEN_FILE names; there is no flag for it, because the process list shows
+// flags.
 func (m *Managing) client() (*client.Client, error) {
 	server, err := serverURL(m.Server)
 	if err != nil {
 		return nil, err
 	}
-	token := os.Getenv("AGENTIDP_TOKEN")
-	if token == "" {
+	token, file := os.Getenv("AGENTIDP_TOKEN"), os.Getenv("AGENTIDP_TOKEN_FILE")
+	switch {
+	case token != "" && file != "":
+		return nil, usageError{errors.New("AGENTIDP_TOKEN and AGENTIDP_TOKEN_FILE are both set: unset one")}
+	case token != "":
+		return &client.Client{BaseURL: server, Token: token}, nil
+	case file == "":
 		return nil, usageError{errors.New("AGENTIDP_TOKEN is empty: export AGENTIDP_TOKEN=$(agentidp admin token)")}
 	}
-	return &client.Client{BaseURL: server, Token: token}, nil
+	source := tokenFile(file)
+	if token, err = source.read(); err != nil {
+		return nil, err
+	}
+	return &client.Client{BaseURL: server, Token: token, HTTP: &http.Client{Timeout: client.DefaultTimeout, Transport: source}}, nil
+}
+
+// tokenFile is a file with an access token. It is read anew for every request, so that
+// whoever renews the token renews it for what runs already.
+type tokenFile string
+
+func (f tokenFile) read() (string, error) {
+	info, err := os.Stat(string(f))
+	if err != nil {
+		return "", usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)}
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return "", usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %s can be read by others (mode %04o); run: chmod 600 %s", f, info.Mode().Perm(), f)}
+	}
+	token, err := readToken(context.Background(), &IO{}, string(f))
+	if err != nil {
+		return "", fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)
+	}
+	return token, nil
+}
+
+// RoundTrip sends a request with the token that the file has now.
+func (f tokenFile) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+token)
+	return http.DefaultTransport.RoundTrip(req)
 }
 
 // pageSize is the most that the API gives at once.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -19,7 +18,7 @@ import (
 // Listing is how much of a list is printed, and how.
 type Listing struct {
 	Limit  uint   `placeholder:"N" help:"Print at most N (default: all)."`
-	Output string `short:"o" enum:"table,json,id" default:"table" help:"table; json, one object a line; or id, the first column alone."`
+	Output string `short:"o" enum:"table,wide,json,id" default:"table" help:"table, as wide as the terminal; wide, with every column, whole; json, one object a line; or id, the first column alone."`
 }
 
 // column is one of a table. The first column of each table is what its rows are
@@ -34,7 +33,8 @@ type column[T any] struct {
 func printList[T any](std *IO, l *Listing, columns []column[T], items iter.Seq2[*T, error]) error {
 	var rows [][]string
 	var failed error
-	n := uint(0)
+	n, count := uint(0), newCounter(std, l.Output == "json" || l.Output == "id")
+	defer count.done()
 	for item, err := range items {
 		if failed = err; err != nil {
 			break
@@ -49,18 +49,24 @@ func printList[T any](std *IO, l *Listing, columns []column[T], items iter.Seq2[
 		default:
 			rows = append(rows, cells(columns, item))
 		}
+		count.add()
 		if n++; n == l.Limit {
 			break
 		}
 	}
-	if l.Output != "table" || failed != nil && rows == nil {
+	if l.Output == "json" || l.Output == "id" || failed != nil && rows == nil {
 		return failed
 	}
+	count.done()
 	headings := make([]string, len(columns))
 	for i := range columns {
 		headings[i] = columns[i].heading
 	}
-	return errors.Join(failed, writeTable(std.Out, headings, rows))
+	width := 0
+	if l.Output == "table" {
+		width = terminalWidth(std.Out)
+	}
+	return errors.Join(failed, writeTable(std, width, headings, rows))
 }
 
 func cells[T any](columns []column[T], item *T) []string {
@@ -69,17 +75,6 @@ func cells[T any](columns []column[T], item *T) []string {
 		row[i] = cmp.Or(printable(columns[i].value(item)), "-")
 	}
 	return row
-}
-
-// writeTable prints rows under their headings, in columns as wide as they need to
-// be.
-func writeTable(out io.Writer, headings []string, rows [][]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
-	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	return w.Flush()
 }
 
 // instant is how text shows one.

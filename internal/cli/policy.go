@@ -15,7 +15,10 @@ import (
 )
 
 type policyCmd struct {
-	List   policyListCmd   `cmd:"" help:"List trust policies."`
+	Create policyCreateCmd `cmd:"" help:"Create a trust policy: which runs get which tokens."`
+	List   policyListCmd   `cmd:"" help:"List trust policies, the oldest first."`
+	Get    policyGetCmd    `cmd:"" help:"Show a trust policy, and what is weak about it."`
+	Update policyUpdateCmd `cmd:"" help:"Change a trust policy."`
 	Repin  policyRepinCmd  `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
 	Delete policyDeleteCmd `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
 }
@@ -28,8 +31,8 @@ type policyListCmd struct {
 	RepositoryID string `type:"number" placeholder:"ID" help:"Policies that are pinned to this numeric id, or ask for it, whatever the repository was called."`
 	Provider     string `help:"Policies that name this provider, such as github."`
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"Policies whose tokens are for this agent."`
-	Grants       string `enum:",agent,bootstrap" default:"" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
-	Mode         string `enum:",enforce,disabled" default:"" help:"enforce or disabled."`
+	Grants       string `enum:",agent,bootstrap" default:"" placeholder:"KIND" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
+	Mode         string `enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce or disabled."`
 }
 
 // Help is shown by policy list --help.
@@ -110,7 +113,7 @@ func (c *policyListCmd) chosen(policies iter.Seq2[*agentidp.TrustPolicy, error])
 type policyRepinCmd struct {
 	Managing `embed:""`
 
-	ID string `arg:"" help:"Id of any policy of the repository."`
+	ID string `arg:"" type:"uuid" help:"Id of any policy of the repository."`
 }
 
 // Help is shown by policy repin --help.
@@ -162,7 +165,10 @@ func (c *policyDeleteCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	var errs []error
+	count := newCounter(std, true)
+	defer count.done()
 	for _, id := range c.ID {
+		count.add()
 		if err := cl.DeleteTrustPolicy(ctx, id, client.DeleteOptions{RevokeIssued: c.RevokeIssued}); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", id, err))
 			continue

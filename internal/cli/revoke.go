@@ -14,8 +14,8 @@ import (
 type tokenRevokeCmd struct {
 	Managing `embed:""`
 
-	TokenFile    string    `placeholder:"FILE" help:"Read the access token from FILE, - for standard input (the default)."`
-	ID           string    `name:"id" type:"uuid" placeholder:"JTI" help:"The one token with this id, as decision list shows it."`
+	TokenFile    string    `placeholder:"FILE" help:"Read the access token from FILE, - for standard input (the default); a terminal is asked."`
+	ID           string    `name:"id" type:"uuid" placeholder:"JTI" help:"The one token with this id, as decision list -o wide shows it."`
 	AgentID      string    `type:"uuid" placeholder:"UUID" help:"All tokens of this agent."`
 	PolicyID     string    `type:"uuid" placeholder:"ID" help:"All tokens that this trust policy granted."`
 	RepositoryID string    `type:"number" placeholder:"ID" help:"All tokens that runs of this repository got: its numeric id."`
@@ -57,7 +57,7 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	token, err := readToken(std, cmp.Or(c.TokenFile, "-"))
+	token, err := readToken(ctx, std, cmp.Or(c.TokenFile, "-"))
 	if err != nil {
 		return err
 	}

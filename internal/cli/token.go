@@ -36,7 +36,8 @@ func (*tokenExchangeCmd) Help() string {
 requested for the server's URL as its only audience.
 
 Example:
-  agentidp token exchange --server https://idp.example.com --agent-id 01890000-0000-7000-8000-000000000000`
+  agentidp token exchange --server https://idp.example.com \
+    --agent-id 01890000-0000-7000-8000-000000000000`
 }
 
 // Run exchanges.
@@ -65,15 +66,19 @@ func (c *tokenExchangeCmd) subjectToken(ctx context.Context, std *IO, cl *client
 	if c.TokenFile == "" {
 		return cl.GitHubIDToken(ctx, cl.BaseURL)
 	}
-	return readToken(std, c.TokenFile)
+	return readToken(ctx, std, c.TokenFile)
 }
 
 // maxTokenFile bounds what is read where a token is expected.
 const maxTokenFile = 64 << 10
 
-func readToken(std *IO, file string) (string, error) {
+func readToken(ctx context.Context, std *IO, file string) (string, error) {
 	in := std.In
-	if file != "-" {
+	if file == "-" {
+		if token, asked, err := prompt(ctx, std, "Token"); asked {
+			return token, err
+		}
+	} else {
 		f, err := os.Open(file)
 		if err != nil {
 			return "", usageError{fmt.Errorf("read the token: %w", err)}
@@ -107,7 +112,8 @@ whether its audience is the right one is for the service to say. Whether it was
 revoked is not looked at: agentidp token introspect asks the server.
 
 Example:
-  agentidp token exchange --server https://idp.example.com | agentidp token inspect --server https://idp.example.com`
+  agentidp token exchange --server https://idp.example.com >token
+  agentidp token inspect --server https://idp.example.com --token-file token`
 }
 
 // Run inspects. The exit code is 0 only when everything that was checked is right.
@@ -119,7 +125,7 @@ func (c *tokenInspectCmd) Run(ctx context.Context, std *IO) error {
 			return err
 		}
 	}
-	raw, err := readToken(std, c.TokenFile)
+	raw, err := readToken(ctx, std, c.TokenFile)
 	if err != nil {
 		return err
 	}
@@ -167,7 +173,7 @@ func (c *tokenIntrospectCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	token, err := readToken(std, c.TokenFile)
+	token, err := readToken(ctx, std, c.TokenFile)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,11 +91,38 @@ func parseDuration(s string) (time.Duration, error) {
 func checkGiven(k *kong.Context) error {
 	var errs []error
 	for _, path := range k.Path {
-		if f := path.Flag; f != nil && !path.Resolved && f.Target.Kind() == reflect.String && strings.TrimSpace(f.Target.String()) == "" {
+		if f := path.Flag; f != nil && !path.Resolved && isBlank(f.Target) {
 			errs = append(errs, fmt.Errorf("--%s: it is empty; give a value, or leave the flag out", f.Name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isBlank reports whether a text is, or one of several.
+func isBlank(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.String:
+		return strings.TrimSpace(v.String()) == ""
+	case reflect.Slice:
+		for i := range v.Len() {
+			if isBlank(v.Index(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// aToken is what begins like a JSON Web Token: {" in base64url, and then a dot.
+var aToken = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.`)
+
+// checkArguments refuses a token in the command line, where every user of the machine
+// can read it.
+func checkArguments(args []string) error {
+	if slices.ContainsFunc(args, aToken.MatchString) {
+		return usageError{errors.New("a token stands in the command line, where others can read it, and is not taken from there: end it (agentidp token revoke), and give the next one by AGENTIDP_TOKEN, --token-file or standard input")}
+	}
+	return nil
 }
 
 // refuseLine complains about a command line that cannot be run, and says where the

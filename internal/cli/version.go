@@ -8,6 +8,14 @@ import (
 
 type versionCmd struct{}
 
+// Help is shown by version --help.
+func (versionCmd) Help() string {
+	return `The module's version, or devel, and what it was built with and for.
+
+Example:
+  agentidp version`
+}
+
 // Run prints the version.
 func (versionCmd) Run(std *IO) error {
 	fmt.Fprintln(std.Out, versionText())

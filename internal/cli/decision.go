@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -15,8 +13,9 @@ import (
 )
 
 type decisionCmd struct {
-	List decisionListCmd `cmd:"" help:"List exchanges, granted and refused, the newest first."`
-	Get  decisionGetCmd  `cmd:"" help:"Print one decision with its checks, as JSON."`
+	List     decisionListCmd     `cmd:"" help:"List exchanges, granted and refused, the newest first."`
+	Get      decisionGetCmd      `cmd:"" help:"Show one decision with its checks: why it was granted or refused."`
+	Refusals decisionRefusalsCmd `cmd:"" help:"Show what was refused before anything was proven."`
 }
 
 // Period is the time in which something happened.
@@ -34,17 +33,19 @@ type decisionListCmd struct {
 	RepositoryID string `type:"number" placeholder:"ID" help:"The repository's numeric id."`
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"The agent that the exchange was for."`
 	PolicyID     string `type:"uuid" placeholder:"ID" help:"The policy that granted; of those that refused, the one that got furthest."`
-	Code         string `help:"Why it was refused, such as branch_not_permitted."`
-	Outcome      string `enum:",allowed,denied" default:"" help:"allowed or denied."`
+	Code         string `placeholder:"CODE" help:"Why it was refused, such as branch_not_permitted."`
+	Outcome      string `enum:",allowed,denied" default:"" placeholder:"OUTCOME" help:"allowed or denied."`
 }
 
 // Help is shown by decision list --help.
 func (*decisionListCmd) Help() string {
-	return `--code takes what stands under CODE; REASON refines it and is no filter. TOKEN is the
-jti of the access token. AGENTIDP_TOKEN holds the caller's.
+	return `With -o wide the ids of repository, run, agent and token (the jti of the access token)
+are printed too, and the REASON that refines a CODE; --code takes what stands under
+CODE. AGENTIDP_TOKEN holds the caller's token.
 
 Examples:
   agentidp decision list --repository org/your-repo --outcome denied --limit 10
+  agentidp decision list --repository-id 74 --since 2026-11-21T00:00:00Z -o wide
   agentidp decision list --code invalid_token`
 }
 
@@ -62,6 +63,10 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"AGENT", func(d *agentidp.Decision) string { return d.AgentID }},
 	{"TOKEN", func(d *agentidp.Decision) string { return d.TokenID }},
 }
+
+// onlyWide are the columns that -o wide alone prints: all together are wider than any
+// terminal.
+var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "TOKEN"}
 
 // notReason refuses as a code what only refines one; the server would say no more than
 // which codes there are.
@@ -84,7 +89,11 @@ func (c *decisionListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, decisionColumns, allDecisions(ctx, cl, agentidp.DecisionFilter{
+	columns := decisionColumns
+	if c.Output == "table" {
+		columns = slices.DeleteFunc(slices.Clone(columns), func(c column[agentidp.Decision]) bool { return slices.Contains(onlyWide, c.heading) })
+	}
+	return printList(std, &c.Listing, columns, allDecisions(ctx, cl, agentidp.DecisionFilter{
 		Repository: c.Repository, RepositoryID: c.RepositoryID, AgentID: c.AgentID, PolicyID: c.PolicyID,
 		Code: c.Code, Outcome: agentidp.Outcome(c.Outcome), Since: c.Since, Until: c.Until,
 	}))
@@ -98,19 +107,21 @@ func allDecisions(ctx context.Context, cl *client.Client, filter agentidp.Decisi
 
 type decisionGetCmd struct {
 	Managing `embed:""`
+	Printing `embed:""`
 
-	ID string `arg:"" help:"The decision_id of the exchange's answer."`
+	ID string `arg:"" type:"uuid" help:"The decision_id of the exchange's answer."`
 }
 
 // Help is shown by decision get --help.
 func (*decisionGetCmd) Help() string {
-	return `The checks show what policies expect. AGENTIDP_TOKEN holds the access token.
+	return `The checks show what policies expect, and what the run had instead. AGENTIDP_TOKEN
+holds the access token.
 
 Example:
   agentidp decision get 01890000-0000-7000-8000-000000000000`
 }
 
-// Run prints.
+// Run shows.
 func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 	cl, err := c.client()
 	if err != nil {
@@ -120,74 +131,35 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return writeDocument(std.Out, d)
+	return printOne(std, &c.Printing, d.ID, d, section{"checks", checksOf(d)})
 }
 
-type auditCmd struct {
-	List auditListCmd `cmd:"" help:"List audit events, the newest first."`
-}
-
-type auditListCmd struct {
-	Managing `embed:""`
-	Period   `embed:""`
-	Listing  `embed:""`
-
-	Repository string `placeholder:"OWNER/NAME" help:"What the repository's runs got and were refused, and changes of its policies; the name at the time, in any case."`
-	AgentID    string `type:"uuid" placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
-	PolicyID   string `type:"uuid" placeholder:"ID" help:"The policy that it was done to, or by which."`
-	Code       string `help:"Why an exchange was refused, such as branch_not_permitted."`
-	Type       string `help:"Such as policy_deleted."`
-}
-
-// Help is shown by audit list --help.
-func (*auditListCmd) Help() string {
-	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
-
-Examples:
-  agentidp audit list --since 2026-11-21T00:00:00Z --type policy_created
-  agentidp audit list --repository org/your-repo --code branch_not_permitted`
-}
-
-var eventColumns = []column[agentidp.Event]{
-	{"EVENT", func(e *agentidp.Event) string { return e.ID }},
-	{"AT", func(e *agentidp.Event) string { return instant(e.At) }},
-	{"TYPE", func(e *agentidp.Event) string { return string(e.Type) }},
-	{"ACTOR", func(e *agentidp.Event) string { return e.Actor }},
-	{"AGENT", func(e *agentidp.Event) string { return e.AgentID }},
-	{"POLICY", func(e *agentidp.Event) string { return e.PolicyID }},
-	{"DATA", dataOf},
-}
-
-// dataOf leaves out what is empty, and says of a repin that its ids are those that
-// count no more.
-func dataOf(e *agentidp.Event) string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
-		value := e.Data[name]
-		if value == "" {
-			continue
+// checksOf are the checks of a decision, a policy after the other in the order in which
+// they were held against the run.
+func checksOf(d *agentidp.Decision) []string {
+	var lines []string
+	policy, width := "", 0
+	for _, check := range d.Checks {
+		width = max(width, len([]rune(printable(check.Check))))
+	}
+	for _, check := range d.Checks {
+		if check.PolicyID != policy {
+			policy = check.PolicyID
+			lines = append(lines, printable("policy "+policy))
 		}
-		if e.Type == agentidp.EventRepositoryRepinned && strings.HasSuffix(name, "_id") {
-			name = "old " + name
-		}
-		pairs = append(pairs, name+"="+value)
+		lines = append(lines, "  "+checkLine(&check, width))
 	}
-	return strings.Join(pairs, " ")
+	return lines
 }
 
-// Run lists.
-func (c *auditListCmd) Run(ctx context.Context, std *IO) error {
-	if err := notReason(c.Code); err != nil {
-		return err
+// checkLine says what was compared, and where it failed with what.
+func checkLine(check *agentidp.Check, width int) string {
+	verdict, words := "ok  ", fmt.Sprintf("%q", check.Got)
+	if !check.OK {
+		verdict, words = "FAIL", fmt.Sprintf("%q, expected %q", check.Got, check.Expected)
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
+	if check.Claim != "" {
+		words = check.Claim + " " + words
 	}
-	filter := agentidp.EventFilter{
-		AgentID: c.AgentID, PolicyID: c.PolicyID, Repository: c.Repository, Code: c.Code,
-		Type: agentidp.EventType(c.Type), Since: c.Since, Until: c.Until,
-	}
-	return printList(std, &c.Listing, eventColumns,
-		all(func(o client.ListOptions) (*client.Page[agentidp.Event], error) { return cl.ListEvents(ctx, filter, o) }))
+	return printable(fmt.Sprintf("%s  %-*s  %s", verdict, width, printable(check.Check), words))
 }

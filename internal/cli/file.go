@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sentryagent/agentidp/internal/strictjson"
+)
+
+// Body is for commands that send an object: its members come from a file, from flags,
+// or from both.
+type Body struct {
+	File string `short:"f" placeholder:"FILE" help:"Read the object from FILE, JSON or YAML with the API's names, - for standard input. Flags come on top."`
+}
+
+// object is a JSON object as it is sent. In a change, nil takes a member away (RFC
+// 7396).
+type object = map[string]any
+
+const (
+	maxFile  = 64 << 10 // bytes; the API takes no more
+	maxDepth = 16
+)
+
+// read returns what the file says, or an empty object where there is none. Nothing
+// of the file is repeated in an error but the names of members: whoever gives the
+// wrong file gives perhaps a secret.
+func (b *Body) read(std *IO) (object, error) {
+	if b.File == "" {
+		return object{}, nil
+	}
+	in, name := std.In, "standard input"
+	if b.File != "-" {
+		f, err := os.Open(b.File)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--file: %w", err)}
+		}
+		defer f.Close()
+		in, name = f, b.File
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	if len(data) > maxFile {
+		return nil, usageError{fmt.Errorf("--file: %s is larger than %d KiB", name, maxFile>>10)}
+	}
+	o, err := parseObject(data)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--file: %s: %w", name, err)}
+	}
+	return o, nil
+}
+
+// parseObject takes what begins with a brace for JSON, all else for YAML.
+func parseObject(data []byte) (object, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return nil, errors.New("it is empty; give one object, such as {\"description\": \"…\"}")
+	}
+	if data[0] != '{' {
+		return parseYAML(data)
+	}
+	if err := strictjson.Valid(data, maxDepth); err != nil {
+		return nil, fmt.Errorf("it begins like JSON and is none: %w", err)
+	}
+	o := object{}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // what is sent is what was written
+	if err := decoder.Decode(&o); err != nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	return o, nil
+}
+
+// anAnchor is the one error of the YAML parser that repeats what the file says.
+var anAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
+
+func parseYAML(data []byte) (object, error) {
+	var doc yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&doc); err != nil {
+		return nil, errors.New(anAnchor.ReplaceAllString(err.Error(), "an alias that names nothing"))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it has more than one YAML document; give one")
+	}
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("it is no object; give one line a member, such as branch: main")
+	}
+	value, err := fromYAML(doc.Content[0], maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	o, _ := value.(object) // a mapping is nothing else
+	return o, nil
+}
+
+// fromYAML returns what JSON would say. An instant stays the text that it is, because
+// a branch may have the name of a day.
+func fromYAML(n *yaml.Node, depth int) (any, error) {
+	if depth == 0 {
+		return nil, fmt.Errorf("line %d: it is nested too deeply", n.Line)
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return fromMapping(n, depth)
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			var err error
+			if list[i], err = fromYAML(item, depth-1); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	case yaml.ScalarNode:
+		return fromScalar(n)
+	}
+	return nil, fmt.Errorf("line %d: aliases are not taken; write the value out", n.Line)
+}
+
+func fromMapping(n *yaml.Node, depth int) (object, error) {
+	o := make(object, len(n.Content)/2)
+	for i := 0; i < len(n.Content); i += 2 {
+		name := n.Content[i]
+		if name.Kind != yaml.ScalarNode || name.ShortTag() != "!!str" {
+			return nil, fmt.Errorf("line %d: the name of a member must be text; put it in quotes", name.Line)
+		}
+		if _, twice := o[name.Value]; twice {
+			return nil, fmt.Errorf("line %d: %s is said twice", name.Line, name.Value)
+		}
+		value, err := fromYAML(n.Content[i+1], depth-1)
+		if err != nil {
+			return nil, err
+		}
+		o[name.Value] = value
+	}
+	return o, nil
+}
+
+func fromScalar(n *yaml.Node) (any, error) {
+	var v any
+	switch n.ShortTag() {
+	case "!!str", "!!timestamp":
+		return n.Value, nil
+	case "!!bool", "!!int", "!!float", "!!null":
+		if err := n.Decode(&v); err == nil {
+			if _, err := json.Marshal(v); err == nil { // .inf has no JSON
+				return v, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("line %d: it is neither text, number, true, false nor null", n.Line)
+}

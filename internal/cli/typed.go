@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+// as returns an object as the type whose JSON it is, or all that is wrong with it.
+// Members that the type does not have are refused, and so are those that its JSON
+// leaves out: a condition with a typing error must not be a condition less, nor a list
+// of no events the list of all.
+func as[T any](o object) (*T, error) {
+	var out T
+	var errs []error
+	withoutNulls(o)
+	known := members(reflect.TypeFor[T]())
+	for _, name := range sortedKeys(o) {
+		if !slices.Contains(known, name) {
+			errs = append(errs, noMember(name, known))
+			continue
+		}
+		doc, err := json.Marshal(object{name: o[name]})
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(doc, &out); err != nil {
+			errs = append(errs, wrongType(name, err))
+		}
+	}
+	if len(errs) == 0 {
+		errs = lost(o, out)
+	}
+	if len(errs) > 0 {
+		return nil, usageError{errors.Join(errs...)}
+	}
+	return &out, nil
+}
+
+// lost refuses what an object says and its type does not say again.
+func lost(o object, typed any) []error {
+	said, err := viaJSON(typed)
+	if err != nil {
+		return []error{err}
+	}
+	var errs []error
+	for _, name := range sortedKeys(o) {
+		if _, kept := said[name]; !kept && o[name] != false {
+			errs = append(errs, fmt.Errorf("%s: it is empty or zero, which would be taken for the default; leave it out, or give a value", name))
+		}
+	}
+	return errs
+}
+
+func noMember(name string, known []string) error {
+	remedy := "there are " + strings.Join(known, ", ")
+	if n, ok := config.Nearest(name, known); ok {
+		remedy = "did you mean " + n + "?"
+	}
+	return fmt.Errorf("%s: there is no such member; %s", name, remedy)
+}
+
+func wrongType(name string, err error) error {
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Errorf("%s: it must be an instant such as 2026-11-21T12:00:00Z", name)
+	}
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", name, err) // our own, which repeats nothing
+	}
+	want := map[reflect.Kind]string{
+		reflect.String: "text; put it in quotes", reflect.Bool: "true or false",
+		reflect.Int: "a whole number", reflect.Int64: "a whole number",
+		reflect.Slice: "a list", reflect.Map: "an object", reflect.Struct: "an object",
+	}[wrong.Type.Kind()]
+	return fmt.Errorf("%s: it must be %s", name, want)
+}
+
+// members are the JSON names of a struct's fields, in their order, and of those that
+// it embeds.
+func members(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case field.Anonymous && name == "":
+			names = append(names, members(field.Type)...)
+		case name != "-":
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func sortedKeys(o object) []string { return slices.Sorted(maps.Keys(o)) }
