@@ -147,6 +147,9 @@ func (a *API) getProvider(ctx context.Context, _ *registry.Caller, in *ProviderP
 }
 
 func (a *API) replaceProvider(ctx context.Context, c *registry.Caller, in *providerReplacement) (*providerAnswer, error) {
+	if err := a.Registry.RefuseBuiltIn(in.Name); err != nil { // it has no ETag to be named
+		return nil, err
+	}
 	revision, err := requireETag(in.IfMatch)
 	if err != nil {
 		return nil, err

@@ -174,12 +174,20 @@ func (r *Registry) anyProvider(ctx context.Context, org *agentidp.Organization, 
 
 // changeable is anyProvider without those of the configuration.
 func (r *Registry) changeable(ctx context.Context, org *agentidp.Organization, name string) (*agentidp.Provider, error) {
-	p, err := r.anyProvider(ctx, org, name)
-	if err == nil && p.ID == "" {
-		return nil, agentidp.NewError(agentidp.Conflict, agentidp.CodeProviderBuiltIn,
-			"The provider "+name+" comes from the server's configuration and is the same in every organization; it cannot be changed or deleted here. Other issuers of the same kind are registered under names of their own.")
+	if err := r.RefuseBuiltIn(name); err != nil {
+		return nil, err
 	}
-	return p, err
+	return r.anyProvider(ctx, org, name)
+}
+
+// RefuseBuiltIn returns the error for a change of a provider of the configuration, nil
+// for any other name.
+func (r *Registry) RefuseBuiltIn(name string) error {
+	if r.builtIn(name) == nil {
+		return nil
+	}
+	return agentidp.NewError(agentidp.Conflict, agentidp.CodeProviderBuiltIn,
+		"The provider "+name+" comes from the server's configuration and is the same in every organization; it cannot be changed or deleted here. Other issuers of the same kind are registered under names of their own.")
 }
 
 // builtIn returns the provider of the configuration that has this name, or nil.
