@@ -17,7 +17,7 @@ type providerCmd struct {
 	List   providerListCmd   `cmd:"" help:"List providers, the built-in one first."`
 	Get    providerGetCmd    `cmd:"" help:"Show a provider."`
 	Update providerUpdateCmd `cmd:"" help:"Change a provider."`
-	Test   providerTestCmd   `cmd:"" help:"Have the server look at a provider's issuer: is it there, and are its keys good?"`
+	Test   providerTestCmd   `cmd:"" help:"Have the server look whether a provider's issuer and its keys are there, and good."`
 	Delete providerDeleteCmd `cmd:"" help:"Delete providers that no trust policy names."`
 }
 

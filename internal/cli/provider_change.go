@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,45 +11,41 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
-	"github.com/sentryagent/agentidp/internal/strictjson"
 )
 
 // providerFields are what an administrator says of a provider and may change later.
 type providerFields struct {
-	Audience           []string   `member:"audiences" sep:"none" placeholder:"TEXT" help:"An audience that is accepted beside the organization's issuer. Repeatable."`
-	Algorithm          []string   `member:"algorithms" sep:"none" placeholder:"ALG" help:"A signature algorithm that is accepted, such as ES256. Repeatable (default: those of the kind)."`
-	JWKSURI            string     `name:"jwks-uri" member:"jwksUri" placeholder:"URL" help:"Where the keys are (default: where the kind has them, or the issuer's discovery document)."`
-	JWKSFile           keySetFile `name:"jwks-file" member:"jwks" placeholder:"FILE" help:"The keys themselves: a JWK set of public keys."`
-	MaxTokenAgeSeconds int        `member:"maxTokenAgeSeconds" placeholder:"N" help:"Longest life of a token, 60 to 86400 (default: the kind's)."`
-	Replay             string     `member:"replay" enum:",reject,allow" default:"" placeholder:"RULE" help:"reject (the default): a token is good for one exchange; or allow."`
+	Audience           []string `member:"audiences" sep:"none" placeholder:"TEXT" help:"An audience that is accepted beside the organization's issuer. Repeatable."`
+	Algorithm          []string `member:"algorithms" sep:"none" placeholder:"ALG" help:"A signature algorithm that is accepted, such as ES256. Repeatable (default: those of the kind)."`
+	JWKSURI            string   `name:"jwks-uri" member:"jwksUri" placeholder:"URL" help:"Where the keys are (default: where the kind has them, or the issuer's discovery document)."`
+	JWKSFile           string   `name:"jwks-file" member:"jwks" placeholder:"FILE" help:"The keys themselves: a JWK set of public keys."`
+	MaxTokenAgeSeconds int      `member:"maxTokenAgeSeconds" placeholder:"N" help:"Longest life of a token, 60 to 86400 (default: the kind's)."`
+	Replay             string   `member:"replay" enum:",reject,allow" default:"" placeholder:"RULE" help:"reject (the default): a token is good for one exchange; or allow."`
 }
 
-// keySetFile is a flag whose value is in the file that it names.
-type keySetFile struct{ json.RawMessage }
-
-// Decode reads the file. Nothing of it is repeated in an error: it may be the wrong
-// file, with a private key in it.
-func (f *keySetFile) Decode(ctx *kong.DecodeContext) error {
-	token, err := ctx.Scan.PopValue("file")
-	if err != nil {
-		return err
+// given is what the command line says, with the keys in place of their file. Nothing of
+// the file is repeated in an error: it may be the wrong one, with a private key in it.
+func (f *providerFields) given(k *kong.Context, unset []string) (object, error) {
+	patch, err := given(k, unset)
+	if err != nil || f.JWKSFile == "" {
+		return patch, err
 	}
-	in, err := os.Open(token.String())
+	in, err := os.Open(f.JWKSFile)
 	if err != nil {
-		return err
+		return nil, usageError{fmt.Errorf("--jwks-file: %w", err)}
 	}
 	defer in.Close()
 	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	switch {
-	case err != nil:
-		return err
-	case len(data) > maxFile:
-		return fmt.Errorf("%s is larger than %d KiB", token, maxFile>>10)
-	case strictjson.Valid(data, maxDepth) != nil:
-		return fmt.Errorf("%s is no JSON; give a JWK set, {\"keys\": […]}", token)
+	if err != nil {
+		return nil, fmt.Errorf("--jwks-file: %w", err)
 	}
-	f.RawMessage = data
-	return nil
+	if len(data) > maxFile {
+		return nil, usageError{fmt.Errorf("--jwks-file: %s is larger than %d KiB", f.JWKSFile, maxFile>>10)}
+	}
+	if patch["jwks"], err = parseObject(data); err != nil {
+		return nil, usageError{fmt.Errorf("--jwks-file: %s: %w", f.JWKSFile, err)}
+	}
+	return patch, nil
 }
 
 type providerCreateCmd struct {
@@ -79,7 +74,11 @@ Examples:
 
 // Run creates.
 func (c *providerCreateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	p, err := created[agentidp.RegisteredProvider](std, k, &c.Body)
+	flags, err := c.given(k, nil)
+	if err != nil {
+		return err
+	}
+	p, err := createdFrom[agentidp.RegisteredProvider](std, &c.Body, flags)
 	if err != nil {
 		return err
 	}
@@ -120,7 +119,7 @@ Examples:
 
 // Run changes.
 func (c *providerUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	patch, err := given(k, c.Unset)
+	patch, err := c.given(k, c.Unset)
 	if err != nil {
 		return err
 	}
