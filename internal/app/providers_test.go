@@ -98,6 +98,28 @@ func TestAnExchangeThroughGitHubEnterpriseServer(t *testing.T) {
 	}
 }
 
+// An issuer of which nothing is known but what it says of itself: where its keys are is
+// in its discovery document, and what it says of a run is in a policy's claims.
+func TestAnExchangeThroughAnIssuerThatDescribesItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).enterprise()
+	admin := w.admin()
+	agent := w.register(admin, agentName, "deploy:staging")
+	body := map[string]any{"name": "ci", "issuer": w.issuer}
+	p := w.want(w.do("POST", providersPath, w.admin(agentidp.ScopeProvidersWrite), body), 201)
+	if p.str("kind") != "oidc" || p.str("jwksUri") != w.issuer+"/.well-known/jwks" {
+		t.Errorf("registered as %s", p.Raw)
+	}
+	w.want(w.do("POST", policiesPath, admin, map[string]any{"provider": "ci", "agentId": agent, "claims": map[string]any{"sub": "service:deploy"}}), 201)
+	w.granted(exchangeBody(w.subject(claims{"sub": "service:deploy"}), agent))
+	w.outcome(exchangeBody(w.subject(claims{"sub": "service:other"}), agent), agentidp.CodeTrustPolicyViolation, "")
+	report := w.want(w.do("POST", providersPath+"/ci/test", admin, nil), 200)
+	discovery, _ := report.Body["discovery"].(map[string]any)
+	if report.Body["usable"] != true || discovery["jwksUri"] != w.issuer+"/.well-known/jwks" {
+		t.Errorf("the report is %s", report.Raw)
+	}
+}
+
 // A replay of a subject token is told by the provider's rule.
 func TestTheReplayRuleOfAProvider(t *testing.T) {
 	t.Parallel()
