@@ -166,7 +166,9 @@ func (g *generator) object(schema *openapi3.Schema) map[string]any {
 	object := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		property := schema.Properties[name].Value
-		needed := slices.Contains(schema.Required, name) || name == "kind" // the default needs an issuer that answers
+		// A provider of the default kind needs an issuer that answers, and a policy
+		// without repository needs claims.
+		needed := slices.Contains(schema.Required, name) || name == "kind" || name == "repository"
 		if property.ReadOnly || !needed && !g.oneIn(4, "with "+name) {
 			continue
 		}
