@@ -83,7 +83,9 @@ func (a *App) admit(w *response, r *http.Request, rest string) error {
 			return limit.Refusal(state, "Too many requests from your network address presented no acceptable token. Look for whatever sends them (the answers before this one say why), and wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE).")
 		}
 		last = state.Remaining < state.Quota/2
-		w.readAhead(r)
+		if err := w.readAhead(r); err != nil {
+			return err
+		}
 	}
 	if !gate.Enter(r.Context(), last) {
 		w.early = true

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/sentryagent/agentidp"
 )
 
 const (
@@ -20,22 +22,24 @@ type body struct {
 	ahead   bytes.Buffer
 	limited io.LimitedReader
 	rest    io.ReadCloser
-	err     error // what reading ahead ended with
 }
 
 var bodies = sync.Pool{New: func() any { return &body{} }}
 
 // readAhead reads the body of a request before it takes a place, so that whoever
-// sends slowly takes none. What goes wrong is for the handler to find.
-func (w *response) readAhead(r *http.Request) {
+// sends slowly takes none. What is too large is for the handler to find.
+func (w *response) readAhead(r *http.Request) error {
 	if r.ContentLength == 0 || r.ContentLength >= readAheadMost { // the latter is refused by its length alone
-		return
+		return nil
 	}
 	b, _ := bodies.Get().(*body)
-	b.rest, b.err = r.Body, nil
-	b.limited = io.LimitedReader{R: r.Body, N: readAheadMost}
-	_, b.err = b.ahead.ReadFrom(&b.limited)
-	w.body, r.Body = b, b
+	b.rest, b.limited = r.Body, io.LimitedReader{R: r.Body, N: readAheadMost}
+	w.body = b
+	if _, err := b.ahead.ReadFrom(&b.limited); err != nil {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
+	}
+	r.Body = b
+	return nil
 }
 
 // Read reads what was read ahead, and then on.
@@ -43,8 +47,6 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case b.ahead.Len() > 0:
 		return b.ahead.Read(p)
-	case b.err != nil:
-		return 0, b.err
 	case b.limited.N > 0: // it ended before that
 		return 0, io.EOF
 	}
