@@ -84,12 +84,7 @@ func post(ctx context.Context, hc *http.Client, url string, body []byte) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := hc.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	resp, answer, err := do(hc, req)
 	if err != nil {
 		return err
 	}
@@ -97,4 +92,14 @@ func post(ctx context.Context, hc *http.Client, url string, body []byte) error {
 		return fmt.Errorf("POST %s answered %s: %.300s", url, resp.Status, answer)
 	}
 	return nil
+}
+
+func do(hc *http.Client, req *http.Request) (*http.Response, []byte, error) {
+	resp, err := hc.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp, answer, err
 }

@@ -135,13 +135,22 @@ func SetHeaders(h http.Header, e *agentidp.Error) {
 
 // SetRateLimit tells a caller where it stands against a limit
 // (draft-ietf-httpapi-ratelimit-headers-11): the quota of a minute, and how much of it
-// is left for the next t seconds. It sets nothing where there is no limit.
+// is left for the next t seconds. It sets nothing where there is no limit. The names
+// are written as http.Header has them, so that it costs an exchange little.
 func SetRateLimit(h http.Header, l *agentidp.RateLimit) {
 	if l.Name == "" {
 		return
 	}
-	h.Set("RateLimit-Policy", `"`+l.Name+`";q=`+strconv.Itoa(l.Quota)+`;w=60`)
-	h.Set("RateLimit", `"`+l.Name+`";r=`+strconv.Itoa(l.Remaining)+`;t=`+strconv.Itoa(seconds(l.Reset)))
+	values := make([]string, 2)
+	var room [128]byte
+	b := append(append(append(room[:0], '"'), l.Name...), '"')
+	n := len(b)
+	b = strconv.AppendInt(append(b, ";q="...), int64(l.Quota), 10)
+	values[0] = string(append(b, ";w=60"...))
+	b = strconv.AppendInt(append(b[:n], ";r="...), int64(l.Remaining), 10)
+	b = strconv.AppendInt(append(b, ";t="...), int64(seconds(l.Reset)), 10)
+	values[1] = string(b)
+	h["Ratelimit-Policy"], h["Ratelimit"] = values[:1:1], values[1:]
 }
 
 // seconds rounds up: who comes at the second that was named is not too early.
