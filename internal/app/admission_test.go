@@ -16,6 +16,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 )
 
+// S-085, S-089, and of the attacks what the answers say.
 func TestTheLimitsAsTheyAreTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, behindProxy, func(c *config.Config) {
@@ -67,7 +68,7 @@ func (w *world) again(a *httptest.ResponseRecorder) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// Whoever tries tokens is stopped before his tokens are looked at, good ones too, and
+// whoever tries tokens is stopped before his tokens are looked at, good ones too, and
 // nobody else is.
 func TestA210WrongBearersFromOneAddress(t *testing.T) {
 	t.Parallel()
@@ -102,7 +103,7 @@ func TestA210WrongBearersFromOneAddress(t *testing.T) {
 	}
 }
 
-// A forged token names its victim's repository, and costs the victim nothing.
+// a forged token names its victim's repository, and costs the victim nothing.
 func TestA215ForgedTokensUseUpNothingOfTheirVictim(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)
@@ -121,7 +122,7 @@ func TestA215ForgedTokensUseUpNothingOfTheirVictim(t *testing.T) {
 	}
 }
 
-// What a client says of its address changes nothing of what it is counted as: not
+// what a client says of its address changes nothing of what it is counted as: not
 // to a server without a proxy, nor behind one.
 func TestA216AddressesThatAreMadeUp(t *testing.T) {
 	t.Parallel()
@@ -145,7 +146,7 @@ func TestA216AddressesThatAreMadeUp(t *testing.T) {
 	}
 }
 
-// Five hundred repositories whose runners share an address: all are answered on their
+// five hundred repositories whose runners share an address: all are answered on their
 // merits, at once, even if every one of them is refused.
 func TestA217ManyRepositoriesBehindOneAddress(t *testing.T) {
 	t.Parallel()
@@ -224,7 +225,7 @@ func TestMoreThanTheServerCanWorkOn(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) { c.Concurrency = 2 })
 	admin := w.admin()
 	agent := w.agentWithPolicy(admin)
-	m := w.app.admission
+	m := w.app.entrance
 	for range 2 {
 		m.exchanges.Enter(t.Context(), false)
 	}

@@ -49,7 +49,7 @@ func TestLimitsOfRecordedRefusals(t *testing.T) {
 	}
 }
 
-// All exchanges of a repository count, and those of none other.
+// All exchanges of a repository count, and those of none other.
 func TestLimitsOfExchanges(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

@@ -29,6 +29,7 @@ func (a *arrival) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(a.from))
 }
 
+// A-202 in part: connections beyond the limits.
 func TestListener(t *testing.T) {
 	t.Parallel()
 	const proxy = "10.0.0.1:1"

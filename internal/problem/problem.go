@@ -125,8 +125,12 @@ func SetHeaders(h http.Header, e *agentidp.Error) {
 		}
 		h.Set("WWW-Authenticate", v)
 	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(seconds(e.RetryAfter)))
+	after := e.RetryAfter
+	if after == 0 && e.Kind == agentidp.Unavailable {
+		after = time.Second // when it will be over is not known; not at once
+	}
+	if after > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds(after)))
 	}
 	if e.RateLimit != nil {
 		SetRateLimit(h, e.RateLimit)
