@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // S-085, S-089, and of the attacks what the answers say.
@@ -250,6 +251,36 @@ func TestMoreThanTheServerCanWorkOn(t *testing.T) {
 		m.others.Leave()
 	}
 	w.want(w.do("GET", agentsPath, admin, nil), 200)
+}
+
+// Who waits for a place has one in the end; an address that sends what proves nothing
+// does not even wait.
+func TestAddressesThatFailComeLast(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.AddressFailuresPerMinute = 100 })
+	w.clock.freeze()
+	admin := w.admin()
+	for range 60 {
+		w.from("198.51.100.1", "wrong", "")
+	}
+	gate := limit.NewGate(1, time.Hour)
+	w.app.entrance.others = gate
+	gate.Enter(t.Context(), false)
+	failing, honest := make(chan int, 1), make(chan int, 1)
+	go func() { failing <- w.from("198.51.100.1", admin, "").Code }()
+	select {
+	case status := <-failing:
+		if status != 503 {
+			t.Errorf("the failing address: %d", status)
+		}
+	case <-time.After(requestTimeout / 2): // it would be answered after the whole of it
+		t.Error("the failing address waits")
+	}
+	go func() { honest <- w.from("198.51.100.2", admin, "").Code }()
+	gate.Leave()
+	if status := <-honest; status != 200 {
+		t.Errorf("the honest one: %d", status)
+	}
 }
 
 // Requests that end in every other way give their place back.
