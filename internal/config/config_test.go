@@ -61,7 +61,9 @@ func TestGoodConfigurations(t *testing.T) {
 		{"a public URL with an IPv6 address", func(c *config.Config) { c.PublicURL = "https://[2001:db8::1]" }},
 		{"a public URL with a name of one label", func(c *config.Config) { c.PublicURL = "https://idp" }},
 		{"a public URL with an internationalized name", func(c *config.Config) { c.PublicURL = "https://xn--bcher-kva.example" }},
-		{"proxies", func(c *config.Config) { c.TrustedProxies = []string{"10.0.0.0/8", " 192.0.2.7", "2001:db8::/32", "::1"} }},
+		{"proxies", func(c *config.Config) {
+			c.TrustedProxies = []string{"10.0.0.0/8", " 192.0.2.7", "2001:db8::/32", "::1"}
+		}},
 		{"no limits", func(c *config.Config) { c.Limits = config.Limits{} }},
 		{"https on the port of http", func(c *config.Config) { c.PublicURL = "https://idp.example.com:80" }},
 		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
