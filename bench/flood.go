@@ -73,8 +73,8 @@ func flood(ctx context.Context, url, address string, body []byte, answered []ato
 		}
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("X-Forwarded-For", address)
-		if resp, _, err := do(hc, req); err == nil {
-			answered[resp.StatusCode].Add(1)
+		if status, _, err := do(hc, req); err == nil {
+			answered[status].Add(1)
 		}
 	}
 }
