@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
@@ -11,9 +12,12 @@ const agentsPath = "/agents"
 
 // RegisterAgent registers an agent. With a bootstrap token, spec may hold Name,
 // Description, AgentType and Version only, and the same name from the same
-// repository returns the agent that is already there, unchanged.
+// repository returns the agent that is already there, unchanged. So the call is
+// repeated: with another token, for which a name that is taken is
+// agentidp.CodeAgentNameTaken, at most one agent can come of it too, and that refusal
+// of a repetition has ErrOutcomeUnknown beside it.
 func (c *Client) RegisterAgent(ctx context.Context, spec agentidp.AgentSpec) (*agentidp.Agent, error) {
-	return c.agent(ctx, &call{verb: "register the agent", method: http.MethodPost, path: agentsPath, body: spec})
+	return c.agent(ctx, &call{verb: "register the agent", method: http.MethodPost, path: agentsPath, body: spec, idempotent: true})
 }
 
 // GetAgent returns one agent, or agentidp.CodeNotFound.
@@ -36,6 +40,12 @@ func (c *Client) ListAgents(ctx context.Context, filter agentidp.AgentFilter, op
 	return &out, nil
 }
 
+// AllAgents goes through all agents that pass the filter, in the order of
+// ListAgents, and reads pages as they are needed. An error ends it.
+func (c *Client) AllAgents(ctx context.Context, filter agentidp.AgentFilter) iter.Seq2[*agentidp.Agent, error] {
+	return all(func(opts ListOptions) (*Page[agentidp.Agent], error) { return c.ListAgents(ctx, filter, opts) })
+}
+
 // UpdateAgent applies a JSON merge patch (RFC 7396): the members in patch change,
 // nil removes, all others stay.
 func (c *Client) UpdateAgent(ctx context.Context, id string, patch map[string]any) (*agentidp.Agent, error) {
@@ -47,7 +57,7 @@ func (c *Client) UpdateAgent(ctx context.Context, id string, patch map[string]an
 // SuspendAgent stops an agent: from then on it gets no token, until it is
 // reactivated.
 func (c *Client) SuspendAgent(ctx context.Context, id string) (*agentidp.Agent, error) {
-	return c.agentByID(ctx, id, &call{verb: "suspend the agent", method: http.MethodPost, path: "/suspend"})
+	return c.agentByID(ctx, id, &call{verb: "suspend the agent", method: http.MethodPost, path: "/suspend", idempotent: true})
 }
 
 // ReactivateAgent undoes SuspendAgent.

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 )
 
 const (
-	// DefaultTimeout is the limit for one call where Client.HTTP is nil.
+	// DefaultTimeout is the limit for one attempt at a call where Client.HTTP is nil.
 	DefaultTimeout = 30 * time.Second
 
 	maxResponse = 8 << 20 // bytes; 200 policies are some 2 MiB at most
@@ -32,7 +34,13 @@ type Client struct {
 	BaseURL string
 	// Token is the access token for the management calls. Exchange sends none.
 	Token string
-	// HTTP carries the requests; nil is a client with DefaultTimeout. Its
+	// Tokens gives the access token where Token is empty.
+	Tokens TokenSource
+	// MaxRetries is how often a call is repeated that may be (see the package's
+	// documentation); 0 is DefaultMaxRetries, less than 0 is never.
+	MaxRetries int
+	// HTTP carries the requests; nil is a client with DefaultTimeout, which holds for
+	// each attempt, while a call's context holds for all of them together. Its
 	// CheckRedirect is not used: no redirect is ever followed, because the token
 	// would go along.
 	HTTP *http.Client
@@ -54,13 +62,26 @@ type call struct {
 	out     any    // where the answer goes; nil: there is none
 	subject string // the token in body or form, which takes the place of Token
 	beside  bool   // Token is sent beside subject all the same, where there is one
+
+	readOnly   bool // a POST that changes nothing
+	idempotent bool // a POST that the server may get twice: once it is done, nothing more is
 }
 
+// do makes a call, and again where that is safe and may help.
 func (c *Client) do(ctx context.Context, k *call) error {
-	if err := c.roundTrip(ctx, k); err != nil {
-		return fmt.Errorf("%s: %w", k.verb, err)
+	unknown := false
+	err := c.persist(ctx, k.again, func() error {
+		err := c.roundTrip(ctx, k)
+		unknown = unknown || lost(err)
+		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case unknown && !k.reads():
+		return fmt.Errorf("%s: %w; %w", k.verb, err, ErrOutcomeUnknown)
 	}
-	return nil
+	return fmt.Errorf("%s: %w", k.verb, err)
 }
 
 func (c *Client) roundTrip(ctx context.Context, k *call) error {
@@ -68,12 +89,19 @@ func (c *Client) roundTrip(ctx context.Context, k *call) error {
 	if err != nil {
 		return err
 	}
+	var token string
+	if k.subject == "" || k.beside && (c.Token != "" || c.Tokens != nil) {
+		if token, err = c.accessToken(ctx); err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	status, header, body, err := c.send(req)
 	if err != nil {
 		return err
 	}
 	if status < 200 || status > 299 {
-		return newError(status, header, body, c.Token, k.subject)
+		return newError(status, header, body, token, k.subject)
 	}
 	if k.out == nil {
 		return nil
@@ -125,33 +153,34 @@ func (c *Client) request(ctx context.Context, k *call) (*http.Request, error) {
 	if k.ifMatch != "" {
 		req.Header.Set("If-Match", k.ifMatch)
 	}
-	if k.subject == "" || k.beside && c.Token != "" {
-		if c.Token == "" {
-			return nil, errors.New("Client.Token: it is empty; `agentidp admin token` makes an access token")
-		}
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
 	return req, nil
 }
 
-// send performs a request and reads the whole answer, within maxResponse.
+// send performs a request and reads the whole answer, within maxResponse. Where none
+// comes, the error is a noAnswer.
 func (c *Client) send(req *http.Request) (status int, header http.Header, body []byte, err error) {
 	hc := http.Client{Timeout: DefaultTimeout}
 	if c.HTTP != nil {
 		hc = *c.HTTP
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	// Of a transport that does not tell, it is taken that it sent.
+	var wanted, got atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { wanted.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
+	}))
 	res, err := hc.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return 0, nil, nil, fmt.Errorf("%w; is a server running at %s://%s?", err, req.URL.Scheme, req.URL.Host)
+		err = fmt.Errorf("%w; is a server running at %s://%s?", err, req.URL.Scheme, req.URL.Host)
 	}
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, &noAnswer{error: err, sent: got.Load() || !wanted.Load()}
 	}
 	defer res.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
 	if err != nil {
-		return 0, nil, nil, fmt.Errorf("read the answer: %w", err)
+		return 0, nil, nil, &noAnswer{error: fmt.Errorf("read the answer: %w", err), sent: true}
 	}
 	if len(body) > maxResponse {
 		return 0, nil, nil, fmt.Errorf("the answer is larger than %d MiB", maxResponse>>20)

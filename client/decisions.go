@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
@@ -27,6 +28,12 @@ func (c *Client) ListDecisions(ctx context.Context, filter agentidp.DecisionFilt
 		return nil, err
 	}
 	return &out, nil
+}
+
+// AllDecisions goes through all decisions that pass the filter, in the order of
+// ListDecisions, and reads pages as they are needed. An error ends it.
+func (c *Client) AllDecisions(ctx context.Context, filter agentidp.DecisionFilter) iter.Seq2[*agentidp.Decision, error] {
+	return all(func(opts ListOptions) (*Page[agentidp.Decision], error) { return c.ListDecisions(ctx, filter, opts) })
 }
 
 // GetDecision returns one decision with its checks, or agentidp.CodeNotFound.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,6 +28,10 @@ type Error struct {
 	Claims     map[string]string // the caller's own claims that the failed check read
 	RequestID  string            // names the request in the server's log
 	DecisionID string            // names the record of a refused exchange
+
+	// RetryAfter is how long the server asks to wait before another attempt, with 429
+	// and 503; 0 where it did not say.
+	RetryAfter time.Duration
 }
 
 // Error gives the message, then every bad field and claim that it does not say
@@ -56,6 +61,9 @@ func (e *Error) Error() string {
 		if part.value != "" {
 			b.WriteString(part.label + part.value)
 		}
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, ", retry after %s", e.RetryAfter.Round(time.Second))
 	}
 	b.WriteString(")")
 	return b.String()
@@ -108,7 +116,7 @@ func newError(status int, header http.Header, body []byte, secrets ...string) *E
 		ours = false
 	}
 	if !ours || doc.Message == "" {
-		return &Error{Status: status, Message: clean(sentence(status, header))}
+		return &Error{Status: status, Message: clean(sentence(status, header)), RetryAfter: retryAfter(header)}
 	}
 	for i, d := range doc.Details {
 		doc.Details[i] = agentidp.FieldError{Field: clean(d.Field), Reason: clean(d.Reason)}
@@ -123,6 +131,7 @@ func newError(status int, header http.Header, body []byte, secrets ...string) *E
 	return &Error{
 		Status: status, Code: clean(doc.Code), Message: clean(doc.Message), Reason: clean(doc.Reason),
 		Details: doc.Details, Claims: claims, RequestID: clean(doc.RequestID), DecisionID: clean(doc.DecisionID),
+		RetryAfter: retryAfter(header),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -16,6 +17,7 @@ import (
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	const subject = "eyJhbGciOiJSUzI1NiJ9.c3ViamVjdA.c2lnbmF0dXJl"
+	const spent = "; the subject token may be used up: another attempt takes a fresh one"
 	for _, test := range []struct {
 		name   string
 		answer string
@@ -84,7 +86,18 @@ func TestRefusals(t *testing.T) {
 				Status: 500, Code: agentidp.CodeInternal, Message: "bad [token]  [2J ::set-output::  ",
 				Claims: map[string]string{"jti": "[token]"},
 			},
-			text: `bad [token]  [2J ::set-output::  ; jti = "[token]" (500 internal_error)`,
+			text: `bad [token]  [2J ::set-output::  ; jti = "[token]" (500 internal_error)` + spent,
+		},
+		{
+			name: "how long to wait is kept",
+			answer: `
+				429 Too Many Requests
+				Content-Type: application/problem+json
+				Retry-After: 7
+
+				{"code":"rate_limited","message":"Too many.","request_id":"r1"}`,
+			want: Error{Status: 429, Code: agentidp.CodeRateLimited, Message: "Too many.", RequestID: "r1", RetryAfter: 7 * time.Second},
+			text: "Too many. (429 rate_limited, request r1, retry after 7s)",
 		},
 		{
 			name: "an OAuth error of ours speaks for itself",
@@ -114,7 +127,7 @@ func TestRefusals(t *testing.T) {
 
 				<html>` + subject + `</html>`,
 			want: Error{Status: 502, Message: "The server answered 502 Bad Gateway without a problem document; is there a proxy in front of it, or is it not an AgentIdP server?"},
-			text: "The server answered 502 Bad Gateway without a problem document; is there a proxy in front of it, or is it not an AgentIdP server? (502)",
+			text: "The server answered 502 Bad Gateway without a problem document; is there a proxy in front of it, or is it not an AgentIdP server? (502)" + spent,
 		},
 		{
 			name: "a problem document that is no JSON becomes a sentence",
@@ -124,7 +137,7 @@ func TestRefusals(t *testing.T) {
 
 				{"message":`,
 			want: Error{Status: 503, Message: "The server answered 503 Service Unavailable without a problem document; is there a proxy in front of it, or is it not an AgentIdP server?"},
-			text: "The server answered 503 Service Unavailable without a problem document; is there a proxy in front of it, or is it not an AgentIdP server? (503)",
+			text: "The server answered 503 Service Unavailable without a problem document; is there a proxy in front of it, or is it not an AgentIdP server? (503)" + spent,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
@@ -26,4 +27,10 @@ func (c *Client) ListEvents(ctx context.Context, filter agentidp.EventFilter, op
 		return nil, err
 	}
 	return &out, nil
+}
+
+// AllEvents goes through all audit events that pass the filter, in the order of
+// ListEvents, and reads pages as they are needed. An error ends it.
+func (c *Client) AllEvents(ctx context.Context, filter agentidp.EventFilter) iter.Seq2[*agentidp.Event, error] {
+	return all(func(opts ListOptions) (*Page[agentidp.Event], error) { return c.ListEvents(ctx, filter, opts) })
 }

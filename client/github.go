@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 // program runs in, as the variables ACTIONS_ID_TOKEN_REQUEST_URL and
 // ACTIONS_ID_TOKEN_REQUEST_TOKEN say. The audience should be the BaseURL without
 // a trailing slash, and never one that a server names: whoever the token is for
-// can act as this job.
+// can act as this job. Asking is repeated like any other call that reads.
 func (c *Client) GitHubIDToken(ctx context.Context, audience string) (string, error) {
 	token, err := c.gitHubIDToken(ctx, audience)
 	if err != nil {
@@ -49,6 +50,15 @@ func (c *Client) gitHubIDToken(ctx context.Context, audience string) (string, er
 	}
 	u.RawQuery += "audience=" + url.QueryEscape(audience)
 
+	var token string
+	err = c.persist(ctx, passing, func() (err error) {
+		token, err = c.askGitHub(ctx, u, requestToken)
+		return err
+	})
+	return token, err
+}
+
+func (c *Client) askGitHub(ctx context.Context, u *url.URL, requestToken string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return "", err
@@ -56,12 +66,13 @@ func (c *Client) gitHubIDToken(ctx context.Context, audience string) (string, er
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "agentidp-client")
 	req.Header.Set("Authorization", "Bearer "+requestToken)
-	status, _, body, err := c.send(req)
+	status, header, body, err := c.send(req)
 	if err != nil {
 		return "", withoutURL(err)
 	}
 	if status != http.StatusOK {
-		return "", fmt.Errorf("%s answered %d %s; the request token is good only while the job runs", u.Host, status, http.StatusText(status))
+		err := fmt.Errorf("%s answered %d %s; the request token is good only while the job runs", u.Host, status, http.StatusText(status))
+		return "", &gitHubError{error: err, status: status, retryAfter: retryAfter(header)}
 	}
 	var answer struct {
 		Value string `json:"value"`
@@ -72,11 +83,19 @@ func (c *Client) gitHubIDToken(ctx context.Context, audience string) (string, er
 	return answer.Value, nil
 }
 
+// gitHubError is an answer of GitHub's that is none: no Error, which is the server's.
+type gitHubError struct {
+	error
+	status     int
+	retryAfter time.Duration
+}
+
 // withoutURL drops the address from an error of net/http: GitHub's names the
 // job's service instance and nothing that helps.
 func withoutURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
+	e, ok := errors.AsType[*noAnswer](err)
+	if u, is := errors.AsType[*url.Error](err); ok && is {
+		return &noAnswer{error: u.Err, sent: e.sent}
 	}
 	return err
 }

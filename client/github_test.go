@@ -62,7 +62,7 @@ func TestGitHubIDTokenSaysWhatIsMissing(t *testing.T) {
 			}
 			t.Setenv(requestURLVariable, test.url)
 			t.Setenv(requestTokenVariable, test.token)
-			_, err := (&Client{}).GitHubIDToken(t.Context(), test.audience)
+			_, err := (&Client{MaxRetries: -1}).GitHubIDToken(t.Context(), test.audience)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.orElse) {
 				t.Fatalf("got %v, want an error with %q and %q", err, test.want, test.orElse)
 			}

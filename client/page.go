@@ -1,9 +1,13 @@
 package client
 
 import (
+	"fmt"
+	"iter"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/sentryagent/agentidp"
 )
 
 // ListOptions select a page of a list.
@@ -40,4 +44,30 @@ func setTime(q url.Values, name string, t time.Time) {
 type Page[T any] struct {
 	Items      []T    `json:"items"`
 	NextCursor string `json:"nextCursor,omitempty"` // empty on the last page
+}
+
+// all goes through every page of a list, from the first. After an error there is
+// nothing more.
+func all[T any](page func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		opts := ListOptions{Limit: agentidp.MaxLimit}
+		for {
+			p, err := page(opts)
+			if err == nil && p.NextCursor != "" && p.NextCursor == opts.Cursor {
+				err = fmt.Errorf("the list does not go on: the server names the page of cursor %q as the next one to itself", opts.Cursor)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range p.Items {
+				if !yield(&p.Items[i], nil) {
+					return
+				}
+			}
+			if opts.Cursor = p.NextCursor; opts.Cursor == "" {
+				return
+			}
+		}
+	}
 }

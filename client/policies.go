@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,6 +54,14 @@ func (c *Client) ListTrustPolicies(ctx context.Context, filter agentidp.PolicyFi
 		return nil, err
 	}
 	return &out, nil
+}
+
+// AllTrustPolicies goes through all trust policies that pass the filter, in the order of
+// ListTrustPolicies, and reads pages as they are needed. An error ends it.
+func (c *Client) AllTrustPolicies(ctx context.Context, filter agentidp.PolicyFilter) iter.Seq2[*agentidp.TrustPolicy, error] {
+	return all(func(opts ListOptions) (*Page[agentidp.TrustPolicy], error) {
+		return c.ListTrustPolicies(ctx, filter, opts)
+	})
 }
 
 // ReplaceTrustPolicy replaces a policy as a whole: what spec leaves out goes back
