@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,9 +34,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	if !t.mayHaveToken(req) {
-		return base.RoundTrip(req)
-	}
 	token, err := t.token(req)
 	if err != nil {
 		if req.Body != nil {
@@ -43,9 +41,36 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	return base.RoundTrip(req)
+}
+
+// token returns what a request is to carry; nothing, where it is to pass as it is.
+func (t *Transport) token(req *http.Request) (string, error) {
+	for _, host := range t.Hosts {
+		if strings.ContainsAny(host, "/@*") {
+			return "", fmt.Errorf("Transport.Hosts: %q is no host; give a whole name, without scheme and path, such as deploy.example.com", host)
+		}
+	}
+	switch {
+	case !t.mayHaveToken(req):
+		return "", nil
+	case t.Tokens == nil:
+		return "", errors.New("Transport.Tokens: it is nil")
+	case req.URL.Scheme != "https" && !isLoopback(req.URL.Hostname()):
+		return "", fmt.Errorf("plain http to %s would send the access token in the clear; use https (http is for loopback)", req.URL.Hostname())
+	}
+	token, err := t.Tokens.Token(req.Context())
+	if err != nil {
+		return "", err
+	}
+	if err := checkToken(token); err != nil {
+		return "", fmt.Errorf("the access token: %w", err)
+	}
+	return token, nil
 }
 
 // mayHaveToken looks at all that led here: a host that is not named must not be able to
@@ -63,20 +88,6 @@ func (t *Transport) mayHaveToken(req *http.Request) bool {
 		}
 	}
 	return true
-}
-
-func (t *Transport) token(req *http.Request) (string, error) {
-	if req.URL.Scheme != "https" && !isLoopback(req.URL.Hostname()) {
-		return "", fmt.Errorf("plain http to %s would send the access token in the clear; use https (http is for loopback)", req.URL.Hostname())
-	}
-	token, err := t.Tokens.Token(req.Context())
-	if err != nil {
-		return "", err
-	}
-	if err := checkToken(token); err != nil {
-		return "", fmt.Errorf("the access token: %w", err)
-	}
-	return token, nil
 }
 
 // withPort returns host:port, with the scheme's port where the host has none.
