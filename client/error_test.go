@@ -159,6 +159,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+//
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

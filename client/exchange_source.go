@@ -38,8 +38,9 @@ type ExchangeSource struct {
 
 const (
 	refreshPause   = 10 * time.Second // after a failed refresh
-	lastSeconds    = 10 * time.Second // of a token's life, in which it is not given out any more
+	lastMoments    = 10 * time.Second // of a token's life, in which it is not given out any more
 	refreshTimeout = 2 * time.Minute  // for an exchange with all its repetitions
+	maxLife        = 24 * 3600        // in seconds; no exchanged token lives as long, and this cannot overflow
 )
 
 type heldToken struct {
@@ -124,9 +125,9 @@ func (s *ExchangeSource) exchange(ctx context.Context) (heldToken, error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", exchangeVerb, err)
 		}
-		life := time.Duration(answer.ExpiresIn) * time.Second
+		life := time.Duration(min(answer.ExpiresIn, maxLife)) * time.Second
 		held = heldToken{token: answer.AccessToken, refreshAt: asked.Add(life * 4 / 5)}
-		held.goodUntil = asked.Add(max(life*4/5, life-lastSeconds))
+		held.goodUntil = asked.Add(max(life*4/5, life-lastMoments))
 		return nil
 	})
 	return held, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -174,6 +175,7 @@ func TestAFailedRefreshKeepsTheTokenWhileItIsGood(t *testing.T) {
 	})
 }
 
+// A-252, with TestHowLongIsWaited.
 func TestEveryAttemptTakesAFreshIDToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -237,6 +239,25 @@ func TestAShortLifeIsUsedToItsEnd(t *testing.T) {
 			t.Errorf("got %s after %d exchanges", got, ci.exchanges())
 		}
 		time.Sleep(time.Second) // 4 of 5
+		if got := token(t, s); got != "at-2" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestALifeBeyondMeasureIsADay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ci := &ci{life: math.MaxInt}
+		s := ci.source()
+		if got := token(t, s); got != "at-1" {
+			t.Errorf("got %s", got)
+		}
+		time.Sleep(19 * time.Hour)
+		if got := token(t, s); got != "at-1" || ci.exchanges() != 1 {
+			t.Errorf("got %s after %d exchanges", got, ci.exchanges())
+		}
+		time.Sleep(5 * time.Hour)
 		if got := token(t, s); got != "at-2" {
 			t.Errorf("got %s", got)
 		}

@@ -72,7 +72,9 @@ func (c *Client) persist(ctx context.Context, again func(error) bool, attempt fu
 }
 
 // jitter returns between half and all of d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1) //nolint:gosec // nobody gains by guessing when we come again
+}
 
 // again reports whether the call may be made again after an error.
 func (k *call) again(err error) bool { return passing(err) && (k.repeatable() || unsent(err)) }

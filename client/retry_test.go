@@ -227,6 +227,7 @@ func TestTheRefusalOfARepetitionDoesNotHideWhatWasDoneBefore(t *testing.T) {
 	}
 }
 
+// A-252, with TestEveryAttemptTakesAFreshIDToken.
 func TestHowLongIsWaited(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
@@ -243,7 +244,7 @@ func TestHowLongIsWaited(t *testing.T) {
 		{"a Retry-After that is no number is none", func() string { return "-5" }, []time.Duration{0, 0, 0}, []time.Duration{250 * ms, 500 * ms, time.Second}},
 		{"up to the longest wait", func() string { return "30" }, []time.Duration{MaxRetryWait, MaxRetryWait, MaxRetryWait}, []time.Duration{250 * ms, 500 * ms, time.Second}},
 		{"and not at all for more than that", func() string { return "31" }, nil, nil},
-		{"and not for what is too large to count", func() string { return strconv.Itoa(1 << 31) + "000000000" }, []time.Duration{0, 0, 0}, []time.Duration{250 * ms, 500 * ms, time.Second}},
+		{"and not for what is too large to count", func() string { return strconv.Itoa(1<<31) + "000000000" }, []time.Duration{0, 0, 0}, []time.Duration{250 * ms, 500 * ms, time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

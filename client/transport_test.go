@@ -64,6 +64,7 @@ func TestTheTokenGoesToTheNamedHostsAlone(t *testing.T) {
 	}
 }
 
+//
 func TestARedirectNeverCarriesTheTokenToOrFromAnotherHost(t *testing.T) {
 	t.Parallel()
 	var hosts [2]string // of two services, both named
