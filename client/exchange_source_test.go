@@ -36,7 +36,11 @@ func (ci *ci) idToken(_ context.Context, audience string) (string, error) {
 }
 
 func (ci *ci) RoundTrip(req *http.Request) (*http.Response, error) {
-	time.Sleep(time.Second)
+	select {
+	case <-time.After(time.Second):
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
 	ci.mu.Lock()
 	defer ci.mu.Unlock()
 	body, err := io.ReadAll(req.Body)
@@ -307,6 +311,18 @@ func TestInAGitHubJobTheIDTokenIsForTheServerAlone(t *testing.T) {
 		}
 		if !slices.Equal(sent, want) {
 			t.Errorf("sent:\n%s\nwant:\n%s", strings.Join(sent, "\n\n"), strings.Join(want, "\n\n"))
+		}
+	})
+}
+
+func TestWhatGitHubDoesNotGiveIsAskedForFourTimesInAll(t *testing.T) {
+	t.Setenv(requestURLVariable, "https://ci.example.com/idtoken?api-version=2.0")
+	t.Setenv(requestTokenVariable, "runner-secret")
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{fates: []fate{{status: 503, after: "3"}}}
+		got := token(t, &ExchangeSource{Client: n.client()})
+		if !strings.Contains(got, "ci.example.com answered 503") || !strings.Contains(got, "tried 4 times") || len(n.times) != 4 || n.waits()[0] < 3*time.Second {
+			t.Errorf("got %s; waited %v", got, n.waits())
 		}
 	})
 }

@@ -156,6 +156,7 @@ func TestWhichCallsAreRepeatedAfterWhichFailures(t *testing.T) {
 		{"504", fate{status: 504}, safe, true},
 		{"500", fate{status: 500}, none, true},
 		{"an answer that takes too long", fate{err: context.DeadlineExceeded}, none, true},
+		{"a call that was called off", fate{err: context.Canceled}, none, true},
 		{"a host that nobody knows", unknownHost, none, false},
 		{"a certificate for another name", wrongCertificate, none, false},
 		{"400", fate{status: 400}, none, false},

@@ -32,6 +32,16 @@ func TestATokenFileIsReadAnewForEveryRequest(t *testing.T) {
 	}
 }
 
+func TestAnIntrospectionHasTheAuthorityOfTheSource(t *testing.T) {
+	t.Parallel()
+	n := &network{fates: []fate{{status: 200, body: `{"active":true}`}}}
+	c := n.client()
+	c.Token, c.Tokens = "", StaticToken("own")
+	if is, err := c.Introspect(t.Context(), "at"); err != nil || !is.Active || n.header[0].Get("Authorization") != "Bearer own" || n.bodies[0] != "token=at" {
+		t.Errorf("got %+v, %v; sent %v %s", is, err, n.header[0], n.bodies[0])
+	}
+}
+
 func TestATokenFileIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
