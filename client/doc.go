@@ -1,6 +1,6 @@
 // Package client is a Go client of AgentIdP's API (/api/v1): the exchange, trust
-// policies, providers, agents, the introspection and revocation of tokens, and what was decided,
-// refused and done. It speaks in the types of package agentidp.
+// policies, providers, agents, the introspection and revocation of tokens, and what was
+// decided, refused and done. It speaks in the types of package agentidp.
 //
 //	c := &client.Client{BaseURL: "https://idp.example.com", Token: adminToken}
 //	policy, err := c.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{
@@ -36,9 +36,9 @@
 // doing it twice comes to the same as once:
 //
 //   - whatever the call, while no connection is had, because nothing was sent then;
-//   - what reads (every Get and List, Introspect), PUT and DELETE, and RegisterAgent,
+//   - what reads (every Get and List, Introspect, TestProvider), PUT and DELETE, and RegisterAgent,
 //     SuspendAgent, RevokeToken and RevokeTokens, also when a connection broke, or the
-//     answer was 429, 502, 503 or 504.
+//     answer was 429, 502, 503 or 504 (but issuer_unreachable).
 //
 // Nothing else is: what creates, widens authority (Repin, ReactivateAgent) or patches is
 // sent once, since a second time could undo what somebody did in between. No subject

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -23,6 +24,12 @@ func (c *Client) ListProviders(ctx context.Context, opts ListOptions) (*Page[age
 		return nil, err
 	}
 	return &out, nil
+}
+
+// AllProviders goes through all providers, in the order of ListProviders, and reads
+// pages as they are needed. An error ends it.
+func (c *Client) AllProviders(ctx context.Context) iter.Seq2[*agentidp.RegisteredProvider, error] {
+	return all(func(opts ListOptions) (*Page[agentidp.RegisteredProvider], error) { return c.ListProviders(ctx, opts) })
 }
 
 // GetProvider returns one provider by its name, or agentidp.CodeNotFound.
@@ -90,7 +97,7 @@ func (c *Client) DeleteProvider(ctx context.Context, name string) error {
 // found. It changes nothing. That the issuer is of no use is no error.
 func (c *Client) TestProvider(ctx context.Context, name string) (*agentidp.ProviderReport, error) {
 	var out agentidp.ProviderReport
-	if err := c.provider(ctx, "test the provider", http.MethodPost, name, "/test", &call{out: &out}); err != nil {
+	if err := c.provider(ctx, "test the provider", http.MethodPost, name, "/test", &call{out: &out, readOnly: true}); err != nil {
 		return nil, err
 	}
 	return &out, nil

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/sentryagent/agentidp"
 )
 
 const (
@@ -76,8 +78,17 @@ func jitter(d time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // nobody gains by guessing when we come again
 }
 
-// again reports whether the call may be made again after an error.
-func (k *call) again(err error) bool { return passing(err) && (k.repeatable() || unsent(err)) }
+// again reports whether the call may be made again after an error. An issuer that the
+// server cannot reach is for its operator to look at: waiting does not mend it.
+func (k *call) again(err error) bool {
+	return passing(err) && (k.repeatable() || unsent(err)) && !issuerUnreachable(err)
+}
+
+// issuerUnreachable is a 503 from before anything was done.
+func issuerUnreachable(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == agentidp.CodeIssuerUnreachable
+}
 
 // repeatable reports whether sending the call twice does what sending it once does. A
 // POST or PATCH is repeatable only where it says so.
@@ -121,7 +132,7 @@ func lost(err error) bool {
 		return e.sent
 	}
 	status, _ := answered(err)
-	return status >= http.StatusInternalServerError
+	return status >= http.StatusInternalServerError && !issuerUnreachable(err)
 }
 
 // answered returns the status of the answer that became the error, or 0, and how long
