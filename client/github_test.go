@@ -4,8 +4,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestGitHubIDToken(t *testing.T) {
@@ -74,3 +77,59 @@ func TestGitHubIDTokenSaysWhatIsMissing(t *testing.T) {
 		})
 	}
 }
+
+// In a GitHub job, ID tokens come from GitHub, and a source may be its own client's.
+func TestInAGitHubJobTheIDTokenIsForTheServerAlone(t *testing.T) {
+	t.Setenv(requestURLVariable, "https://ci.example.com/idtoken?api-version=2.0")
+	t.Setenv(requestTokenVariable, "runner-secret")
+	synctest.Test(t, func(t *testing.T) {
+		var sent []string
+		c := &Client{BaseURL: "https://idp.example.com"}
+		c.Tokens = &ExchangeSource{Client: c, AgentID: agentID}
+		c.HTTP = &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			got := req.Clone(t.Context()) // as a server has it
+			if got.RequestURI = req.URL.RequestURI(); got.Body == nil {
+				got.Body = http.NoBody
+			}
+			sent = append(sent, transcript(t, got))
+			f := fate{status: 200, body: `{"items":[]}`}
+			switch {
+			case len(sent) == 1:
+				f = fate{status: 502} // GitHub is asked again too
+			case strings.HasPrefix(req.URL.Path, "/idtoken"):
+				f.body = `{"value":"id"}`
+			case strings.HasSuffix(req.URL.Path, "/token"):
+				f = fine
+			}
+			return &http.Response{StatusCode: f.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(f.body)), Request: req}, nil
+		})}
+		if err := listAgents(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		asked := "GET /idtoken?api-version=2.0&audience=https%3A%2F%2Fidp.example.com\nAuthorization: Bearer runner-secret"
+		want := []string{
+			asked, asked,
+			"POST /api/v1/oidc/token\nContent-Type: application/json\n\n" + `{"token":"id","agentId":"` + agentID + `"}`,
+			"GET /api/v1/agents\nAuthorization: Bearer at",
+		}
+		if !slices.Equal(sent, want) {
+			t.Errorf("sent:\n%s\nwant:\n%s", strings.Join(sent, "\n\n"), strings.Join(want, "\n\n"))
+		}
+	})
+}
+
+func TestWhatGitHubDoesNotGiveIsAskedForFourTimesInAll(t *testing.T) {
+	t.Setenv(requestURLVariable, "https://ci.example.com/idtoken?api-version=2.0")
+	t.Setenv(requestTokenVariable, "runner-secret")
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{fates: []fate{{status: 503, after: "3"}}}
+		got := token(t, &ExchangeSource{Client: n.client()})
+		if !strings.Contains(got, "ci.example.com answered 503") || !strings.Contains(got, "tried 4 times") || len(n.times) != 4 || n.waits()[0] < 3*time.Second {
+			t.Errorf("got %s; waited %v", got, n.waits())
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
