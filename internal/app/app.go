@@ -23,6 +23,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/metrics"
 	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/registry"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -57,9 +58,12 @@ type App struct {
 	resolver *net.Resolver
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
+	metrics  *metrics.Metrics
 	routes   routes
 	listener net.Listener
 	http     *http.Server
+	watched  net.Listener // of the metrics; nil: they are not served
+	watch    *http.Server
 	ending   atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
@@ -68,7 +72,7 @@ type App struct {
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, metrics: metrics.New(opt.Version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -95,6 +99,9 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
 		}
 	}
+	if err := a.listenForMetrics(ctx); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -108,11 +115,13 @@ func (a *App) wire(version string) {
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,
+		Observe: a.exchanged,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET /readyz", a.readyz)
+	a.metrics.Read(a.sample)
 	a.http = &http.Server{
 		Handler:           a.handler(&a.routes.ServeMux),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -155,6 +164,7 @@ func (a *App) Run(ctx context.Context) error {
 	}()
 
 	stopLooking := a.certificates.watch(ctx)
+	stopMetrics := a.serveMetrics()
 	served := make(chan error, 1)
 	go func() {
 		if a.certificates != nil {
@@ -172,6 +182,7 @@ func (a *App) Run(ctx context.Context) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
+	stopMetrics()
 	stopPurge()
 	<-purged
 	stopLooking()
@@ -208,8 +219,11 @@ func easeCollector() {
 // close ends what New opened, in the reverse order.
 func (a *App) close() error {
 	var errs []error
-	if a.listener != nil {
-		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, listener := range []net.Listener{a.listener, a.watched} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

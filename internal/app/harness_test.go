@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/emulator"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 // world is a running server, the CI issuer that it trusts, and their clock.
@@ -118,6 +120,11 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 		cancel()
 		w.t.Fatal(err)
 	}
+	if key, err := os.ReadFile(cfg.MasterKeyFile); err == nil {
+		printed.Secret(w.t, string(key))
+	} else if cfg.MasterKey != "" {
+		printed.Secret(w.t, cfg.MasterKey)
+	}
 	done := make(chan error, 1)
 	go func() { done <- w.app.Run(ctx) }()
 	w.stop = sync.OnceFunc(func() {
@@ -128,6 +135,7 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 		if token := jwtPattern.FindString(w.logs.String()); token != "" {
 			w.t.Errorf("the log holds a token: %.20s…", token)
 		}
+		printed.Log(w.t, []byte(w.logs.String()))
 	})
 	w.t.Cleanup(w.stop)
 }

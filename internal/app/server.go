@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		defer cancel()
 		r = r.WithContext(ctx)
 		rw := &response{ResponseWriter: w}
+		a.metrics.Begun()
 
 		h := w.Header()
 		h["X-Request-Id"] = []string{trace.RequestID}
@@ -86,6 +88,7 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	r2 := r.WithContext(registry.WithOrganization(r.Context(), org))
 	r2.URL = &url.URL{Path: rest, RawQuery: r.URL.RawQuery}
 	w.unrouted = func() bool { return r2.Pattern == "" }
+	w.routed = r2
 	mux.ServeHTTP(w, r2)
 	if w.intercepted == 0 {
 		return
@@ -150,8 +153,10 @@ func safeMethod(m string) string {
 	return "that method"
 }
 
-// finish ends a request: a panic becomes a 500, and the one log line is written.
+// finish ends a request: a panic becomes a 500, it is counted, and the one log line
+// is written.
 func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start time.Time) {
+	a.metrics.Ended()
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p)
@@ -162,11 +167,27 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 			problem.Write(w, r, agentidp.AsError(nil))
 		}
 	}
+	route, took := "", time.Since(start)
+	if w.routed != nil {
+		route = w.routed.Pattern
+	}
+	a.metrics.Answered(route, w.status, took)
+	a.log(w, r, trace, took)
+}
+
+// log writes the line of a request.
+func (a *App) log(w *response, r *http.Request, trace *problem.Trace, took time.Duration) {
 	level := slog.LevelInfo
+	if w.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !a.logger.Enabled(r.Context(), level) {
+		return
+	}
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
-		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", loggedPath(r.URL.Path)),
-		slog.Int("status", w.status), slog.Int64("duration_us", time.Since(start).Microseconds()), slog.String("remote", r.RemoteAddr))
+		slog.String("request_id", trace.RequestID), slog.String("method", loggedMethod(r.Method)), slog.String("path", loggedPath(r.URL.Path)),
+		slog.Int("status", w.status), slog.Int64("duration_us", took.Microseconds()), slog.String("remote", r.RemoteAddr))
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
 		attrs = append(attrs, slog.String("code", e.Code))
@@ -174,11 +195,20 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 			attrs = append(attrs, slog.String("decision_id", e.DecisionID))
 		}
 		if w.status >= http.StatusInternalServerError {
-			level = slog.LevelError
 			attrs = append(attrs, slog.String("error", trace.Err.Error()))
 		}
 	}
 	a.logger.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// loggedMethod is a method as the log may hold it: HTTP lets a stranger write a long
+// one.
+func loggedMethod(m string) string {
+	const longest = 20
+	if len(m) > longest {
+		return m[:longest] + "…"
+	}
+	return m
 }
 
 // maxLoggedPath bounds what a stranger can write into the log with one request.
@@ -199,6 +229,9 @@ func loggedPath(p string) string {
 		}
 		p = strings.Join(segments, "/")
 	}
+	if strings.ContainsFunc(p, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		p = (&url.URL{Path: p}).EscapedPath() // what turns text around, or commands a terminal
+	}
 	if len(p) > maxLoggedPath {
 		p = p[:maxLoggedPath] + "…"
 	}
@@ -210,7 +243,8 @@ func loggedPath(p string) string {
 type response struct {
 	http.ResponseWriter
 	status      int
-	unrouted    func() bool // no route matched
+	unrouted    func() bool   // no route matched
+	routed      *http.Request // as the mux got it; nil: it did not
 	intercepted int
 }
 
@@ -255,14 +289,19 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server is about to end; it serves what still comes."))
 		return
 	}
-	err := a.db.Ping(r.Context())
-	if err == nil {
-		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()))
-	}
-	if err != nil {
+	if err := a.ready(r.Context(), registry.OrganizationFrom(r.Context())); err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server cannot reach its storage or its keys; its log says why.")
 		problem.Write(w, r, e.WithCause(err))
 		return
 	}
 	a.healthz(w, r)
+}
+
+// ready returns what an exchange would lack, if anything.
+func (a *App) ready(ctx context.Context, org *agentidp.Organization) error {
+	if err := a.db.Ping(ctx); err != nil {
+		return err
+	}
+	_, err := a.ring.Signer(ctx, org)
+	return err
 }

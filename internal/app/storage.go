@@ -28,7 +28,7 @@ func stored(clock func() time.Time) func() time.Time {
 // open brings up the database and all that rests on it alone.
 func (a *App) open(ctx context.Context) error {
 	var err error
-	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
+	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger, Committed: a.metrics.Committed}); err != nil {
 		return err
 	}
 	if err := a.db.Migrate(ctx); err != nil {

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the conversations in testdata/script. Each has its own folder;
-// PORT1 and PORT2 are free loopback ports. Beside testscript's own commands:
+// PORT1 and PORT2 are free loopback ports;
+// servers have no metrics listener unless they ask for one. Beside testscript's own commands:
 //
 //	code N agentidp …      the command must end with exit code N
 //	ready URL              waits until URL answers 200
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("AGENTIDP_METRICS_LISTEN", "off") // scripts run at the same time
 			for _, name := range []string{"PORT1", "PORT2"} {
 				port, err := freePort()
 				if err != nil {

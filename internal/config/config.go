@@ -37,6 +37,10 @@ type Config struct {
 
 	RefusalsPerMinute int `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
 
+	MetricsListen string `group:"Watching" env:"AGENTIDP_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Address of the listener for Prometheus, which serves /metrics and nothing of the API; off: there is none." doc:"If it cannot be had, the server does not start. Whoever reaches it may read it: [what to watch](operating.md#what-to-watch)."`
+	Pprof         bool   `group:"Watching" env:"AGENTIDP_PPROF" help:"Serve profiles of the running process under /debug/pprof/ of the metrics listener. They tell of its inside, and taking one slows it down, so this is refused where that listener is not on loopback."`
+
+	LogLevel  string `group:"Logs and development" env:"AGENTIDP_LOG_LEVEL" default:"info" help:"The least that is logged: debug, info, warn or error. Requests are info, but for those that failed here (5xx), which are error." doc:"[Logs](operating.md#logs)."`
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
@@ -59,20 +63,12 @@ const maxRefusals = 1_000_000
 // SigningAlgorithms are the values that SigningAlg takes.
 var SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
 
-var logFormats = []string{"auto", "text", "json"}
-
 // Complete fills what depends on other settings and then checks everything. The
 // error names every setting that is wrong, one a line.
 func (c *Config) Complete() error {
-	errs := []error{c.Storage.Complete(), c.completeURLs()}
-	if c.LogFormat == "" {
-		c.LogFormat = "auto"
-	}
+	errs := []error{c.Storage.Complete(), c.completeURLs(), c.completeMetrics(), c.completeLog()}
 	if !slices.Contains(SigningAlgorithms, c.SigningAlg) {
 		errs = append(errs, fmt.Errorf("signing-alg (AGENTIDP_SIGNING_ALG): %q is none of %s", c.SigningAlg, strings.Join(SigningAlgorithms, ", ")))
-	}
-	if !slices.Contains(logFormats, c.LogFormat) {
-		errs = append(errs, fmt.Errorf("log-format (AGENTIDP_LOG_FORMAT): %q is none of %s", c.LogFormat, strings.Join(logFormats, ", ")))
 	}
 	if c.TokenTTL < time.Minute || c.TokenTTL > time.Hour || c.TokenTTL%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("token-ttl (AGENTIDP_TOKEN_TTL): %s is not between 1m and 1h in whole seconds", c.TokenTTL))

@@ -20,6 +20,8 @@ type Request struct {
 	// request.
 	Bad       []agentidp.FieldError
 	RequestID string
+
+	provider string // whose issuer the token names, once that is known
 }
 
 // Response is the answer of a granted exchange (RFC 8693 §2.2.1, with members of
