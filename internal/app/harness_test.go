@@ -114,8 +114,12 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
-	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(),
-		Logger: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	all := &slog.HandlerOptions{Level: slog.LevelDebug}
+	logger := slog.New(slog.NewJSONHandler(w.logs, all))
+	if cfg.LogFormat == "text" {
+		logger = slog.New(slog.NewTextHandler(w.logs, all))
+	}
+	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(), Logger: logger})
 	if err != nil {
 		cancel()
 		w.t.Fatal(err)

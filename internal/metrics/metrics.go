@@ -14,7 +14,6 @@ package metrics
 import (
 	"net/http"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,12 +110,14 @@ func (m *Metrics) Answered(route string, status int, took time.Duration) {
 	m.requestTime.WithLabelValues(route, class(status)).Observe(took.Seconds())
 }
 
+var classes = [...]string{1: "1xx", "2xx", "3xx", "4xx", "5xx"}
+
 // class names the hundred that a status belongs to: 2xx.
 func class(status int) string {
 	if status < 100 || status > 599 {
 		return "none" // the connection broke before there was an answer
 	}
-	return strconv.Itoa(status/100) + "xx"
+	return classes[status/100]
 }
 
 // Committed counts a commit of exchanges.
