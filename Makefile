@@ -60,7 +60,7 @@ actions-check: actions/node_modules
 	cd actions && npm run --silent check
 
 actions-test: build actions actions/engines/node_modules $(ACT) $(ACTIONLINT) ## Run the actions on Node 20 and 24, against the real server
-	AGENTIDP_REQUIRE_NODE=1 $(GO) run ./test/secretscan ./scripts/actions-test.sh
+	AGENTIDP_REQUIRE_NODE=1 $(GO) run ./test/secretscan -logs 20 ./scripts/actions-test.sh
 
 actions-update: build actions $(ACT) $(ACTIONLINT) ## Write what the actions print and send into actions/test/snapshots
 	UPDATE=1 ./scripts/actions-test.sh

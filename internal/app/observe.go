@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // it also registers with http.DefaultServeMux, which nothing here serves
+	"net/http/pprof" // it also registers with http.DefaultServeMux, which nothing here serves
 	"net/url"
 	"os"
 	"strings"

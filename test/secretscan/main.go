@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"time"
 
 	"github.com/sentryagent/agentidp/internal/printed"
 )
@@ -48,18 +49,19 @@ func run(ctx context.Context, command []string, logs int, out, errOut io.Writer)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &scan{}
-	output, errors2 := newReader(s, out), newReader(s, errOut)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	output, complaints := newReader(s, out), newReader(s, errOut)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the command of whoever runs the scan
 	cmd.Env = append(os.Environ(), printed.Folder+"="+dir)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, output, errors2
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, output, complaints
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second // a program that a test left running has the output too, and nobody waits for it
 	err = cmd.Run()
 	output.end()
-	errors2.end()
+	complaints.end()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code, err = max(exit.ExitCode(), 1), nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return 1, err
 	}
 	left, err := s.folder(dir)
