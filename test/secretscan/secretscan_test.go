@@ -40,6 +40,7 @@ const (
 )
 
 func TestWhatIsFound(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector a program sleeps for a second at its end
 	const passes = `{"Action":"run","Package":"p","Test":"TestX"}` + "\n" +
 		`{"Action":"output","Package":"p","Test":"TestX","Output":"%s\n"}` + "\n" +
 		`{"Action":"pass","Package":"p","Test":"TestX"}` + "\n" +
