@@ -29,6 +29,7 @@ const (
 	EventSigningKeyCompromised     EventType = "signing_key_compromised"
 	EventOrganizationCreated       EventType = "organization_created"
 	EventOrganizationClosed        EventType = "organization_closed"
+	EventDatabaseRestored          EventType = "database_restored"
 )
 
 // Actors that are no principal.
@@ -44,7 +45,7 @@ var EventTypes = []EventType{
 	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
 	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,
-	EventOrganizationCreated, EventOrganizationClosed,
+	EventOrganizationCreated, EventOrganizationClosed, EventDatabaseRestored,
 }
 
 // Event is one line of the audit log. It commits with the change that it

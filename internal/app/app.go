@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,11 @@ type App struct {
 	ending   atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
+
+	retention struct {
+		sync.Mutex
+		RetentionStats
+	}
 }
 
 // New opens storage, proves the master key, and listens. When it returns, the
@@ -146,12 +152,10 @@ const grace = 10 * time.Second
 // nil after an orderly end.
 func (a *App) Run(ctx context.Context) error {
 	easeCollector()
-	purgeCtx, stopPurge := context.WithCancel(ctx)
-	purged := make(chan struct{})
-	go func() {
-		defer close(purged)
-		a.purgeAlways(purgeCtx)
-	}()
+	aside, stopAside := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() { a.removeAlways(aside) })
+	done.Go(func() { a.rotateAlways(aside) })
 
 	stopLooking := a.certificates.watch(ctx)
 	served := make(chan error, 1)
@@ -171,8 +175,8 @@ func (a *App) Run(ctx context.Context) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	stopPurge()
-	<-purged
+	stopAside()
+	done.Wait()
 	stopLooking()
 	return errors.Join(err, a.close())
 }

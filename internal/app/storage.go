@@ -52,13 +52,16 @@ func (a *App) open(ctx context.Context) error {
 
 // Settings that tell programs beside the server how it issues.
 const (
-	publicURLSetting  = "public_url"
-	signingAlgSetting = "signing_alg"
+	publicURLSetting   = "public_url"
+	signingAlgSetting  = "signing_alg"
+	keyRotationSetting = "key_rotation"
 )
 
 // announce stores them where they are others than at the last start.
 func (a *App) announce(ctx context.Context) error {
-	for name, value := range map[string]string{publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg} {
+	for name, value := range map[string]string{
+		publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg, keyRotationSetting: a.cfg.KeyRotation.String(),
+	} {
 		known, err := a.db.Setting(ctx, name)
 		if err == nil && known == value {
 			continue

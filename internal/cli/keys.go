@@ -59,6 +59,8 @@ func nextOf(k *agentidp.SigningKey) string {
 		return "signs from " + instant(k.SignsFrom)
 	case k.Status == agentidp.SigningKeySigning && !k.SignsUntil.IsZero():
 		return "signs until " + instant(k.SignsUntil)
+	case k.Status == agentidp.SigningKeySigning && !k.RotatesAt.IsZero():
+		return "gets a successor " + instant(k.RotatesAt)
 	case k.Status == agentidp.SigningKeyVerifying && !k.LeavesAt.IsZero():
 		return "leaves the key set " + instant(k.LeavesAt)
 	}

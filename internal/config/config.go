@@ -35,6 +35,10 @@ type Config struct {
 	SigningAlg string        `group:"Tokens" env:"AGENTIDP_SIGNING_ALG" default:"ES256" help:"Algorithm of access tokens: ES256, RS256 or EdDSA." doc:"What a change means for relying parties: [keys](operating.md#keys)."`
 	TokenTTL   time.Duration `group:"Tokens" env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
 
+	KeyRotation   time.Duration `group:"Tokens" env:"AGENTIDP_KEY_ROTATION" default:"90d" help:"How long a signing key signs until the server gives it a successor by itself, which is published before it signs (1d or more; 0: never)." doc:"[Keys](operating.md#keys)."`
+	KeepDecisions time.Duration `group:"Retention" env:"AGENTIDP_KEEP_DECISIONS" default:"90d" help:"How long refused exchanges can be looked up; granted ones as long as their event, if that is longer (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
+	KeepEvents    time.Duration `group:"Retention" env:"AGENTIDP_KEEP_EVENTS" default:"400d" help:"How long the audit log is kept (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
+
 	RefusalsPerMinute int `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
 
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
@@ -54,7 +58,12 @@ type Storage struct {
 	MasterKey string `kong:"-"`
 }
 
-const maxRefusals = 1_000_000
+const (
+	maxRefusals = 1_000_000
+
+	day     = 24 * time.Hour
+	longest = 36500 * day
+)
 
 // SigningAlgorithms are the values that SigningAlg takes.
 var SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
@@ -82,6 +91,18 @@ func (c *Config) Complete() error {
 	}
 	if c.Drain < 0 || c.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("drain (AGENTIDP_DRAIN): %s is not between 0s and 1m", c.Drain))
+	}
+	for _, s := range []struct {
+		name, env, zero string
+		value           time.Duration
+	}{
+		{"key-rotation", "AGENTIDP_KEY_ROTATION", "never", c.KeyRotation},
+		{"keep-decisions", "AGENTIDP_KEEP_DECISIONS", "for ever", c.KeepDecisions},
+		{"keep-events", "AGENTIDP_KEEP_EVENTS", "for ever", c.KeepEvents},
+	} {
+		if s.value != 0 && (s.value < day || s.value > longest) {
+			errs = append(errs, fmt.Errorf("%s (%s): %s is not between 1d and 36500d; 0 means %s", s.name, s.env, s.value, s.zero))
+		}
 	}
 	return errors.Join(errs...)
 }

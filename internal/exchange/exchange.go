@@ -112,6 +112,9 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	}
 	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
+	if err == nil {
+		err = a.notSinceRestore()
+	}
 	if err != nil {
 		return nil, a.refuse(ctx, afresh, nil, err)
 	}
