@@ -91,6 +91,8 @@ func TestGoodConfigurations(t *testing.T) {
 		{"logs as JSON", func(c *config.Config) { c.LogFormat = "json" }},
 		{"the shortest life", func(c *config.Config) { c.TokenTTL = time.Minute }},
 		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
+		{"keys that are rotated every day", func(c *config.Config) { c.KeyRotation = 24 * time.Hour }},
+		{"all is kept for ever", func(c *config.Config) { c.KeyRotation, c.KeepDecisions, c.KeepEvents = 0, 0, 0 }},
 		{"the longest drain", func(c *config.Config) { c.Drain = time.Minute }},
 	} {
 		c := good()
@@ -210,6 +212,10 @@ func TestWrongConfigurations(t *testing.T) {
 		{"development under a public URL", func(c *config.Config) { c.PublicURL, c.Dev = "https://idp.example.com", true }, `dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is not on loopback`},
 		{"an algorithm that there is not", func(c *config.Config) { c.SigningAlg = "HS256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "HS256" ` + noAlg},
 		{"an algorithm in another case", func(c *config.Config) { c.SigningAlg = "es256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "es256" ` + noAlg},
+		{"keys that are rotated every hour", func(c *config.Config) { c.KeyRotation = time.Hour }, `key-rotation (AGENTIDP_KEY_ROTATION): 1h0m0s is not between 1d and 36500d; 0 means never`},
+		{"decisions that are kept for minutes", func(c *config.Config) { c.KeepDecisions = 90 * time.Minute }, `keep-decisions (AGENTIDP_KEEP_DECISIONS): 1h30m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for less than nothing", func(c *config.Config) { c.KeepEvents = -24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): -24h0m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between`},
 		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
 		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
