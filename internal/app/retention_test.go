@@ -13,8 +13,6 @@ import (
 
 func keeping(c *config.Config) { c.KeepDecisions, c.KeepEvents = 90*day, 400*day }
 
-const day = 24 * time.Hour
-
 // steadily lets time pass at every node, which look for what is old all the while.
 func steadily(nodes []*world, d time.Duration) {
 	for range int(d / (maxStep / 2)) {

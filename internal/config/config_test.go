@@ -215,7 +215,7 @@ func TestWrongConfigurations(t *testing.T) {
 		{"keys that are rotated every hour", func(c *config.Config) { c.KeyRotation = time.Hour }, `key-rotation (AGENTIDP_KEY_ROTATION): 1h0m0s is not between 1d and 36500d; 0 means never`},
 		{"decisions that are kept for minutes", func(c *config.Config) { c.KeepDecisions = 90 * time.Minute }, `keep-decisions (AGENTIDP_KEEP_DECISIONS): 1h30m0s is not between 1d and 36500d; 0 means for ever`},
 		{"events that are kept for less than nothing", func(c *config.Config) { c.KeepEvents = -24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): -24h0m0s is not between 1d and 36500d; 0 means for ever`},
-		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between`},
+		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between 1d and 36500d; 0 means for ever`},
 		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
 		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
