@@ -86,8 +86,11 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if err := a.open(ctx); err != nil {
+	if err := a.notLost(); err != nil {
 		return nil, err
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, damaged(err)
 	}
 	a.wire(opt.Version)
 	if a.cfg.TLS() {

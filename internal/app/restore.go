@@ -74,6 +74,9 @@ func Restore(ctx context.Context, cfg config.Config, logger *slog.Logger, file s
 	if _, err := durable(tmp); err != nil {
 		return nil, err
 	}
+	if err := ownedLike(cfg.DataDir, tmp, lock.file.Name()); err != nil {
+		return nil, err
+	}
 	out.Kept, err = replace(ctx, tmp, path, out.At, logger)
 	return out, err
 }

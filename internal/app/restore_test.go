@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,6 +221,79 @@ func TestRestoresThatAreRefused(t *testing.T) {
 	}
 	if got := read(file); string(got) != string(whole) {
 		t.Error("the backup was changed")
+	}
+}
+
+// a server does not begin anew by itself where its database is lost or damaged,
+// and says how it goes on.
+func TestALostDatabaseStopsTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.agentWithPolicy(w.admin())
+	file := w.backup()
+	cfg := w.app.cfg
+	cfg.Listen = "127.0.0.1:0"
+	w.stop()
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeroed := append([]byte{}, whole...)
+	clear(zeroed[4096:])
+	for _, test := range []struct {
+		name, want string
+		content    []byte
+	}{
+		{"emptied", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore a backup: agentidp restore --force FILE", []byte{}},
+		{"gone", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore", nil},
+		{"cut off", "the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE)", whole[:3*4096]},
+		{"all but its head overwritten with zeros", "the database is damaged; keep its files as they are", zeroed},
+		{"another file", "the database is damaged; keep its files as they are", []byte(strings.Repeat("text ", 1000))},
+	} {
+		if err := removeDatabase(database); err != nil {
+			t.Fatal(err)
+		}
+		if test.content != nil {
+			if err := os.WriteFile(database, test.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
+	if _, err := Restore(t.Context(), cfg, quiet, file, true); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.want(w.do("GET", agentsPath+"/"+agent, w.admin(), nil), 200)
+}
+
+// What root restores, the server's user is to read.
+func TestARestoreBelongsToTheOwnerOfItsFolder(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files for others")
+	}
+	w := newWorld(t)
+	file := w.backup()
+	const user = 12345
+	if err := os.Chown(w.app.cfg.DataDir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	if _, err := Restore(t.Context(), w.app.cfg, quiet, file, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"agentidp.db", "agentidp.lock"} {
+		info, err := os.Stat(filepath.Join(w.app.cfg.DataDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != user || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s belongs to %d:%d, mode %v", name, owner.Uid, owner.Gid, info.Mode())
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-// ErrNoCopies: the engine makes copies by itself, with tools of its own.
+// ErrNoCopies says that the engine makes copies by itself, with tools of its own.
 var ErrNoCopies = errors.New("only an embedded database is copied by this program")
 
 // CopyTo writes what the database holds at one instant into a file that is empty.
@@ -127,7 +127,6 @@ func contents(ctx context.Context, r reads) (*Contents, error) {
 			return nil, fmt.Errorf("it is a SQLite database of another program: it has no table %s", table)
 		}
 	}
-	c := &Contents{}
 	scan := func(rows *sql.Rows, c *Contents) error {
 		return rows.Scan(&c.SchemaVersion, &c.Organizations, &c.Policies, &c.Agents, &c.Decisions, microsTime{&c.LatestRecord})
 	}

@@ -47,6 +47,12 @@ func sqliteCode(err error) int {
 	return 0
 }
 
+// Damaged reports whether an error says that the database file is damaged, or is none.
+func Damaged(err error) bool {
+	code := sqliteCode(err) & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
 // openSQLite opens one file twice: a writer, of which there is one, and readers,
 // which in WAL mode neither wait for it nor hold it up.
 func (db *DB) openSQLite(path string) error {
