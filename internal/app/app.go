@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -107,12 +108,16 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	return a, nil
 }
 
-// wire connects the stories with HTTP.
-func (a *App) wire(version string) {
-	a.verifier = verify.New(verify.Config{
-		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
+func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verifier {
+	return verify.New(verify.Config{
+		Kinds: kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
 		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
 	})
+}
+
+// wire connects the stories with HTTP.
+func (a *App) wire(version string) {
+	a.verifier = a.newVerifier(a.registry.Kinds)
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,

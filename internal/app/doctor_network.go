@@ -84,7 +84,9 @@ func (d *doctor) publicURL(ctx context.Context, org *agentidp.Organization) {
 	d.say(FindingOK, check, "", "%s answers with its issuer and its keys", org.Issuer)
 }
 
-// issuers asks everyone whose subject tokens are taken for its keys.
+// issuers asks everyone whose subject tokens are taken for its keys, as the server does:
+// where organizations send it, it goes under the same guard. The operator's own issuer
+// is also asked for the time.
 func (d *doctor) issuers(ctx context.Context) {
 	kinds, err := providers.Kinds()
 	if err != nil {
@@ -100,6 +102,8 @@ func (d *doctor) issuers(ctx context.Context) {
 		}
 		all = append(all, registered...)
 	}
+	verifier := d.app.newVerifier(kinds)
+	defer verifier.Close()
 	asked := map[string]bool{}
 	for i := range all {
 		address := all[i].JWKSURI
@@ -107,22 +111,37 @@ func (d *doctor) issuers(ctx context.Context) {
 			continue
 		}
 		asked[address] = true
-		var set struct {
-			Keys []json.RawMessage `json:"keys"`
+		if i == 0 {
+			_ = d.get(ctx, address, nil) // whether it answers is asked next
 		}
-		err := d.get(ctx, address, &set)
-		if err == nil && len(set.Keys) == 0 {
-			err = fmt.Errorf("%s holds no keys", address)
-		}
+		keys, err := d.goodKeys(ctx, verifier, address, all[i].Algorithms)
 		if err != nil {
 			d.say(FindingFail, "issuer "+all[i].Name, "without its keys every exchange is answered 503 once those that are known are a day old; let the server reach it", "%v", err)
 			continue
 		}
-		d.say(FindingOK, "issuer "+all[i].Name, "", "%s: %d keys", all[i].Issuer, len(set.Keys))
+		d.say(FindingOK, "issuer "+all[i].Name, "", "%s: %d keys", all[i].Issuer, keys)
 	}
 }
 
-// get reads a document, and the clock of whoever sent it. It follows no redirect, as
+func (d *doctor) goodKeys(ctx context.Context, v *verify.Verifier, address string, algorithms []string) (good int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	reports, err := v.FetchKeys(ctx, address, algorithms)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range reports {
+		if r.Problem == "" {
+			good++
+		}
+	}
+	if good == 0 {
+		return 0, fmt.Errorf("%s holds no key that tokens could be verified with", address)
+	}
+	return good, nil
+}
+
+// get reads a document (into nil: only the clock), and the clock of whoever sent it. It follows no redirect, as
 // the server does not, and asks in the clear only for this machine's development.
 func (d *doctor) get(ctx context.Context, address string, into any) error {
 	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(d.Config.PublicURL, "http://") && !d.Config.Dev {
@@ -143,6 +162,9 @@ func (d *doctor) get(ctx context.Context, address string, into any) error {
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read or given up
 	d.compare(resp.Header, began, d.clock())
+	if into == nil {
+		return nil
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers %s", address, resp.Status)
 	}
