@@ -33,10 +33,7 @@ Example:
 }
 
 // Run backs up.
-func (c *backupCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
-		return usageError{err}
-	}
+func (c *backupCmd) Run(ctx context.Context, std *IO) error {
 	made, err := app.Backup(ctx, config.Config{Storage: c.Storage}, warnings(std), c.File, c.Force)
 	if err != nil {
 		return err
@@ -109,9 +106,6 @@ func (c *restoreCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 		})
 	}
 	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
-		return usageError{err}
-	}
 	out, err := app.Restore(ctx, config.Config{Storage: c.Storage}, warnings(std), c.File, c.Force)
 	if err != nil {
 		return err

@@ -2,12 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -22,7 +18,7 @@ type doctorCmd struct {
 
 // Help is shown by doctor --help.
 func (*doctorCmd) Help() string {
-	return `Give it the settings of the server, best by the same environment. It changes nothing,
+	return `Give it the settings of the server, best by the same environment or file. It changes nothing,
 and works beside the server or without one. Each line is ok, warn or FAIL, with what
 to do. The exit code is 1 if something fails.
 
@@ -33,23 +29,20 @@ Example:
   agentidp doctor --data-dir /var/lib/agentidp --public-url https://idp.example.com`
 }
 
+// Complete checks the settings. A public URL that is not given stays empty: then what
+// the server was last started with counts, not a default.
+func (c *doctorCmd) Complete() error {
+	given := c.PublicURL
+	err := c.Config.Complete()
+	c.PublicURL = given
+	return err
+}
+
 // Run looks.
-func (c *doctorCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+func (c *doctorCmd) Run(ctx context.Context, std *IO) error {
 	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	public := c.PublicURL
-	err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete())
-	if public == "" {
-		c.PublicURL = "" // what the server was last started with counts, not a default
-	}
-	var findings []app.Finding
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			findings = append(findings, app.Finding{Check: "configuration", Status: app.FindingFail, Detail: strings.TrimRight(line, "\n")})
-		}
-	} else {
-		findings = append(findings, app.Finding{Check: "configuration", Status: app.FindingOK, Detail: "every setting is valid"})
-		findings = append(findings, app.Doctor(ctx, app.DoctorOptions{Config: c.Config, Offline: c.Offline, Logger: warnings(std)})...)
-	}
+	findings := []app.Finding{{Check: "configuration", Status: app.FindingOK, Detail: "every setting is valid"}}
+	findings = append(findings, app.Doctor(ctx, app.DoctorOptions{Config: c.Config, Offline: c.Offline, Logger: warnings(std)})...)
 	failed := 0
 	for i := range findings {
 		if findings[i].Status == app.FindingFail {

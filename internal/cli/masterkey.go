@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
 )
@@ -34,11 +32,8 @@ Example:
 }
 
 // Run reseals.
-func (c *keysResealCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+func (c *keysResealCmd) Run(ctx context.Context, std *IO) error {
 	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	if err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete()); err != nil {
-		return usageError{err}
-	}
 	if err := app.ResealKeys(ctx, config.Config{Storage: c.Storage}, warnings(std), c.NewMasterKeyFile); err != nil {
 		return err
 	}
@@ -69,15 +64,11 @@ Example:
 }
 
 // Run abandons.
-func (c *keysAbandonCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
-	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	err := errors.Join(checkEnvironment(k.Model.Node, os.Environ()), c.Complete())
+func (c *keysAbandonCmd) Run(ctx context.Context, std *IO) error {
 	if !c.Yes {
-		err = errors.Join(err, errors.New("this gives up every signing key, with every token that they signed, for good; if the master key is lost, give --yes"))
+		return usageError{errors.New("this gives up every signing key, with every token that they signed, for good; if the master key is lost, give --yes")}
 	}
-	if err != nil {
-		return usageError{err}
-	}
+	c.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
 	if err := app.AbandonKeys(ctx, config.Config{Storage: c.Storage}, warnings(std)); err != nil {
 		return err
 	}
