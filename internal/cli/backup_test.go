@@ -100,7 +100,7 @@ func (l *ledger) soFar(file string) *answered {
 // recorded.
 func (a *answered) isIn(t *testing.T) {
 	t.Helper()
-	count := isWhole(t.Context(), t, a.file)
+	count := undamaged(t.Context(), t, a.file)
 	missing := func(from string, ids []string) {
 		t.Helper()
 		for _, id := range ids {

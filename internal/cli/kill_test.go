@@ -163,15 +163,15 @@ var wholes = []struct{ name, query string }{
 // audit reads the database that is left.
 func (l *ledger) audit(ctx context.Context, t *testing.T) {
 	t.Helper()
-	count := isWhole(ctx, t, filepath.Join(l.installation.data, "agentidp.db"))
+	count := undamaged(ctx, t, filepath.Join(l.installation.data, "agentidp.db"))
 	if n, told := count("decisions WHERE outcome = 'allowed'"), len(l.grants)+len(l.untold); n != told {
 		t.Errorf("%d grants, and clients know of %d", n, told)
 	}
 }
 
-// isWhole asserts that a database is undamaged and that nothing in it is half done, and
+// undamaged asserts that a database is undamaged and that nothing in it is half done, and
 // returns what counts rows of it.
-func isWhole(ctx context.Context, t *testing.T, file string) (count func(from string, args ...any) int) {
+func undamaged(ctx context.Context, t *testing.T, file string) (count func(from string, args ...any) int) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file://"+filepath.ToSlash(file))
 	if err != nil {
