@@ -67,6 +67,9 @@ const (
 	CodeAgentNameTaken        = "agent_name_taken"
 	CodeAgentDecommissioned   = "agent_decommissioned"
 	CodeOrganizationExists    = "organization_exists"
+	CodeProviderExists        = "provider_exists"
+	CodeProviderInUse         = "provider_in_use"
+	CodeProviderBuiltIn       = "provider_built_in"
 )
 
 // Reasons refine CodeInvalidToken, and only after the subject token's signature
@@ -123,6 +126,7 @@ type Error struct {
 	Claims     map[string]string // the caller's own claims that the failed check read
 	DecisionID string            // the durable record of a refused exchange
 	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
+	RateLimit  *RateLimit        // the limit that was reached, for rate_limited
 	Scope      string            // the scope that was missing, for insufficient_scope
 
 	cause error

@@ -20,6 +20,9 @@ const (
 	EventPolicyCreated             EventType = "policy_created"
 	EventPolicyReplaced            EventType = "policy_replaced"
 	EventPolicyDeleted             EventType = "policy_deleted"
+	EventProviderCreated           EventType = "provider_created"
+	EventProviderReplaced          EventType = "provider_replaced"
+	EventProviderDeleted           EventType = "provider_deleted"
 	EventAgentRegistered           EventType = "agent_registered"
 	EventAgentUpdated              EventType = "agent_updated"
 	EventAgentSuspended            EventType = "agent_suspended"
@@ -43,6 +46,7 @@ var EventTypes = []EventType{
 	EventTokenIssued, EventExchangeDenied, EventTokenReplayed,
 	EventRepositoryIdentityChanged, EventRepositoryPinned, EventRepositoryRenamed, EventRepositoryRepinned,
 	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
+	EventProviderCreated, EventProviderReplaced, EventProviderDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
 	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,
 	EventOrganizationCreated, EventOrganizationClosed, EventDatabaseRestored,

@@ -1,6 +1,9 @@
 package agentidp
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Provider is a registered issuer of subject tokens: a CI system or another
 // workload identity issuer that one organization trusts.
@@ -18,6 +21,57 @@ type Provider struct {
 	Replay         ReplayRule
 	Revision       int64
 	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+// ProviderSpec is what an administrator says of a provider. The fields "name", "kind"
+// and "issuer" cannot change after registration.
+type ProviderSpec struct {
+	Name               string          `json:"name" minLength:"1" doc:"Unique in the organization; policies name it. Lower-case letters, digits and inner hyphens." example:"ghes"`
+	Kind               string          `json:"kind,omitempty" minLength:"1" doc:"What its tokens look like: github for GitHub Enterprise Server, enterprise slugs and ghe.com. Default oidc." example:"github"`
+	Issuer             string          `json:"issuer" minLength:"1" doc:"The tokens' iss, compared byte for byte; https." example:"https://github.acme.example/_services/token"`
+	Audiences          []string        `json:"audiences,omitempty" minItems:"1" doc:"Accepted beside the organization's issuer URL. Only admin may set them. Absent: none." example:"[\"sts.acme.example\"]"`
+	Algorithms         []string        `json:"algorithms,omitempty" minItems:"1" doc:"Signature algorithms that are accepted. Only admin may set others than the kind's, which are the default." example:"[\"RS256\"]"`
+	JWKSURI            string          `json:"jwksUri,omitempty" minLength:"1" doc:"Where its keys are fetched. Absent: the address of the kind, or the one that the issuer's discovery document names when the provider is saved. Only admin may set another." example:"https://github.acme.example/_services/token/.well-known/jwks"`
+	JWKS               json.RawMessage `json:"jwks,omitempty" doc:"Its keys themselves, as a JWK set (RFC 7517) of public keys, in place of jwksUri. Only admin may set them."`
+	MaxTokenAgeSeconds int             `json:"maxTokenAgeSeconds,omitempty" minimum:"60" maximum:"86400" doc:"Longest life of a token, exp - iat. Absent: the kind's. Only admin may raise it." example:"3600"`
+	Replay             ReplayRule      `json:"replay,omitempty" enum:"reject,allow" doc:"reject, the default: a token is good for one successful exchange. Only admin may say allow."`
+}
+
+// RegisteredProvider is a provider with what the server knows about it. All defaults
+// are filled in.
+type RegisteredProvider struct {
+	ID string `json:"id,omitempty" readOnly:"true" doc:"Assigned by the server; the built-in provider has none."`
+	ProviderSpec
+	BuiltIn   bool      `json:"builtIn,omitempty" readOnly:"true" doc:"It comes from the server's configuration, is there in every organization, and cannot be changed or deleted."`
+	CreatedAt time.Time `json:"createdAt,omitzero" readOnly:"true"`
+	UpdatedAt time.Time `json:"updatedAt,omitzero" readOnly:"true"`
+	Revision  int64     `json:"revision,omitempty" readOnly:"true" doc:"Counts administrators' changes; the ETag."`
+}
+
+// ProviderReport is what a look at a provider found, at the issuer itself and not in
+// any cache. It changes nothing.
+type ProviderReport struct {
+	Provider  string             `json:"provider" doc:"Its name."`
+	Usable    bool               `json:"usable" doc:"Whether tokens can be verified: there is a key with an id and an accepted algorithm."`
+	Problems  []string           `json:"problems" doc:"What is wrong, in sentences. Where the provider is usable all the same, what will be."`
+	Discovery *ProviderDiscovery `json:"discovery,omitempty" doc:"The issuer's discovery document; absent where none is read."`
+	JWKSURI   string             `json:"jwksUri,omitempty" doc:"Where the keys were fetched; absent for static keys."`
+	Keys      []ProviderKey      `json:"keys" doc:"The keys of the set, those of no use too."`
+}
+
+// ProviderDiscovery is what an issuer's discovery document says.
+type ProviderDiscovery struct {
+	URL     string `json:"url"`
+	JWKSURI string `json:"jwksUri,omitempty" doc:"Where it says that the keys are; absent if the document cannot be used."`
+}
+
+// ProviderKey is a key of a provider's set.
+type ProviderKey struct {
+	ID        string `json:"kid,omitempty"`
+	Algorithm string `json:"alg,omitempty" doc:"What it is used with; of a key of no use, what it says."`
+	Usable    bool   `json:"usable"`
+	Problem   string `json:"problem,omitempty" doc:"Why it is of no use."`
 }
 
 // ReplayRule says whether one subject token may be exchanged more than once.

@@ -1,5 +1,5 @@
 // Package client is a Go client of AgentIdP's API (/api/v1): the exchange, trust
-// policies, agents, the introspection and revocation of tokens, and what was decided,
+// policies, providers, agents, the introspection and revocation of tokens, and what was decided,
 // refused and done. It speaks in the types of package agentidp.
 //
 //	c := &client.Client{BaseURL: "https://idp.example.com", Token: adminToken}

@@ -105,7 +105,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 				t.Errorf("%s: %s has no description", id, p.Name)
 			}
 		}
-		for _, status := range []string{"400", "401", "403", "500", "503"} {
+		for _, status := range []string{"400", "401", "403", "429", "500", "503"} {
 			if op.Responses[status].Content["application/problem+json"].Schema.Ref != "#/components/schemas/Problem" {
 				t.Errorf("%s does not answer %s with a problem", id, status)
 			}
@@ -118,8 +118,9 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"exchangeToken":      "200 400 401 403 413 415 429 500 503",
-		"registerAgent":      "200 201 400 401 403 409 413 415 500 503",
-		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 500 503",
+		"registerAgent":      "200 201 400 401 403 409 413 415 429 500 503",
+		"replaceProvider":    "200 400 401 403 404 409 412 413 415 428 429 500 503",
+		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 429 500 503",
 	} {
 		if got := strings.Join(slices.Sorted(maps.Keys(ops[id].Responses)), " "); got != want {
 			t.Errorf("%s answers %s, want %s", id, got, want)
@@ -142,7 +143,7 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
 	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
-		"Problem", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
+		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
 	}
@@ -165,7 +166,7 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	// What only the server says is what a request does not have.
-	for response, request := range map[string]string{"Agent": "AgentRequest", "TrustPolicy": "TrustPolicyRequest"} {
+	for response, request := range map[string]string{"Agent": "AgentRequest", "TrustPolicy": "TrustPolicyRequest", "Provider": "ProviderRequest"} {
 		for member, m := range schemas[response].Properties {
 			if _, sent := schemas[request].Properties[member]; sent == m.ReadOnly {
 				t.Errorf("%s.%s: readOnly is %v", response, member, m.ReadOnly)

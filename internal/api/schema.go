@@ -18,18 +18,21 @@ import (
 // schemaNames are what the OpenAPI document calls types whose Go names would not
 // tell its reader. Bodies of requests, and they alone, end in Request or Patch.
 var schemaNames = map[reflect.Type]string{
-	reflect.TypeFor[exchangeBody]():               "ExchangeRequest",
-	reflect.TypeFor[exchange.Response]():          "ExchangeResponse",
-	reflect.TypeFor[problem.Document]():           "Problem",
-	reflect.TypeFor[agentidp.TrustPolicySpec]():   "TrustPolicyRequest",
-	reflect.TypeFor[list[agentidp.TrustPolicy]](): "TrustPolicyList",
-	reflect.TypeFor[agentidp.AgentSpec]():         "AgentRequest",
-	reflect.TypeFor[agentChange]():                "AgentPatch",
-	reflect.TypeFor[list[agentidp.Agent]]():       "AgentList",
-	reflect.TypeFor[agentidp.TokenSelection]():    "TokenRevocationRequest",
-	reflect.TypeFor[revocation]():                 "TokenRevocation",
-	reflect.TypeFor[list[agentidp.Decision]]():    "DecisionList",
-	reflect.TypeFor[list[agentidp.Event]]():       "EventList",
+	reflect.TypeFor[exchangeBody]():                      "ExchangeRequest",
+	reflect.TypeFor[exchange.Response]():                 "ExchangeResponse",
+	reflect.TypeFor[problem.Document]():                  "Problem",
+	reflect.TypeFor[agentidp.TrustPolicySpec]():          "TrustPolicyRequest",
+	reflect.TypeFor[list[agentidp.TrustPolicy]]():        "TrustPolicyList",
+	reflect.TypeFor[agentidp.ProviderSpec]():             "ProviderRequest",
+	reflect.TypeFor[agentidp.RegisteredProvider]():       "Provider",
+	reflect.TypeFor[list[agentidp.RegisteredProvider]](): "ProviderList",
+	reflect.TypeFor[agentidp.AgentSpec]():                "AgentRequest",
+	reflect.TypeFor[agentChange]():                       "AgentPatch",
+	reflect.TypeFor[list[agentidp.Agent]]():              "AgentList",
+	reflect.TypeFor[agentidp.TokenSelection]():           "TokenRevocationRequest",
+	reflect.TypeFor[revocation]():                        "TokenRevocation",
+	reflect.TypeFor[list[agentidp.Decision]]():           "DecisionList",
+	reflect.TypeFor[list[agentidp.Event]]():              "EventList",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -64,6 +67,9 @@ func refine(schemas map[string]*huma.Schema) {
 			}
 			if strings.HasSuffix(name, "Request") && s.Ref == "" && !slices.Contains(schema.Required, member) {
 				s.Nullable = true
+			}
+			if member == "jwks" { // a json.RawMessage, which could be anything
+				s.Type = huma.TypeObject
 			}
 			if s.Nullable && s.Enum != nil {
 				s.Enum = append(s.Enum, nil)

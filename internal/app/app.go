@@ -25,6 +25,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/registry"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -62,6 +63,8 @@ type App struct {
 	routes   routes
 	listener net.Listener
 	http     *http.Server
+	proxies  proxies
+	entrance *admission
 	ending   atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
@@ -93,6 +96,10 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if err := a.open(ctx); err != nil {
 		return nil, damaged(err)
 	}
+	if a.proxies, err = a.cfg.Proxies(); err != nil {
+		return nil, err
+	}
+	a.entrance = newAdmission(&a.cfg.Limits, a.clock)
 	a.wire(opt.Version)
 	if a.cfg.TLS() {
 		if a.certificates, err = newCertificates(&a.cfg, a.clock, a.logger); err != nil {
@@ -104,6 +111,9 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
 		}
+	}
+	a.listener = &limit.Listener{
+		Listener: a.listener, Total: a.cfg.MaxConnections, PerAddress: a.cfg.AddressConnections, Trusted: a.proxies.trust, Refused: a.refusedConnection,
 	}
 	return a, nil
 }
@@ -118,14 +128,15 @@ func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verif
 // wire connects the stories with HTTP.
 func (a *App) wire(version string) {
 	a.verifier = a.newVerifier(a.registry.Kinds)
+	a.registry.Verifier = a.verifier
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
-		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, Clock: a.clock, Logger: a.logger,
+		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Clock: a.clock, Logger: a.logger,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
-	a.routes.HandleFunc("GET /readyz", a.readyz)
+	a.routes.HandleFunc("GET "+readyPath, a.readyz)
 	a.http = &http.Server{
 		Handler:           a.handler(&a.routes.ServeMux),
 		ReadHeaderTimeout: 5 * time.Second,

@@ -95,7 +95,7 @@ func (d *doctor) issuers(ctx context.Context) {
 	}
 	all := []agentidp.Provider{*providers.GitHub(kinds["github"], d.Config.GitHubIssuer)}
 	for i := range d.orgs {
-		registered, err := d.app.db.Providers(ctx, d.orgs[i].ID)
+		registered, err := d.app.db.Providers(ctx, d.orgs[i].ID, "", doctorAsks)
 		if err != nil {
 			d.say(FindingFail, "issuers", "", "%v", err)
 			return

@@ -38,6 +38,7 @@ type world struct {
 	outage  *atomic.Bool   // the issuer fails
 	dns     *dnstest.Names // all that the server can ask; it knows what dnsTable has
 	logs    *syncBuffer
+	tune    func(*http.Server) // changes the next server before it serves; nil: nothing
 	stop    func()
 }
 
@@ -117,6 +118,9 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 	if err != nil {
 		cancel()
 		w.t.Fatal(err)
+	}
+	if w.tune != nil {
+		w.tune(w.app.http)
 	}
 	done := make(chan error, 1)
 	go func() { done <- w.app.Run(ctx) }()

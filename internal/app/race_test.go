@@ -113,7 +113,8 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	code  string             // of the refusals after the change, with status 403 (not_found: 404)
+	code  string             // of the refusals after the change, with status 403 (not_found: 404, invalid_token: 401)
+	says  claims             // the subject tokens, beside the usual
 	keep  func(token string) // gets every access token; nil: nobody wants them
 
 	granted atomic.Int64
@@ -146,7 +147,7 @@ func (r *exchangeRace) run(change func()) {
 // client exchanges at one node until the change is behind it. It takes a fresh
 // token after each grant, for a refusal leaves the token as it is.
 func (r *exchangeRace) client(node *world) error {
-	token := r.subject(nil)
+	token := r.subject(r.says)
 	for after := 0; after < raceAfter; {
 		began := r.over.Load()
 		a, err := node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
@@ -161,9 +162,9 @@ func (r *exchangeRace) client(node *world) error {
 				r.keep(a.str("access_token"))
 			}
 			r.grant(1)
-			token = r.subject(nil)
+			token = r.subject(r.says)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point
-		case a.str("code") != r.code || a.Status != 403 && (a.Status != 404 || r.code != agentidp.CodeNotFound):
+		case a.str("code") != r.code || a.Status != 403 && (a.Status != 404 || r.code != agentidp.CodeNotFound) && (a.Status != 401 || r.code != agentidp.CodeInvalidToken):
 			r.grant(raceGrants)
 			return fmt.Errorf("refused with %s, want %s", a.Raw, r.code)
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"maps"
 	"net/url"
 	"regexp"
@@ -68,6 +69,22 @@ var matrixRequests = map[string][]func(*party) *request{
 	"deleteTrustPolicy": {func(p *party) *request {
 		return &request{"path.id": p.grant().policy, "header.If-Match": `"1"`, "query.revokeIssued": "true"}
 	}},
+
+	"createProvider": {func(p *party) *request { return p.newProvider() }},
+	"listProviders": {
+		with("query.limit", "200"), of("query.cursor", func(g *grant) string { return g.agent }), // any id will do
+	},
+	"getProvider": {func(p *party) *request { return &request{"path.name": p.registered().str("name")} }},
+	"replaceProvider": {func(p *party) *request {
+		r := p.newProvider()
+		p.want(p.do("POST", providersPath, p.root, r.part("body")), 201)
+		(*r)["path.name"], (*r)["header.If-Match"], (*r)["body.maxTokenAgeSeconds"] = (*r)["body.name"], `"1"`, 300
+		return r
+	}},
+	"deleteProvider": {func(p *party) *request {
+		return &request{"path.name": p.registered().str("name"), "header.If-Match": `"1"`}
+	}},
+	"testProvider": {func(p *party) *request { return &request{"path.name": p.registered().str("name")} }},
 
 	"revokeTokens": {
 		func(p *party) *request { return &request{"body.agentId": p.grant().agent} },
@@ -151,6 +168,20 @@ func (p *party) newPolicy() *request {
 		"body.provider": "github", "body.repository": g.repository, "body.branch": "main", "body.agentId": g.agent, "body.scopes": []string{harmless},
 		"body.repositoryId": g.run["repository_id"], "body.repositoryOwnerId": g.run["repository_owner_id"],
 	}
+}
+
+// newProvider is an issuer as whoever holds providers:write may register it.
+func (p *party) newProvider() *request {
+	name := p.fresh()
+	return &request{"body.name": name, "body.kind": "github", "body.issuer": "https://" + name + ".acme.example"}
+}
+
+// registered is a provider whose keys need not be fetched.
+func (p *party) registered() *answer {
+	p.t.Helper()
+	body := p.newProvider().part("body")
+	body["jwks"] = json.RawMessage(keySet(jwk(ciKey().Public(), p.fresh(), nil)))
+	return p.want(p.do("POST", providersPath, p.root, body), 201)
 }
 
 // part returns the inputs of one place by their names; nil where there is none.

@@ -12,6 +12,7 @@ import (
 
 const (
 	policiesPath  = "/api/v1/oidc/trust-policies"
+	providersPath = "/api/v1/oidc/providers"
 	agentsPath    = "/api/v1/agents"
 	decisionsPath = "/api/v1/oidc/decisions"
 	eventsPath    = "/api/v1/audit/events"

@@ -126,7 +126,7 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 		a.logger.Warn("a new master key was made; without it the signing keys are lost, so keep a copy apart from the database", "file", a.cfg.MasterKeyFile)
 	}
 	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
-	a.tokens = token.New(a.db, a.ring, a.clock)
+	a.tokens = token.New(a.db, a.ring, a.clock, a.cfg.TokenRequestsPerMinute)
 	a.registry = registry.New(registry.Config{
 		DB: a.db, Ring: a.ring, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
 		PublicURL: a.cfg.PublicURL, Clock: a.clock,

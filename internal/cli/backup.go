@@ -29,7 +29,7 @@ apart from each other. Policies and the audit log can be read in it without any 
 PostgreSQL has tools of its own for all this.
 
 Example:
-  agentidp backup --data-dir /var/lib/agentidp /backup/agentidp-$(date +%F).db`
+  agentidp backup --data-dir /var/lib/agentidp /backup/agentidp.db`
 }
 
 // Run backs up.

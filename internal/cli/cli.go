@@ -45,6 +45,7 @@ type commands struct {
 	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
 	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
 	Policy   policyCmd   `cmd:"" help:"Manage trust policies: which runs get which tokens."`
+	Provider providerCmd `cmd:"" help:"Manage providers: whose ID tokens are accepted."`
 	Agent    agentCmd    `cmd:"" help:"Manage agents: register, change, stop, end."`
 	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
 	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`

@@ -103,11 +103,15 @@ func viaJSON(v any) (object, error) {
 // created returns the object that a command line asks to create: what the file says,
 // and the flags on top.
 func created[T any](std *IO, k *kong.Context, body *Body) (*T, error) {
-	o, err := body.read(std)
+	flags, err := given(k, nil)
 	if err != nil {
 		return nil, err
 	}
-	flags, err := given(k, nil)
+	return createdFrom[T](std, body, flags)
+}
+
+func createdFrom[T any](std *IO, body *Body, flags object) (*T, error) {
+	o, err := body.read(std)
 	if err != nil {
 		return nil, err
 	}

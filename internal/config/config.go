@@ -43,6 +43,8 @@ type Config struct {
 
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
+
+	Limits `embed:""`
 }
 
 // Storage says where data and the master key are.
@@ -73,7 +75,7 @@ var logFormats = []string{"auto", "text", "json"}
 // Complete fills what depends on other settings and then checks everything. The
 // error names every setting that is wrong, one a line.
 func (c *Config) Complete() error {
-	errs := []error{c.Storage.Complete(), c.completeURLs()}
+	errs := []error{c.Storage.Complete(), c.completeURLs(), c.Limits.Complete()}
 	if c.LogFormat == "" {
 		c.LogFormat = "auto"
 	}

@@ -61,6 +61,10 @@ func TestGoodConfigurations(t *testing.T) {
 		{"a public URL with an IPv6 address", func(c *config.Config) { c.PublicURL = "https://[2001:db8::1]" }},
 		{"a public URL with a name of one label", func(c *config.Config) { c.PublicURL = "https://idp" }},
 		{"a public URL with an internationalized name", func(c *config.Config) { c.PublicURL = "https://xn--bcher-kva.example" }},
+		{"proxies", func(c *config.Config) {
+			c.TrustedProxies = []string{"10.0.0.0/8", " 192.0.2.7", "2001:db8::/32", "::1"}
+		}},
+		{"no limits", func(c *config.Config) { c.Limits = config.Limits{} }},
 		{"https on the port of http", func(c *config.Config) { c.PublicURL = "https://idp.example.com:80" }},
 		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
 		{"an issuer beside the server, under another path", func(c *config.Config) {
@@ -110,6 +114,7 @@ func TestWrongConfigurations(t *testing.T) {
 		noURL    = "is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash"
 		noIssuer = "is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user"
 		noListen = "is not host:port, for example 127.0.0.1:8080"
+		noProxy  = "is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas"
 		noTTL    = "is not between 1m and 1h in whole seconds"
 		noHost   = "is neither a DNS name nor an IP address in its usual form"
 		usual    = "names the default port, which most clients leave out; write "
@@ -122,6 +127,7 @@ func TestWrongConfigurations(t *testing.T) {
 	listen := func(s string) func(*config.Config) { return func(c *config.Config) { c.Listen = s } }
 	hosts := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.IssuerHosts = s } }
 	database := func(s string) func(*config.Config) { return func(c *config.Config) { c.DatabaseURL = s } }
+	proxies := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.TrustedProxies = s } }
 	ttl := func(d time.Duration) func(*config.Config) { return func(c *config.Config) { c.TokenTTL = d } }
 	for _, tt := range []struct {
 		name   string
@@ -226,6 +232,14 @@ func TestWrongConfigurations(t *testing.T) {
 		{"a life with half a second", ttl(90*time.Second + 500*time.Millisecond), `token-ttl (AGENTIDP_TOKEN_TTL): 1m30.5s ` + noTTL},
 		{"no refusal", func(c *config.Config) { c.RefusalsPerMinute = 0 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 0 is not between 1 and 1000000"},
 		{"more refusals than there can be", func(c *config.Config) { c.RefusalsPerMinute = 1_000_001 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 1000001 is not between 1 and 1000000"},
+		{"a negative limit", func(c *config.Config) { c.AddressFailuresPerMinute = -1 }, "address-failures-per-minute (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE): -1 is not between 0 and 10000000"},
+		{"a limit beyond all reason", func(c *config.Config) { c.MaxConnections = 10_000_001 }, "max-connections (AGENTIDP_MAX_CONNECTIONS): 10000001 is not between 0 and 10000000"},
+		{"a proxy by its name", proxies("proxy.internal"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "proxy.internal" ` + noProxy},
+		{"a proxy with a port", proxies("10.0.0.1:8080"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "10.0.0.1:8080" ` + noProxy},
+		{"a proxy with a zone", proxies("fe80::1%eth0"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "fe80::1%eth0" ` + noProxy},
+		{"no proxy", proxies(""), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "" ` + noProxy},
+		{"a network that is narrower than it says", proxies("10.0.0.1/8"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "10.0.0.1/8" has an address beyond its length; write 10.0.0.0/8`},
+		{"a network of IPv4 as IPv6", proxies("::ffff:10.0.0.0/104"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "::ffff:10.0.0.0/104" is IPv4 written as IPv6; write it as IPv4, such as 10.0.0.0/8`},
 		{"another database", database("mysql://u:secret@db/x"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
 		{"SQLite without a path", database("sqlite:"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
 		{"a path alone", database("/var/lib/agentidp.db"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},

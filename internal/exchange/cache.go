@@ -10,10 +10,11 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// cache remembers compiled policies and agents, for speed alone: the issuing
-// commit compares the versions of what it relied on, and a denial never rests on
-// it. It is filled on demand and bounded.
+// cache remembers registered providers, compiled policies and agents, for speed
+// alone: the issuing commit compares the versions of what it relied on, and a denial
+// never rests on it. It is filled on demand and bounded.
 type cache struct {
+	providers  bounded[[2]string, *agentidp.Provider]
 	candidates bounded[cacheKey, []*policy.Compiled]
 	agents     bounded[[2]string, *agentidp.Agent]
 }
@@ -27,9 +28,33 @@ const cacheSize = 10_000
 
 func newCache() *cache {
 	c := &cache{}
+	c.providers.entries = map[[2]string]*agentidp.Provider{}
 	c.candidates.entries = map[cacheKey][]*policy.Compiled{}
 	c.agents.entries = map[[2]string]*agentidp.Agent{}
 	return c
+}
+
+// provider returns the registered provider of an issuer, nil where there is none, and
+// whether that was just read from the database. An issuer that nobody registered takes
+// no room here and is looked for anew, one row of an index, so that a provider counts
+// from the moment at which it was created.
+func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string, fresh bool) (*agentidp.Provider, bool, error) {
+	key := [2]string{orgID, issuer}
+	if !fresh {
+		if p, ok := c.providers.get(key); ok {
+			return p, false, nil
+		}
+	}
+	p, err := db.ProviderByIssuer(ctx, orgID, issuer)
+	if errors.Is(err, store.ErrNotFound) {
+		c.providers.drop(key)
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	c.providers.put(key, p)
+	return p, true, nil
 }
 
 // policies returns the candidates of a repository and whether they were just

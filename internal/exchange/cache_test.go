@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -105,6 +106,58 @@ func TestAgentsAreReadOnceAndWhenAskedTo(t *testing.T) {
 	read("a", false, agentidp.AgentActive, false) // stale, which the commit finds out
 	read("a", true, agentidp.AgentSuspended, true)
 	read("a", false, agentidp.AgentSuspended, false)
+}
+
+func TestProvidersAreReadOnceAndWhenAskedTo(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	x := New(Config{DB: db, Clock: time.Now, Providers: []*agentidp.Provider{{Name: "github", Issuer: "https://github.example"}}})
+	const issuer = "https://ci.example"
+	look := func(org, issuer string, afresh bool, wantRevision int64, wantRead bool) {
+		t.Helper()
+		p, read, err := x.provider(t.Context(), &agentidp.Organization{ID: org}, issuer, afresh)
+		revision := int64(-1)
+		if err == nil {
+			revision = p.Revision
+		}
+		if revision != wantRevision || read != wantRead {
+			t.Errorf("revision %d, read %v, %v; want %d, read %v", revision, read, err, wantRevision, wantRead)
+		}
+	}
+	look("a", "https://github.example", false, 0, true) // never a row
+	look("a", issuer, false, -1, false)
+	if n := len(x.cache.providers.entries); n != 0 {
+		t.Errorf("%d entries for an issuer that nobody registered", n)
+	}
+	p := &agentidp.Provider{ID: "x", OrganizationID: "a", Name: "ci", Issuer: issuer, CreatedAt: time.Now(), Revision: 1}
+	write(t, db, func(tx *store.Tx) error { return tx.CreateProvider(t.Context(), p) })
+	look("a", issuer, false, 1, true) // seen at once
+	look("a", issuer, false, 1, false)
+	look("b", issuer, false, -1, false)
+	seen, _, err := x.provider(t.Context(), &agentidp.Organization{ID: "a"}, issuer, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.compare(t.Context(), seen, false); err != nil {
+		t.Errorf("as it was: %v", err)
+	}
+	p.Revision = 2
+	write(t, db, func(tx *store.Tx) error { return tx.ReplaceProvider(t.Context(), p) })
+	look("a", issuer, false, 1, false) // stale, which the commit finds out, or compare before a refusal
+	if err := x.compare(t.Context(), seen, false); !errors.Is(err, store.ErrStale) {
+		t.Errorf("changed since: %v", err)
+	}
+	look("a", issuer, false, 2, false)
+	write(t, db, func(tx *store.Tx) error { return tx.DeleteProvider(t.Context(), p) })
+	if err := x.compare(t.Context(), p, false); !errors.Is(err, store.ErrStale) {
+		t.Errorf("deleted since: %v", err)
+	}
+	look("a", issuer, false, -1, false) // forgotten
+	p.ID, p.Revision = "y", 2
+	write(t, db, func(tx *store.Tx) error { return tx.CreateProvider(t.Context(), p) })
+	if err := x.compare(t.Context(), &agentidp.Provider{ID: "x", OrganizationID: "a", Issuer: issuer, Revision: 2}, false); !errors.Is(err, store.ErrStale) {
+		t.Errorf("made anew with the same revision: %v", err)
+	}
 }
 
 // an agent is looked up only where a policy of the repository names it, so

@@ -9,6 +9,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,10 @@ type Config struct {
 	TokenTTL  time.Duration // life of an agent's token where its policy says nothing
 	// RefusalsPerMinute bounds the recorded refusals of one repository.
 	RefusalsPerMinute int
-	Clock             func() time.Time
-	Logger            *slog.Logger
+	// ExchangesPerMinute bounds all exchanges of one repository; 0: no limit.
+	ExchangesPerMinute int
+	Clock              func() time.Time
+	Logger             *slog.Logger
 }
 
 // Exchanger exchanges subject tokens for access tokens. It is safe for
@@ -59,7 +62,7 @@ type Exchanger struct {
 // New returns an Exchanger.
 func New(cfg Config) *Exchanger {
 	return &Exchanger{
-		Config: cfg, cache: newCache(), limits: newLimits(cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
+		Config: cfg, cache: newCache(), limits: newLimits(cfg.ExchangesPerMinute, cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
 	}
 }
 
@@ -100,18 +103,28 @@ func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, re
 func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*Response, error) {
 	// 2. The issuer, unproven, may choose among this organization's providers and
 	// nothing else: no network, no policy.
-	provider, err := x.provider(ctx, org, unverified.Issuer)
+	provider, read, err := x.provider(ctx, org, unverified.Issuer, afresh)
 	if err != nil {
 		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
 
-	// 3. Signature, audience, times. From proven claims on, a refusal is recorded.
+	// 3. Signature, audience, times. From proven claims on, a repository's exchanges
+	// are limited, and a refusal is recorded.
 	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
 	if claims == nil {
+		if stale := x.compare(ctx, provider, read); stale != nil {
+			return nil, stale
+		}
 		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
 	}
-	a := &attempt{Exchanger: x, org: org, provider: provider, claims: claims, request: req, scopes: scopes}
+	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
+	if !afresh { // counted once, before it costs storage anything
+		var limited error
+		if req.limit, limited = a.limits.exchange(a.Clock(), a.limitKey()); limited != nil {
+			return nil, a.limited(limited)
+		}
+	}
 	if err == nil {
 		err = a.notSinceRestore()
 	}
@@ -147,7 +160,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	return newResponse(signed, grant), nil // 8. only after the commit
+	return newResponse(signed, grant, req.limit), nil // 8. only after the commit
 }
 
 // attempt is one exchange whose subject token is authentic.
@@ -155,6 +168,7 @@ type attempt struct {
 	*Exchanger
 	org      *agentidp.Organization
 	provider *agentidp.Provider
+	read     bool // the provider is as it is now, not as it was remembered
 	claims   *agentidp.Claims
 	request  *Request
 	scopes   []string
@@ -177,24 +191,44 @@ func (a *attempt) decide(ctx context.Context, afresh bool) (*policy.Outcome, *ag
 	}
 }
 
-// provider finds the provider that an organization trusts for an issuer. The
-// configuration's providers come first and cannot be shadowed.
-func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string) (*agentidp.Provider, error) {
+// provider finds the provider that an organization trusts for an issuer, and says
+// whether it is as it is now. The configuration's providers come first, never change
+// and cannot be shadowed.
+func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string, afresh bool) (*agentidp.Provider, bool, error) {
 	for _, p := range x.Providers {
 		if p.Issuer == issuer {
-			return p, nil
+			return p, true, nil
 		}
 	}
-	registered, err := x.DB.Providers(ctx, org.ID)
-	if err != nil {
-		return nil, unavailable(err)
+	p, read, err := x.cache.provider(ctx, x.DB, org.ID, issuer, afresh)
+	switch {
+	case err != nil:
+		return nil, false, unavailable(err)
+	case p == nil:
+		return nil, false, verify.UnknownIssuer(issuer)
 	}
-	for i := range registered {
-		if registered[i].Issuer == issuer {
-			return &registered[i], nil
-		}
+	return p, read, nil
+}
+
+// compare returns store.ErrStale where a remembered provider was changed or deleted
+// since, so that what it gives reason to refuse is decided again. A grant needs no such
+// look: its commit has one.
+func (x *Exchanger) compare(ctx context.Context, seen *agentidp.Provider, read bool) error {
+	if read {
+		return nil
 	}
-	return nil, verify.UnknownIssuer(issuer)
+	p, _, err := x.cache.provider(ctx, x.DB, seen.OrganizationID, seen.Issuer, true)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case p == nil || p.ID != seen.ID || p.Revision != seen.Revision:
+		return store.ErrStale
+	}
+	return nil
+}
+
+func (a *attempt) limitKey() limitKey {
+	return limitKey{a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)}
 }
 
 func (a *attempt) key() cacheKey {

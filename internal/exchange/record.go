@@ -23,10 +23,10 @@ func (a *attempt) newDecision() *agentidp.Decision {
 	}
 }
 
-// refuse is deny, unless the organization was read before this request and has
-// changed since, or was closed: no refusal rests on an old one. store.ErrStale asks
+// refuse is deny, unless the organization or the provider was read before this request
+// and has changed since, or is gone: no refusal rests on an old one. store.ErrStale asks
 // for another round. A replayed token needs none of this: the commit that found it
-// compared the organization first.
+// compared both first.
 func (a *attempt) refuse(ctx context.Context, afresh bool, out *policy.Outcome, err error) error {
 	if !afresh {
 		org, err := a.Organization(ctx, a.org.Slug)
@@ -35,6 +35,9 @@ func (a *attempt) refuse(ctx context.Context, afresh bool, out *policy.Outcome, 
 		}
 		if org.Revision != a.org.Revision {
 			return store.ErrStale
+		}
+		if err := a.compare(ctx, a.provider, a.read); err != nil {
+			return err
 		}
 	}
 	return a.deny(ctx, out, err)
@@ -48,9 +51,8 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return e
 	}
-	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)); err != nil {
-		a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, nil)
-		return err
+	if err := a.limits.refusal(a.Clock(), a.limitKey()); err != nil {
+		return a.limited(err)
 	}
 	d := a.decision
 	d.Code, d.Reason = e.Code, e.Reason
@@ -75,6 +77,13 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	denied := *e
 	denied.DecisionID = d.ID
 	return &denied
+}
+
+// limited counts what came to a limit, and returns err as it came. It leaves no
+// record: that is what the limit is for.
+func (a *attempt) limited(err error) error {
+	a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, err)
+	return err
 }
 
 func denialEvent(e *agentidp.Error) agentidp.EventType {

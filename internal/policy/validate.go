@@ -79,7 +79,7 @@ func (p *problems) provider(name string, kind *agentidp.ProviderKind) {
 	case name == "":
 		p.add("provider", "is required. Name a registered provider; github is built in.")
 	case kind == nil:
-		p.add("provider", "%sis not a provider of this organization. Use github, in lower case.", said(name))
+		p.add("provider", "%sis not a provider of this organization. Use github, in lower case, or one that GET /api/v1/oidc/providers lists.", said(name))
 	}
 }
 

@@ -321,7 +321,7 @@ func letters(n int) []string {
 func TestAProviderMustBeRegistered(t *testing.T) {
 	t.Parallel()
 	got := policy.Validate(spec(func(s *agentidp.TrustPolicySpec) { s.Provider = "gitlba" }), nil, now)
-	want := []agentidp.FieldError{{Field: "provider", Reason: `"gitlba" is not a provider of this organization. Use github, in lower case.`}}
+	want := []agentidp.FieldError{{Field: "provider", Reason: `"gitlba" is not a provider of this organization. Use github, in lower case, or one that GET /api/v1/oidc/providers lists.`}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}

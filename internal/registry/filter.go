@@ -17,7 +17,7 @@ func (r *Registry) CheckPolicyFilter(ctx context.Context, org *agentidp.Organiza
 			return nil, err
 		}
 		if kind == nil {
-			bad.Refuse("provider", "names no provider of this organization; github is built in, in lower case")
+			bad.Refuse("provider", "names no provider of this organization; GET /api/v1/oidc/providers lists them")
 		}
 	}
 	if f.Repository != "" {

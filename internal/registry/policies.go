@@ -26,6 +26,9 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	}
 	p := r.newPolicy(org, c, spec)
 	err = r.DB.Write(ctx, func(tx *store.Tx) error {
+		if err := r.holdProvider(ctx, tx, p); err != nil {
+			return err
+		}
 		if err := checkPolicyIn(ctx, tx, org, c, p); err != nil {
 			return err
 		}
@@ -42,6 +45,19 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	}
 	p.Warnings = policy.Warnings(p, kind, p.CreatedAt)
 	return p, nil
+}
+
+// holdProvider keeps the provider that a policy names there until the policy is, or
+// finds that it was deleted a moment ago.
+func (r *Registry) holdProvider(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+	if r.builtIn(p.Provider) != nil {
+		return nil
+	}
+	err := tx.HoldProvider(ctx, p.OrganizationID, p.Provider)
+	if errors.Is(err, store.ErrNotFound) {
+		return agentidp.InvalidFields(agentidp.FieldError{Field: "provider", Reason: "names a provider that was deleted just now; register it first (POST /api/v1/oidc/providers)"})
+	}
+	return err
 }
 
 func (r *Registry) newPolicy(org *agentidp.Organization, c *Caller, spec agentidp.TrustPolicySpec) *agentidp.TrustPolicy {

@@ -1,5 +1,5 @@
 // Package registry holds the stories of what an administrator keeps:
-// organizations, agents and trust policies. Each story is one function that
+// organizations, providers, agents and trust policies. Each story is one function that
 // checks the caller's authority, validates, and commits the change together with
 // its audit event.
 //
@@ -15,6 +15,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/verify"
 )
 
 // Config is what a Registry works with.
@@ -25,6 +26,9 @@ type Config struct {
 	Providers []*agentidp.Provider // of the configuration; every organization has them
 	PublicURL string
 	Clock     func() time.Time
+	// Verifier asks issuers for keys. Programs beside the server have none, and
+	// register no providers.
+	Verifier *verify.Verifier
 }
 
 // Registry tells the stories. It is safe for concurrent use.
@@ -47,21 +51,17 @@ type Caller struct {
 // kind returns what is known about the provider that a policy names, or nil when
 // the organization has none of that name.
 func (r *Registry) kind(ctx context.Context, orgID, provider string) (*agentidp.ProviderKind, error) {
-	for _, p := range r.Providers {
-		if p.Name == provider {
-			return r.Kinds[p.Kind], nil
-		}
+	if p := r.builtIn(provider); p != nil {
+		return r.Kinds[p.Kind], nil
 	}
-	registered, err := r.DB.Providers(ctx, orgID)
-	if err != nil {
+	p, err := r.DB.Provider(ctx, orgID, provider)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
 		return nil, unavailable(err)
 	}
-	for i := range registered {
-		if registered[i].Name == provider {
-			return r.Kinds[registered[i].Kind], nil
-		}
-	}
-	return nil, nil
+	return r.Kinds[p.Kind], nil
 }
 
 func (r *Registry) event(c *Caller, typ agentidp.EventType, data map[string]string) agentidp.Event {

@@ -18,10 +18,10 @@ const (
 var versionedTables = [...]struct {
 	from, where string
 	keyColumns  []string
-	fence       string // kind in fences; "": nobody puts one up
+	fence       string // kind in fences
 }{
 	seenOrganization: {from: "organizations", where: "status = 'active' AND ", keyColumns: []string{"organization_id"}, fence: lockOrganizations.kind},
-	seenProvider:     {from: "oidc_providers", keyColumns: []string{"organization_id", "id"}},
+	seenProvider:     {from: "oidc_providers", keyColumns: []string{"organization_id", "id"}, fence: lockProviders.kind},
 	seenPolicy:       {from: "oidc_trust_policies", keyColumns: []string{"organization_id", "id"}, fence: lockPolicies.kind},
 	seenAgent:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
 }
@@ -45,7 +45,7 @@ func newChecks(d *dialect) *checks {
 			plain := "SELECT t.organization_id, " + id + ", t.revision FROM " + t.from + " t WHERE " +
 				t.where + keysIn(d, t.keyColumns, n)
 			c.plain[kind][i] = plain
-			if d.rowLocks && t.fence != "" {
+			if d.rowLocks {
 				plain += " AND NOT EXISTS (SELECT 1 FROM fences f WHERE f.organization_id = t.organization_id AND f.kind = '" + t.fence +
 					"' AND f.row_id = " + id + " AND f.until > $" + strconv.Itoa(n*len(t.keyColumns)+1) + ")"
 			}

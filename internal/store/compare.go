@@ -87,7 +87,7 @@ func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) (map[r
 	text := b.checks.plain[kind][size]
 	if lock {
 		text = b.checks.locked[kind][size]
-		if b.db.rowLocks && table.fence != "" {
+		if b.db.rowLocks {
 			args = append(args, micros(b.db.clock()))
 		}
 	}

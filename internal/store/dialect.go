@@ -43,6 +43,7 @@ type dialect struct {
 	shareLock  string // of rows that issuing compares; never waits
 	tryLock    string // of a row about to change, if it is free
 	updateLock string // of a row about to change
+	holdLock   string // of a row that must stay as it is, beside others who want that
 	// beginBatch is run first in each batch, if not empty.
 	beginBatch string
 

@@ -12,6 +12,9 @@ import (
 // CandidatesQuery is what Candidates runs.
 const CandidatesQuery = candidatesQuery
 
+// ProviderQuery is how Provider and ProviderByIssuer begin.
+const ProviderQuery = providerQuery
+
 // ChosenTokens is the condition of RevokeTokens, and RevokeBatch its limit.
 const (
 	ChosenTokens = chosenTokens

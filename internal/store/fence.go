@@ -27,6 +27,7 @@ type lockable struct {
 
 var (
 	lockOrganizations = lockable{"organization", "organizations", "organization_id"}
+	lockProviders     = lockable{"provider", "oidc_providers", "id"}
 	lockPolicies      = lockable{"policy", "oidc_trust_policies", "id"}
 	lockAgents        = lockable{"agent", "agents", "id"}
 )

@@ -22,7 +22,7 @@ func TestEverythingReadsAsItWasWritten(t *testing.T) {
 		other.org.CreatedAt = f.org.CreatedAt // of one instant: by id
 		all, err := f.Organizations(ctx)
 		same(t, all, []agentidp.Organization{*f.org, *other.org}, err)
-		providers, err := f.Providers(ctx, org)
+		providers, err := f.Providers(ctx, org, "", 10)
 		same(t, providers, []agentidp.Provider{*f.provider}, err)
 		policy, err := f.Policy(ctx, org, f.policy.ID)
 		same(t, policy, f.policy, err)
@@ -33,11 +33,17 @@ func TestEverythingReadsAsItWasWritten(t *testing.T) {
 
 		static := &agentidp.Provider{
 			ID: newID(), OrganizationID: org, Name: "static", Kind: "oidc", Issuer: "https://static.example", Algorithms: []string{"ES256"},
-			JWKS: []byte(`{"keys":[]}`), MaxTokenAge: 90 * time.Second, Replay: agentidp.ReplayAllow, Revision: 1, CreatedAt: now,
+			JWKS: []byte(`{"keys":[]}`), MaxTokenAge: 90 * time.Second, Replay: agentidp.ReplayAllow, Revision: 1, CreatedAt: now, UpdatedAt: now.Add(time.Second),
 		}
 		f.write(t, func(tx *store.Tx) error { return tx.CreateProvider(ctx, static) })
-		providers, err = f.Providers(ctx, org)
+		providers, err = f.Providers(ctx, org, "", 10)
 		same(t, providers, []agentidp.Provider{*f.provider, *static}, err)
+		providers, err = f.Providers(ctx, org, f.provider.ID, 10)
+		same(t, providers, []agentidp.Provider{*static}, err)
+		provider, err := f.Provider(ctx, org, "static")
+		same(t, provider, static, err)
+		provider, err = f.ProviderByIssuer(ctx, org, "https://static.example")
+		same(t, provider, static, err)
 
 		bare := &agentidp.TrustPolicy{ID: newID(), OrganizationID: org, CreatedAt: now, UpdatedAt: now, Revision: 1,
 			TrustPolicySpec: agentidp.TrustPolicySpec{Provider: "github", Repository: "acme/bare", Mode: agentidp.ModeEnforce}}
@@ -104,7 +110,20 @@ func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
 		ctx, org, none := t.Context(), f.org.ID, newID()
 		f.addOrganization(t, "other") // what f has now belongs to somebody else
 		reads := map[string]func() error{
-			"organization":                  func() error { _, err := f.Organization(ctx, "nobody"); return err },
+			"organization":       func() error { _, err := f.Organization(ctx, "nobody"); return err },
+			"provider":           func() error { _, err := f.Provider(ctx, org, "none"); return err },
+			"provider by issuer": func() error { _, err := f.ProviderByIssuer(ctx, org, f.provider.Issuer+"/"); return err },
+			"another organization's provider to lock": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockProvider(ctx, none, f.provider.Name); return err })
+			},
+			"another organization's provider to delete": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error {
+					return tx.DeleteProvider(ctx, &agentidp.Provider{OrganizationID: org, ID: f.provider.ID, Name: f.provider.Name})
+				})
+			},
+			"provider to hold": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { return tx.HoldProvider(ctx, org, "none") })
+			},
 			"policy":                        func() error { _, err := f.Policy(ctx, org, none); return err },
 			"another organization's policy": func() error { _, err := f.Policy(ctx, org, f.policy.ID); return err },
 			"agent":                         func() error { _, err := f.Agent(ctx, org, none); return err },

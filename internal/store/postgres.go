@@ -22,6 +22,7 @@ var postgresDialect = &dialect{
 	shareLock:  " FOR SHARE SKIP LOCKED",
 	tryLock:    " FOR UPDATE SKIP LOCKED",
 	updateLock: " FOR UPDATE",
+	holdLock:   " FOR SHARE",
 	// What is left to wait for is an equal key that another node inserts.
 	beginBatch: "SET LOCAL lock_timeout = 250",
 

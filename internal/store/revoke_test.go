@@ -32,6 +32,12 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
 			return tx.UpdateAgent(t.Context(), a)
 		},
+		"provider deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			return tx.DeleteProvider(t.Context(), f.provider)
+		},
+		"provider replaced": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			return tx.ReplaceProvider(t.Context(), changed(f.provider, func(p *agentidp.Provider) { p.Audiences, p.Revision = nil, p.Revision+1 }))
+		},
 		"organization closed": func(t *testing.T, f *fixture, tx *store.Tx) error {
 			o, err := tx.LockOrganization(t.Context(), f.org.ID)
 			if err != nil {
@@ -62,6 +68,9 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 					for !stop.Load() {
 						late := revoked.Load() // read before Issue begins
 						g := f.grant()
+						if strings.HasPrefix(name, "provider ") {
+							g.Provider = f.provider
+						}
 						switch err := nodes[i%len(nodes)].Issue(t.Context(), g); {
 						case err == nil && late:
 							t.Errorf("%s: issued after it had returned", name)

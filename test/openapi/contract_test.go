@@ -30,8 +30,8 @@ func TestTheServerAndItsDocumentAgree(t *testing.T) {
 	ops := operations(doc)
 	statuses := map[string]map[int]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		g := &generator{T: rt, server: s}
 		op := rapid.SampledFrom(ops).Draw(rt, "operation")
+		g := &generator{T: rt, server: s, op: op}
 		req := g.request(op)
 		invalid := op.against(req)
 		status, answer := req.send(rt)

@@ -20,6 +20,7 @@ import (
 type generator struct {
 	*rapid.T
 	*server
+	op *operation
 }
 
 // request is one to be sent.
@@ -165,7 +166,10 @@ func (g *generator) object(schema *openapi3.Schema) map[string]any {
 	object := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		property := schema.Properties[name].Value
-		if property.ReadOnly || !slices.Contains(schema.Required, name) && !g.oneIn(4, "with "+name) {
+		// A provider of the default kind needs an issuer that answers, and a policy
+		// without repository needs claims.
+		needed := slices.Contains(schema.Required, name) || name == "kind" || name == "repository"
+		if property.ReadOnly || !needed && !g.oneIn(4, "with "+name) {
 			continue
 		}
 		object[name] = g.value(property, name)
@@ -202,6 +206,9 @@ func (g *generator) value(schema *openapi3.Schema, name string) any {
 }
 
 func (g *generator) scalar(schema *openapi3.Schema, name string) any {
+	if name == "name" && strings.Contains(g.op.path, "/providers") {
+		name = "name of a provider"
+	}
 	if len(schema.Enum) > 0 && !g.oneIn(10, "other than "+name) {
 		return rapid.SampledFrom(schema.Enum).Draw(g.T, name)
 	}

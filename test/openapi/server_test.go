@@ -31,7 +31,7 @@ type server struct {
 	ids       map[string][]string       // what was created, by collection
 	revisions map[string]int64          // of what was created
 	bodies    map[string]map[string]any // what it was created with
-	names     int                       // of agents, so far
+	names     int                       // of agents, providers and issuers, so far
 	t         testing.TB
 	log       *os.File
 }
@@ -210,6 +210,16 @@ func (s *server) plausible(name string) []any {
 	case "name":
 		s.names++
 		return []any{fmt.Sprintf("agent-%d@ci.acme.example", s.names)}
+	case "name of a provider":
+		s.names++
+		return []any{fmt.Sprintf("provider-%d", s.names)}
+	case "issuer": // the CI's server answers there that there is none
+		s.names++
+		ci, err := url.Parse(s.idTokenURL)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return []any{fmt.Sprintf("http://%s/%d", ci.Host, s.names)}
 	}
 	return map[string][]any{
 		"provider": {"github"}, "repository": {"acme/deploy", "acme/deploy", "acme/other"}, "branch": {"main", "main", "release"},
@@ -218,7 +228,8 @@ func (s *server) plausible(name string) []any {
 		"agentNamePattern": {"*@ci.acme.example"}, "expiresAt": {"2999-01-31T12:00:00Z"}, "issuedBefore": {"2020-01-31T12:00:00Z"},
 		"since": {"2020-01-31T12:00:00Z"}, "until": {"2999-01-31T12:00:00Z"}, "limit": {1, 50, 200}, "repositoryId": {"74"}, "repositoryOwnerId": {"65"},
 		"registeredByPolicyId": recent("oidc/trust-policies"), "code": {"trust_policy_violation"}, "type": {"policy_created"}, "tokenTtlSeconds": {60, 3600},
-		"maxAgents": {1, 1000}, "cursor": {"x"},
+		"maxAgents": {1, 1000}, "cursor": {"x"}, "kind": {"github"}, "algorithms": {"RS256", "ES256"}, "jwksUri": {"http://127.0.0.1:1/keys"},
+		"maxTokenAgeSeconds": {60, 3600, 86400},
 	}[name]
 }
 
@@ -237,10 +248,10 @@ func (s *server) learn(r *request, status int, body []byte) {
 		return
 	}
 	var one struct {
-		ID, AgentID string
-		Revision    int64
-		DecisionID  string `json:"decision_id"`
-		AccessToken string `json:"access_token"`
+		ID, AgentID, Name string
+		Revision          int64
+		DecisionID        string `json:"decision_id"`
+		AccessToken       string `json:"access_token"`
 	}
 	if json.Unmarshal(body, &one) != nil {
 		return
@@ -250,8 +261,11 @@ func (s *server) learn(r *request, status int, body []byte) {
 	}
 	collection, _, _ := strings.Cut(strings.TrimPrefix(op.path, "/api/v1/"), "/{")
 	id := one.ID
-	if collection == "agents" {
+	switch collection {
+	case "agents":
 		id = one.AgentID
+	case "oidc/providers":
+		id = one.Name
 	}
 	if one.DecisionID != "" {
 		collection, id = "oidc/decisions", one.DecisionID

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/client"
+)
+
+// providerFields are what an administrator says of a provider and may change later.
+type providerFields struct {
+	Audience           []string `member:"audiences" sep:"none" placeholder:"TEXT" help:"An audience that is accepted beside the organization's issuer. Repeatable."`
+	Algorithm          []string `member:"algorithms" sep:"none" placeholder:"ALG" help:"A signature algorithm that is accepted, such as ES256. Repeatable (default: those of the kind)."`
+	JWKSURI            string   `name:"jwks-uri" member:"jwksUri" placeholder:"URL" help:"Where the keys are (default: where the kind has them, or the issuer's discovery document)."`
+	JWKSFile           string   `name:"jwks-file" member:"jwks" placeholder:"FILE" help:"The keys themselves: a JWK set of public keys."`
+	MaxTokenAgeSeconds int      `member:"maxTokenAgeSeconds" placeholder:"N" help:"Longest life of a token, 60 to 86400 (default: the kind's)."`
+	Replay             string   `member:"replay" enum:",reject,allow" default:"" placeholder:"RULE" help:"reject (the default): a token is good for one exchange; or allow."`
+}
+
+// given is what the command line says, with the keys in place of their file. Nothing of
+// the file is repeated in an error: it may be the wrong one, with a private key in it.
+func (f *providerFields) given(k *kong.Context, unset []string) (object, error) {
+	patch, err := given(k, unset)
+	if err != nil || f.JWKSFile == "" {
+		return patch, err
+	}
+	in, err := os.Open(f.JWKSFile)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--jwks-file: %w", err)}
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--jwks-file: %w", err)
+	}
+	if len(data) > maxFile {
+		return nil, usageError{fmt.Errorf("--jwks-file: %s is larger than %d KiB", f.JWKSFile, maxFile>>10)}
+	}
+	if patch["jwks"], err = parseObject(data); err != nil {
+		return nil, usageError{fmt.Errorf("--jwks-file: %s: %w", f.JWKSFile, err)}
+	}
+	return patch, nil
+}
+
+type providerCreateCmd struct {
+	Managing `embed:""`
+	Printing `embed:""`
+	Body     `embed:""`
+
+	Name           string `member:"name" placeholder:"NAME" help:"What policies name it by: lower-case letters, digits and inner hyphens."`
+	Kind           string `member:"kind" placeholder:"KIND" help:"What its tokens look like: github, for GitHub Enterprise Server, enterprise slugs and ghe.com, or oidc (the default)."`
+	Issuer         string `member:"issuer" placeholder:"URL" help:"The tokens' iss, byte for byte."`
+	providerFields `embed:""`
+}
+
+// Help is shown by provider create --help.
+func (*providerCreateCmd) Help() string {
+	return `A provider gives nobody anything: trust policies that name it do. AGENTIDP_TOKEN holds
+the access token; one without admin takes the issuer as it describes itself.
+
+Examples:
+  agentidp provider create --name ghes --kind github \
+    --issuer https://github.example.com/_services/token
+  agentidp provider create --name cluster --issuer https://kubernetes.default.svc.cluster.local \
+    --jwks-file jwks.json
+  agentidp provider create -f provider.yaml`
+}
+
+// Run creates.
+func (c *providerCreateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	flags, err := c.given(k, nil)
+	if err != nil {
+		return err
+	}
+	p, err := createdFrom[agentidp.RegisteredProvider](std, &c.Body, flags)
+	if err != nil {
+		return err
+	}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	p, err = cl.CreateProvider(ctx, p.ProviderSpec)
+	if err != nil {
+		return err
+	}
+	return printProvider(std, &c.Printing, p)
+}
+
+type providerUpdateCmd struct {
+	Managing  `embed:""`
+	Printing  `embed:""`
+	Body      `embed:""`
+	Unsetting `embed:""`
+
+	ProviderName   string `arg:"" name:"name" help:"Name of the provider."`
+	providerFields `embed:""`
+}
+
+// Help is shown by provider update --help.
+func (*providerUpdateCmd) Help() string {
+	return `Flags change what they name, and all else stays; of --jwks-uri and --jwks-file one
+takes the other's place, and --unset jwks-uri asks the issuer again where its keys
+are. With --file the provider becomes what the file says, and what it leaves out goes
+back to its default. Who changes what somebody else has changed meanwhile is told so,
+and nothing is changed. Name, kind and issuer never change. AGENTIDP_TOKEN holds the
+access token.
+
+Examples:
+  agentidp provider update ghes --max-token-age-seconds 600
+  agentidp provider update cluster --jwks-file jwks.json`
+}
+
+// Run changes.
+func (c *providerUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	patch, err := c.given(k, c.Unset)
+	if err != nil {
+		return err
+	}
+	if c.File == "" && len(patch) == 0 {
+		return errNothingToChange
+	}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	save := func() (*agentidp.RegisteredProvider, error) { return c.change(ctx, cl, patch) }
+	if c.File != "" {
+		o, err := c.read(std)
+		if err != nil {
+			return err
+		}
+		merge(o, patch)
+		said, err := as[agentidp.RegisteredProvider](o)
+		if err != nil {
+			return err
+		}
+		save = func() (*agentidp.RegisteredProvider, error) { return c.replace(ctx, cl, said) }
+	}
+	p, err := save()
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == agentidp.CodePreconditionFailed {
+		return hinted{err, "Nothing was changed. agentidp provider get " + c.ProviderName + " shows the provider as it is now."}
+	}
+	if err != nil {
+		return err
+	}
+	return printProvider(std, &c.Printing, p)
+}
+
+// change changes what the patch names.
+func (c *providerUpdateCmd) change(ctx context.Context, cl *client.Client, patch object) (*agentidp.RegisteredProvider, error) {
+	return cl.ChangeProvider(ctx, c.ProviderName, func(spec *agentidp.ProviderSpec) error {
+		o, err := viaJSON(spec)
+		if err != nil {
+			return err
+		}
+		for name, other := range map[string]string{"jwks": "jwksUri", "jwksUri": "jwks"} {
+			if _, said := patch[other]; !said && patch[name] != nil {
+				delete(o, other)
+			}
+		}
+		merge(o, patch)
+		changed, err := as[agentidp.ProviderSpec](o)
+		if err != nil {
+			return err
+		}
+		*spec = *changed
+		return nil
+	})
+}
+
+// replace makes the provider what a file says of it, whole. A file that names a
+// revision replaces that one alone.
+func (c *providerUpdateCmd) replace(ctx context.Context, cl *client.Client, said *agentidp.RegisteredProvider) (*agentidp.RegisteredProvider, error) {
+	revision := said.Revision
+	if revision == 0 {
+		now, err := cl.GetProvider(ctx, c.ProviderName)
+		if err != nil {
+			return nil, err
+		}
+		revision = now.Revision
+	}
+	return cl.ReplaceProvider(ctx, c.ProviderName, revision, said.ProviderSpec)
+}
