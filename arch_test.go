@@ -21,15 +21,16 @@ var mayImport = map[string][]string{
 	"cmd/agentidp":        {"internal/cli"},
 	"client":              {},
 	"internal/cli":        {"internal/app", "internal/config", "client", "internal/emulator", "internal/jose", "internal/strictjson"},
-	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/exchange", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
+	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/problem", "internal/strictjson"},
 	"internal/oauth":      {"internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},
-	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/store"},
+	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/registry":   {"internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
 	"internal/audit":      {"internal/store"},
-	"internal/token":      {"internal/keys", "internal/jose", "internal/store"},
+	"internal/limit":      {},
+	"internal/token":      {"internal/keys", "internal/jose", "internal/limit", "internal/store"},
 	"internal/keys":       {"internal/jose", "internal/store"},
 	"internal/verify":     {"internal/jose", "internal/strictjson"},
 	"internal/providers":  {},
@@ -57,7 +58,7 @@ var onlyIn = map[string][]string{
 	"github.com/alecthomas/kong":       {"internal/cli"},
 	"github.com/prometheus":            {"internal/metrics"},
 	"net/http/pprof":                   {"internal/app"},
-	"golang.org/x/time/rate":           {"internal/exchange"},
+	"golang.org/x/time/rate":           {"internal/limit"},
 	"github.com/go-jose/go-jose/v4":    {}, // tests only: an independent implementation to be held against
 }
 

@@ -126,6 +126,7 @@ type Error struct {
 	Claims     map[string]string // the caller's own claims that the failed check read
 	DecisionID string            // the durable record of a refused exchange
 	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
+	RateLimit  *RateLimit        // the limit that was reached, for rate_limited
 	Scope      string            // the scope that was missing, for insufficient_scope
 
 	cause error

@@ -25,6 +25,7 @@ type Principal struct {
 	AgentID        string    // for PrincipalAgent
 	PolicyID       string    // for PrincipalBootstrap
 	Workload       *Workload // for tokens that came from an exchange
+	RateLimit      RateLimit // of the requests with this token
 }
 
 // Has reports whether the principal holds a scope. The scope admin holds all.

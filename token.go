@@ -38,6 +38,10 @@ type Introspection struct {
 	TokenType string    `json:"token_type,omitempty"`
 	AgentName string    `json:"agent_name,omitempty"`
 	Workload  *Workload `json:"workload,omitempty"`
+
+	// Unproven is whether somebody without any credential presented what no key of
+	// the organization signed. It is not told.
+	Unproven bool `json:"-"`
 }
 
 // TokenSelection chooses issued tokens, to revoke them. Its members combine with

@@ -84,17 +84,22 @@ func post(ctx context.Context, hc *http.Client, url string, body []byte) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := hc.Do(req)
+	status, answer, err := do(hc, req)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("POST %s answered %s: %.300s", url, resp.Status, answer)
+	if status != http.StatusOK {
+		return fmt.Errorf("POST %s answered %d: %.300s", url, status, answer)
 	}
 	return nil
+}
+
+func do(hc *http.Client, req *http.Request) (status int, answer []byte, err error) {
+	resp, err := hc.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
 }

@@ -50,6 +50,7 @@ func run(ctx context.Context) error {
 	clients := flag.String("clients", "1,8,32,64", "numbers of clients, separated by commas")
 	requests := flag.Int("requests", 6000, "exchanges for each number of clients above one (one client makes a quarter)")
 	binary := flag.String("binary", "", "the built program, to measure its start, memory and size")
+	flood := flag.Int("flood", 0, "measure each number of clients again while so many others, each of an address of its own, send tokens whose signature is noise")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the server process to this file")
 	flag.Parse()
 	var levels []int
@@ -78,11 +79,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, server.stop())
 	}
-	err = measure(ctx, ci, server, echo, levels, *requests)
+	err = measure(ctx, ci, server, echo, levels, *requests, *flood)
 	return errors.Join(err, echo.stop(), server.stop())
 }
 
-func measure(ctx context.Context, ci *issuer, server, echo *child, levels []int, requests int) error {
+func measure(ctx context.Context, ci *issuer, server, echo *child, levels []int, requests, flood int) error {
 	crypto, err := measureCrypto(ci, server.ready.URL)
 	if err != nil {
 		return err
@@ -112,6 +113,11 @@ func measure(ctx context.Context, ci *issuer, server, echo *child, levels []int,
 		floor := echoed.cpu + crypto.verify + crypto.sign
 		fmt.Printf("%7d  %11.0f  %6.2f  %6.2f  %7.1f  %8.1f  %6.1f  %5.2f  %6.0f  %4.1f  %10.1f\n",
 			n, got.rate, got.p50, got.p99, got.cpu, echoed.cpu, floor, got.cpu/floor, got.allocs, got.kib, got.perCommit)
+		if flood > 0 {
+			if err := measureFlood(ctx, ci, server, n, count, flood); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ type operation struct {
 	parameters       []*huma.Param            // documented otherwise than they are read
 	status           int                      // of success; 0: 200
 	existing         string                   // what a 200 beside a 201 means; "": there is none
-	failures         []int                    // beside 400, 401, 403, 500 and 503, which all have
+	failures         []int                    // beside 400, 401, 403, 429, 500 and 503, which all have
 }
 
 // register adds an operation whose caller is authenticated and authorized before
@@ -134,7 +134,7 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 		MaxBodyBytes: maxBody + 1, // huma refuses a body that fills it
 		Security:     []map[string][]string{{"bearer": {op.scope}}},
 		Middlewares:  huma.Middlewares{a.authorize(op), checkBody(op)},
-		Responses:    a.failures(append(op.failures, 400, 401, 403, 500, 503)),
+		Responses:    a.failures(append(op.failures, 400, 401, 403, 429, 500, 503)),
 		Extensions:   map[string]any{"x-agentidp-principals": op.principals},
 	}
 	if op.body != nil {
@@ -172,6 +172,7 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 			problem.Write(w, r, err)
 			return
 		}
+		problem.SetRateLimit(w.Header(), &principal.RateLimit)
 		caller := &registry.Caller{Principal: principal, RequestID: problem.RequestID(r.Context())}
 		next(huma.WithValue(hc, callKey{}, &call{a, caller}))
 	}

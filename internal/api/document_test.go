@@ -105,7 +105,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 				t.Errorf("%s: %s has no description", id, p.Name)
 			}
 		}
-		for _, status := range []string{"400", "401", "403", "500", "503"} {
+		for _, status := range []string{"400", "401", "403", "429", "500", "503"} {
 			if op.Responses[status].Content["application/problem+json"].Schema.Ref != "#/components/schemas/Problem" {
 				t.Errorf("%s does not answer %s with a problem", id, status)
 			}
@@ -118,9 +118,9 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"exchangeToken":      "200 400 401 403 413 415 429 500 503",
-		"registerAgent":      "200 201 400 401 403 409 413 415 500 503",
+		"registerAgent":      "200 201 400 401 403 409 413 415 429 500 503",
 		"replaceProvider":    "200 400 401 403 404 409 412 413 415 428 429 500 503",
-		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 500 503",
+		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 429 500 503",
 	} {
 		if got := strings.Join(slices.Sorted(maps.Keys(ops[id].Responses)), " "); got != want {
 			t.Errorf("%s answers %s, want %s", id, got, want)

@@ -73,6 +73,7 @@ func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache") // RFC 6749 §5.1
 	h.Set("Content-Type", mediaJSON)
+	problem.SetRateLimit(h, &resp.RateLimit)
 	_ = problem.Encode(w, resp) // the client left; the record stands
 }
 

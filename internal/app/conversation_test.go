@@ -44,22 +44,27 @@ func TestConversations(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := newWorld(t)
-			c := &conversation{world: w, tokens: map[string]string{"nobody": ""}, known: map[string]string{"url": w.url, "issuer": w.issuer}}
-			if workloadToken.Match(text) {
-				c.cluster = newCluster(w, "cluster")
-			}
-			line := 1
-			for part := range strings.SplitSeq(string(text), "\n\n") {
-				c.at = fmt.Sprintf("%s:%d", filepath.Base(file), line)
-				c.say(part)
-				line += strings.Count(part, "\n") + 2
-			}
+			newWorld(t).converse(file)
 		})
+	}
+}
+
+// converse holds one conversation against the server.
+func (w *world) converse(file string) {
+	w.t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := &conversation{world: w, tokens: map[string]string{"nobody": ""}, known: map[string]string{"url": w.url, "issuer": w.issuer}}
+	if workloadToken.Match(text) {
+		c.cluster = newCluster(w, "cluster")
+	}
+	line := 1
+	for part := range strings.SplitSeq(string(text), "\n\n") {
+		c.at = fmt.Sprintf("%s:%d", filepath.Base(file), line)
+		c.say(part)
+		line += strings.Count(part, "\n") + 2
 	}
 }
 
@@ -169,7 +174,7 @@ func (c *conversation) token(who string) string {
 
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
-var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+)\}`)
+var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+?)\}`)
 
 var workloadToken = regexp.MustCompile(`\$\{workload (\S+?)((?: \w+=\S+?)*)\}`)
 

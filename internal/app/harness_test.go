@@ -40,6 +40,7 @@ type world struct {
 	outage  *atomic.Bool   // the issuer fails
 	dns     *dnstest.Names // all that the server can ask; it knows what dnsTable has
 	logs    *syncBuffer
+	tune    func(*http.Server) // changes the next server before it serves; nil: nothing
 	stop    func()
 }
 
@@ -128,6 +129,9 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 		printed.Secret(w.t, string(key))
 	} else if cfg.MasterKey != "" {
 		printed.Secret(w.t, cfg.MasterKey)
+	}
+	if w.tune != nil {
+		w.tune(w.app.http)
 	}
 	done := make(chan error, 1)
 	go func() { done <- w.app.Run(ctx) }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -44,7 +46,9 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		ctx, cancel := context.WithTimeout(problem.WithTrace(r.Context(), trace), requestTimeout)
 		defer cancel()
 		r = r.WithContext(ctx)
-		rw := &response{ResponseWriter: w}
+		client, shown := a.proxies.client(r)
+		a.strangerSays(r)
+		rw := &response{ResponseWriter: w, remote: shown, counted: limit.Key(client)}
 		a.metrics.Begun()
 
 		h := w.Header()
@@ -72,15 +76,22 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 // nothing is reached under two names.
 func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	slug, rest := place(r.URL.Path)
+	write := problem.Write
+	if strings.HasPrefix(rest, oauth.Prefix) {
+		write = oauth.WriteError
+	}
+	if err := a.admit(w, r, rest); err != nil {
+		write(w, r, err)
+		return
+	}
 	if path.Clean(rest) != rest || r.URL.RawPath != "" {
 		problem.Write(w, r, noSuchPath())
 		return
 	}
 	org, err := a.organization(r.Context(), slug, rest)
 	if err != nil {
-		write := problem.Write
-		if strings.HasPrefix(rest, oauth.Prefix) {
-			write = oauth.WriteError
+		if agentidp.AsError(err).Kind == agentidp.NotFound {
+			problem.Unproven(r.Context()) // whoever tries slugs has the database read
 		}
 		write(w, r, err)
 		return
@@ -111,7 +122,7 @@ func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Or
 		return nil, nil
 	case rest == api.ExchangePath:
 		return a.registry.RecentOrganization(ctx, slug)
-	case strings.HasPrefix(rest, "/.well-known/"), strings.HasPrefix(rest, "/api/v1/openapi."), rest == "/api/v1/docs":
+	case isDocument(rest):
 		return a.registry.KnownOrganization(ctx, slug)
 	}
 	return a.registry.ReadOrganization(ctx, slug)
@@ -153,10 +164,11 @@ func safeMethod(m string) string {
 	return "that method"
 }
 
-// finish ends a request: a panic becomes a 500, it is counted, and the one log line
-// is written.
+// finish ends a request: a panic becomes a 500, its place is free again, it is counted,
+// and the one log line is written.
 func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start time.Time) {
 	a.metrics.Ended()
+	w.end()
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p)
@@ -167,6 +179,7 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 			problem.Write(w, r, agentidp.AsError(nil))
 		}
 	}
+	a.settle(w, trace)
 	route, took := "", time.Since(start)
 	if w.routed != nil {
 		route = w.routed.Pattern
@@ -175,19 +188,33 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 	a.log(w, r, trace, took)
 }
 
-// log writes the line of a request.
+// log writes the line of a request. Of requests that were turned away for a limit, one a
+// second has a line, so that a flood does not fill the disk.
 func (a *App) log(w *response, r *http.Request, trace *problem.Trace, took time.Duration) {
 	level := slog.LevelInfo
-	if w.status >= http.StatusInternalServerError {
+	switch {
+	case w.status >= http.StatusInternalServerError && w.early: // as it should be, under a flood
+		level = slog.LevelWarn
+	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	}
 	if !a.logger.Enabled(r.Context(), level) {
 		return
 	}
+	var before int64
+	if w.early {
+		var due bool
+		if before, due = a.entrance.requestLines.due(); !due {
+			return
+		}
+	}
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
 		slog.String("request_id", trace.RequestID), slog.String("method", loggedMethod(r.Method)), slog.String("path", loggedPath(r.URL.Path)),
-		slog.Int("status", w.status), slog.Int64("duration_us", took.Microseconds()), slog.String("remote", r.RemoteAddr))
+		slog.Int("status", w.status), slog.Int64("duration_us", took.Microseconds()), slog.String("remote", w.remote))
+	if w.early {
+		attrs = append(attrs, slog.Int64("not_logged_before", before))
+	}
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
 		attrs = append(attrs, slog.String("code", e.Code))
@@ -246,6 +273,30 @@ type response struct {
 	unrouted    func() bool   // no route matched
 	routed      *http.Request // as the mux got it; nil: it did not
 	intercepted int
+
+	remote  string      // the client's address, for the log
+	counted netip.Addr  // what it is counted as
+	gate    *limit.Gate // whose place the request has
+	body    *body       // what was read ahead of it
+	early   bool        // it was turned away for a limit, before any work
+}
+
+// leave gives the place back. It comes with the first byte of the answer: what is
+// left is sending, which is as slow as the client wants it to be.
+func (w *response) leave() {
+	if w.gate != nil {
+		w.gate.Leave()
+		w.gate = nil
+	}
+}
+
+// end gives back all that the request had.
+func (w *response) end() {
+	w.leave()
+	if w.body != nil {
+		w.body.release()
+		w.body = nil
+	}
 }
 
 // WriteHeader sends the status unless it is the mux's own refusal.
@@ -257,6 +308,7 @@ func (w *response) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	w.leave()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -268,13 +320,17 @@ func (w *response) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.leave()
 	return w.ResponseWriter.Write(b)
 }
 
 // Unwrap gives http.ResponseController the connection, for deadlines.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-const healthPath = "/healthz"
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
 
 func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -23,6 +25,33 @@ func stored(clock func() time.Time) func() time.Time {
 		clock = time.Now
 	}
 	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
+}
+
+// notLost refuses to make a new database where one was used before and is gone, or was
+// emptied: to everybody outside, that would be another AgentIdP under the same name.
+func (a *App) notLost() error {
+	path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:")
+	if !embedded {
+		return nil
+	}
+	used, err := a.lock.remembered()
+	if err != nil || used != path {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("a server ran here before, and its database %s is missing or empty; put it back, or restore a backup: agentidp restore --force FILE (to begin anew, without policies and agents and with new keys, remove %s)",
+		path, a.lock.file.Name())
+}
+
+// damaged says what to do about a database that cannot be read.
+func damaged(err error) error {
+	if !store.Damaged(err) {
+		return err
+	}
+	return fmt.Errorf("the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE): %w", err)
 }
 
 // open brings up the database and all that rests on it alone.
@@ -47,18 +76,26 @@ func (a *App) open(ctx context.Context) error {
 	if _, err := a.ring.Signer(ctx, org); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
+	if path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:"); embedded {
+		if err := a.lock.remember(path); err != nil {
+			return fmt.Errorf("note which database is used: %w", err)
+		}
+	}
 	return a.announce(ctx)
 }
 
 // Settings that tell programs beside the server how it issues.
 const (
-	publicURLSetting  = "public_url"
-	signingAlgSetting = "signing_alg"
+	publicURLSetting   = "public_url"
+	signingAlgSetting  = "signing_alg"
+	keyRotationSetting = "key_rotation"
 )
 
 // announce stores them where they are others than at the last start.
 func (a *App) announce(ctx context.Context) error {
-	for name, value := range map[string]string{publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg} {
+	for name, value := range map[string]string{
+		publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg, keyRotationSetting: a.cfg.KeyRotation.String(),
+	} {
 		known, err := a.db.Setting(ctx, name)
 		if err == nil && known == value {
 			continue
@@ -89,7 +126,7 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 		a.logger.Warn("a new master key was made; without it the signing keys are lost, so keep a copy apart from the database", "file", a.cfg.MasterKeyFile)
 	}
 	a.ring = keys.NewRing(a.db, master, a.cfg.SigningAlg, a.clock)
-	a.tokens = token.New(a.db, a.ring, a.clock)
+	a.tokens = token.New(a.db, a.ring, a.clock, a.cfg.TokenRequestsPerMinute)
 	a.registry = registry.New(registry.Config{
 		DB: a.db, Ring: a.ring, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
 		PublicURL: a.cfg.PublicURL, Clock: a.clock,

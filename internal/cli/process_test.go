@@ -68,7 +68,8 @@ func newInstallation(t *testing.T, settings ...string) *installation {
 		}
 	}
 	i.env = append(i.env, "AGENTIDP_LISTEN=127.0.0.1:0", "AGENTIDP_METRICS_LISTEN=off", "AGENTIDP_PUBLIC_URL="+i.url, "AGENTIDP_DATA_DIR="+i.data,
-		"AGENTIDP_GITHUB_ISSUER="+issuer.URL, "AGENTIDP_DEV=true", "AGENTIDP_LOG_FORMAT=json", "AGENTIDP_REFUSALS_PER_MINUTE=1000000")
+		"AGENTIDP_GITHUB_ISSUER="+issuer.URL, "AGENTIDP_DEV=true", "AGENTIDP_LOG_FORMAT=json", "AGENTIDP_REFUSALS_PER_MINUTE=1000000",
+		"AGENTIDP_EXCHANGES_PER_MINUTE=0", "AGENTIDP_TOKEN_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_FAILURES_PER_MINUTE=0")
 	i.env = append(i.env, settings...)
 	i.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,

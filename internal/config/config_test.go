@@ -63,6 +63,10 @@ func TestGoodConfigurations(t *testing.T) {
 		{"a public URL with an IPv6 address", func(c *config.Config) { c.PublicURL = "https://[2001:db8::1]" }},
 		{"a public URL with a name of one label", func(c *config.Config) { c.PublicURL = "https://idp" }},
 		{"a public URL with an internationalized name", func(c *config.Config) { c.PublicURL = "https://xn--bcher-kva.example" }},
+		{"proxies", func(c *config.Config) {
+			c.TrustedProxies = []string{"10.0.0.0/8", " 192.0.2.7", "2001:db8::/32", "::1"}
+		}},
+		{"no limits", func(c *config.Config) { c.Limits = config.Limits{} }},
 		{"https on the port of http", func(c *config.Config) { c.PublicURL = "https://idp.example.com:80" }},
 		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
 		{"an issuer beside the server, under another path", func(c *config.Config) {
@@ -98,6 +102,8 @@ func TestGoodConfigurations(t *testing.T) {
 		{"profiles on loopback", func(c *config.Config) { c.MetricsListen, c.Pprof = "[::1]:9090", true }},
 		{"the shortest life", func(c *config.Config) { c.TokenTTL = time.Minute }},
 		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
+		{"keys that are rotated every day", func(c *config.Config) { c.KeyRotation = 24 * time.Hour }},
+		{"all is kept for ever", func(c *config.Config) { c.KeyRotation, c.KeepDecisions, c.KeepEvents = 0, 0, 0 }},
 		{"the longest drain", func(c *config.Config) { c.Drain = time.Minute }},
 	} {
 		c := good()
@@ -122,6 +128,7 @@ func TestWrongConfigurations(t *testing.T) {
 		noAlg     = "is none of ES256, RS256, EdDSA"
 		noEntry   = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
 		noMetrics = "is not host:port, for example 127.0.0.1:9090; off disables it"
+		noProxy   = "is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas"
 	)
 	public := func(s string) func(*config.Config) { return func(c *config.Config) { c.PublicURL = s } }
 	issuer := func(s string) func(*config.Config) { return func(c *config.Config) { c.GitHubIssuer = s } }
@@ -129,6 +136,7 @@ func TestWrongConfigurations(t *testing.T) {
 	hosts := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.IssuerHosts = s } }
 	metrics := func(s string) func(*config.Config) { return func(c *config.Config) { c.MetricsListen = s } }
 	database := func(s string) func(*config.Config) { return func(c *config.Config) { c.DatabaseURL = s } }
+	proxies := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.TrustedProxies = s } }
 	ttl := func(d time.Duration) func(*config.Config) { return func(c *config.Config) { c.TokenTTL = d } }
 	for _, tt := range []struct {
 		name   string
@@ -219,6 +227,10 @@ func TestWrongConfigurations(t *testing.T) {
 		{"development under a public URL", func(c *config.Config) { c.PublicURL, c.Dev = "https://idp.example.com", true }, `dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is not on loopback`},
 		{"an algorithm that there is not", func(c *config.Config) { c.SigningAlg = "HS256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "HS256" ` + noAlg},
 		{"an algorithm in another case", func(c *config.Config) { c.SigningAlg = "es256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "es256" ` + noAlg},
+		{"keys that are rotated every hour", func(c *config.Config) { c.KeyRotation = time.Hour }, `key-rotation (AGENTIDP_KEY_ROTATION): 1h0m0s is not between 1d and 36500d; 0 means never`},
+		{"decisions that are kept for minutes", func(c *config.Config) { c.KeepDecisions = 90 * time.Minute }, `keep-decisions (AGENTIDP_KEEP_DECISIONS): 1h30m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for less than nothing", func(c *config.Config) { c.KeepEvents = -24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): -24h0m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between 1d and 36500d; 0 means for ever`},
 		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
 		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
@@ -237,6 +249,14 @@ func TestWrongConfigurations(t *testing.T) {
 		{"a life with half a second", ttl(90*time.Second + 500*time.Millisecond), `token-ttl (AGENTIDP_TOKEN_TTL): 1m30.5s ` + noTTL},
 		{"no refusal", func(c *config.Config) { c.RefusalsPerMinute = 0 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 0 is not between 1 and 1000000"},
 		{"more refusals than there can be", func(c *config.Config) { c.RefusalsPerMinute = 1_000_001 }, "refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): 1000001 is not between 1 and 1000000"},
+		{"a negative limit", func(c *config.Config) { c.AddressFailuresPerMinute = -1 }, "address-failures-per-minute (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE): -1 is not between 0 and 10000000"},
+		{"a limit beyond all reason", func(c *config.Config) { c.MaxConnections = 10_000_001 }, "max-connections (AGENTIDP_MAX_CONNECTIONS): 10000001 is not between 0 and 10000000"},
+		{"a proxy by its name", proxies("proxy.internal"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "proxy.internal" ` + noProxy},
+		{"a proxy with a port", proxies("10.0.0.1:8080"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "10.0.0.1:8080" ` + noProxy},
+		{"a proxy with a zone", proxies("fe80::1%eth0"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "fe80::1%eth0" ` + noProxy},
+		{"no proxy", proxies(""), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "" ` + noProxy},
+		{"a network that is narrower than it says", proxies("10.0.0.1/8"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "10.0.0.1/8" has an address beyond its length; write 10.0.0.0/8`},
+		{"a network of IPv4 as IPv6", proxies("::ffff:10.0.0.0/104"), `trusted-proxies (AGENTIDP_TRUSTED_PROXIES): "::ffff:10.0.0.0/104" is IPv4 written as IPv6; write it as IPv4, such as 10.0.0.0/8`},
 		{"another database", database("mysql://u:secret@db/x"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
 		{"SQLite without a path", database("sqlite:"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},
 		{"a path alone", database("/var/lib/agentidp.db"), "database-url (AGENTIDP_DATABASE_URL): must be sqlite:PATH or postgres://user@host/database"},

@@ -9,6 +9,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,10 @@ type Config struct {
 	TokenTTL  time.Duration // life of an agent's token where its policy says nothing
 	// RefusalsPerMinute bounds the recorded refusals of one repository.
 	RefusalsPerMinute int
-	Clock             func() time.Time
-	Logger            *slog.Logger
+	// ExchangesPerMinute bounds all exchanges of one repository; 0: no limit.
+	ExchangesPerMinute int
+	Clock              func() time.Time
+	Logger             *slog.Logger
 	// Observe, when set, is told how each exchange ended, before its caller is.
 	Observe func(Result)
 }
@@ -61,7 +64,7 @@ type Exchanger struct {
 // New returns an Exchanger.
 func New(cfg Config) *Exchanger {
 	return &Exchanger{
-		Config: cfg, cache: newCache(), limits: newLimits(cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
+		Config: cfg, cache: newCache(), limits: newLimits(cfg.ExchangesPerMinute, cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
 	}
 }
 
@@ -117,7 +120,8 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	}
 	req.provider = provider.Name
 
-	// 3. Signature, audience, times. From proven claims on, a refusal is recorded.
+	// 3. Signature, audience, times. From proven claims on, a repository's exchanges
+	// are limited, and a refusal is recorded.
 	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
 	if claims == nil {
 		if stale := x.compare(ctx, provider, read); stale != nil {
@@ -127,6 +131,15 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	}
 	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes}
 	a.decision = a.newDecision()
+	if !afresh { // counted once, before it costs storage anything
+		var limited error
+		if req.limit, limited = a.limits.exchange(a.Clock(), a.limitKey()); limited != nil {
+			return nil, a.limited(limited)
+		}
+	}
+	if err == nil {
+		err = a.notSinceRestore()
+	}
 	if err != nil {
 		return nil, a.refuse(ctx, afresh, nil, err)
 	}
@@ -159,7 +172,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	return newResponse(signed, grant), nil // 8. only after the commit
+	return newResponse(signed, grant, req.limit), nil // 8. only after the commit
 }
 
 // attempt is one exchange whose subject token is authentic.
@@ -224,6 +237,10 @@ func (x *Exchanger) compare(ctx context.Context, seen *agentidp.Provider, read b
 		return store.ErrStale
 	}
 	return nil
+}
+
+func (a *attempt) limitKey() limitKey {
+	return limitKey{a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)}
 }
 
 func (a *attempt) key() cacheKey {

@@ -1,72 +1,62 @@
 package exchange
 
 import (
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
-// A refusal of an authentic token is recorded, and anyone who may run a workflow
-// anywhere on GitHub can cause one: an old token works for ever. So the refusals of
-// one repository, and those of one provider together, are recorded at a bounded
-// rate; beyond it the answer is 429 and costs no write. Grants are not counted.
+// All limits of this package are held against proven claims: what a token says of
+// itself before that could name another's repository, and use up what is its.
 
 // providerFactor is how many repositories' worth of refusals one provider may
 // cause.
 const providerFactor = 20
 
-// limitKey names the bucket of one caller, which is a repository by its id or a
-// subject, or of a whole provider. A token that has neither has the bucket of the
-// caller "", which is not the provider's.
-type limitKey struct {
-	org, provider, caller string
-	whole                 bool
-}
+// limitKey names what is counted together: a caller, which is a repository by its id
+// or a subject. A token that has neither is counted as of the caller "".
+type limitKey struct{ org, provider, caller string }
 
+// limits bound what one repository may cause, so that none takes what others need.
+//
+// A refusal of an authentic token is recorded, and anyone who may run a workflow
+// anywhere on GitHub can cause one: an old token works for ever. So the refusals of
+// one repository, and those of one provider together, are recorded at a bounded
+// rate; beyond it the answer is 429 and costs no write.
 type limits struct {
-	perMinute int
-
-	mu      sync.Mutex
-	buckets map[limitKey]*rate.Limiter
+	exchanges *limit.Buckets[limitKey] // granted or not
+	refusals  *limit.Buckets[limitKey]
+	providers *limit.Buckets[limitKey] // refusals, without the repository
 }
 
-func newLimits(perMinute int) *limits {
-	return &limits{perMinute: perMinute, buckets: map[limitKey]*rate.Limiter{}}
+func newLimits(exchangesPerMinute, refusalsPerMinute int) *limits {
+	return &limits{
+		exchanges: limit.New[limitKey]("exchanges-of-repository", exchangesPerMinute, cacheSize),
+		refusals:  limit.New[limitKey]("refusals-of-repository", refusalsPerMinute, cacheSize),
+		providers: limit.New[limitKey]("refusals-of-provider", refusalsPerMinute*providerFactor, cacheSize),
+	}
 }
 
-// refusal takes one refusal from the caller's bucket and its provider's. It
-// returns nil, or the error for a caller who has had too many.
-func (l *limits) refusal(now time.Time, org, provider, caller string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.bucket(limitKey{org, provider, caller, false}, l.perMinute).AllowN(now, 1) &&
-		l.bucket(limitKey{org, provider, "", true}, l.perMinute*providerFactor).AllowN(now, 1) {
+// exchange counts one exchange. It returns where the repository stands, or the error
+// for one that has had too many.
+func (l *limits) exchange(now time.Time, key limitKey) (agentidp.RateLimit, error) {
+	state, ok := l.exchanges.Take(now, key)
+	if !ok {
+		return state, limit.Refusal(state, "This repository has made too many exchanges in a minute. Try again as late as Retry-After says, with a fresh ID token; whoever operates the server sets the limit (AGENTIDP_EXCHANGES_PER_MINUTE).")
+	}
+	return state, nil
+}
+
+// refusal counts one refusal that is to be recorded, against its repository and its
+// provider. It returns nil, or the error for a caller who has had too many.
+func (l *limits) refusal(now time.Time, key limitKey) error {
+	state, ok := l.refusals.Take(now, key)
+	if ok {
+		state, ok = l.providers.Take(now, limitKey{org: key.org, provider: key.provider})
+	}
+	if ok {
 		return nil
 	}
-	e := agentidp.NewError(agentidp.TooMany, agentidp.CodeRateLimited,
-		"Exchanges were refused too often. The answers before this one say why; mend that, and try again later with a fresh ID token.")
-	e.RetryAfter = max(time.Second, time.Minute/time.Duration(l.perMinute))
-	return e
-}
-
-// bucket returns a bucket that holds a minute's worth. When there are too many, an
-// arbitrary one makes room; the provider's bucket bounds what that can be used for.
-func (l *limits) bucket(key limitKey, perMinute int) *rate.Limiter {
-	if b, ok := l.buckets[key]; ok {
-		return b
-	}
-	if len(l.buckets) >= cacheSize {
-		for old := range l.buckets {
-			if !old.whole {
-				delete(l.buckets, old)
-				break
-			}
-		}
-	}
-	b := rate.NewLimiter(rate.Limit(float64(perMinute)/60), perMinute)
-	l.buckets[key] = b
-	return b
+	return limit.Refusal(state, "Exchanges were refused too often. The answers before this one say why; mend that, and try again later with a fresh ID token.")
 }

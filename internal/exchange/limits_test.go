@@ -14,10 +14,10 @@ func TestLimitsOfRecordedRefusals(t *testing.T) {
 	// recorded refuses so often and returns how many of them are recorded.
 	recorded := func(l *limits, times int, at time.Time, org, provider string, repository func(i int) string) (n int) {
 		for i := range times {
-			err := l.refusal(at, org, provider, repository(i))
+			err := l.refusal(at, limitKey{org, provider, repository(i)})
 			if err == nil {
 				n++
-			} else if e := agentidp.AsError(err); e.Kind != agentidp.TooMany || e.Code != agentidp.CodeRateLimited || e.RetryAfter < time.Second {
+			} else if e := agentidp.AsError(err); e.Kind != agentidp.TooMany || e.Code != agentidp.CodeRateLimited || e.RetryAfter <= 0 || e.RateLimit == nil {
 				t.Errorf("%+v", e)
 			}
 		}
@@ -26,7 +26,7 @@ func TestLimitsOfRecordedRefusals(t *testing.T) {
 	one := func(id string) func(int) string { return func(int) string { return id } }
 	many := func(i int) string { return fmt.Sprint(i) }
 
-	l := newLimits(10)
+	l := newLimits(0, 10)
 	for _, tt := range []struct {
 		name          string
 		after         time.Duration
@@ -49,21 +49,34 @@ func TestLimitsOfRecordedRefusals(t *testing.T) {
 	}
 }
 
-// However many repositories come, the buckets are bounded, and room is never made
-// at the expense of a provider's.
-func TestBucketsAreBounded(t *testing.T) {
+// All exchanges of a repository count, and those of none other.
+func TestLimitsOfExchanges(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	l := newLimits(1_000_000)
-	for i := range cacheSize + 100 {
-		if err := l.refusal(now, "a", "github", fmt.Sprint(i)); err != nil {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	l := newLimits(600, 10)
+	key := limitKey{"a", "github", "74"}
+	for i := range 2 * 256 { // a matrix of 256 jobs, each of which registers and issues, at once
+		state, err := l.exchange(now, key)
+		if err != nil || state.Quota != 600 || state.Remaining != 600-i-1 {
+			t.Fatalf("%d: %+v, %v", i, state, err)
+		}
+	}
+	for range 600 - 2*256 {
+		if _, err := l.exchange(now, key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(l.buckets); n > cacheSize {
-		t.Errorf("%d buckets", n)
+	_, err := l.exchange(now, key)
+	e := agentidp.AsError(err)
+	if e.Code != agentidp.CodeRateLimited || e.RetryAfter <= 0 || e.RetryAfter > time.Minute/600 {
+		t.Errorf("%v, again after %s", err, e.RetryAfter)
 	}
-	if _, ok := l.buckets[limitKey{"a", "github", "", true}]; !ok {
-		t.Error("the provider's bucket made room")
+	if _, err := l.exchange(now.Add(e.RetryAfter), key); err != nil {
+		t.Errorf("as late as it said: %v", err)
+	}
+	for _, other := range []limitKey{{"a", "github", "75"}, {"a", "ghes", "74"}, {"b", "github", "74"}, {"a", "github", ""}} {
+		if state, err := l.exchange(now, other); err != nil || state.Remaining != 599 {
+			t.Errorf("%v: %+v, %v", other, state, err)
+		}
 	}
 }

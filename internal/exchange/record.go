@@ -51,9 +51,8 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return e
 	}
-	if err := a.limits.refusal(a.Clock(), a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)); err != nil {
-		a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, nil)
-		return err
+	if err := a.limits.refusal(a.Clock(), a.limitKey()); err != nil {
+		return a.limited(err)
 	}
 	d := a.decision
 	d.Code, d.Reason = e.Code, e.Reason
@@ -78,6 +77,13 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	denied := *e
 	denied.DecisionID = d.ID
 	return &denied
+}
+
+// limited counts what came to a limit, and returns err as it came. It leaves no
+// record: that is what the limit is for.
+func (a *attempt) limited(err error) error {
+	a.refusals.count(a.org.ID, a.request.RequestID, refused{agentidp.CodeRateLimited, a.provider.Name}, err)
+	return err
 }
 
 func denialEvent(e *agentidp.Error) agentidp.EventType {

@@ -21,7 +21,8 @@ type Request struct {
 	Bad       []agentidp.FieldError
 	RequestID string
 
-	provider string // whose issuer the token names, once that is known
+	limit    agentidp.RateLimit // where its repository stands
+	provider string             // whose issuer the token names, once that is known
 }
 
 // Response is the answer of a granted exchange (RFC 8693 §2.2.1, with members of
@@ -35,14 +36,17 @@ type Response struct {
 	Scope           string `json:"scope,omitempty" doc:"What was granted; absent where nothing was."`
 	AgentID         string `json:"agent_id,omitempty" doc:"Absent in bootstrap mode."`
 	DecisionID      string `json:"decision_id" doc:"The durable record of this exchange."`
+
+	RateLimit agentidp.RateLimit `json:"-"` // of the repository's exchanges
 }
 
-func newResponse(signed string, g *store.Grant) *Response {
+func newResponse(signed string, g *store.Grant, l agentidp.RateLimit) *Response {
 	return &Response{
 		AccessToken: signed, TokenType: "Bearer", IssuedTokenType: "urn:ietf:params:oauth:token-type:access_token",
 		ExpiresIn: int64(g.Token.ExpiresAt.Sub(g.Token.IssuedAt) / time.Second),
 		ExpiresAt: g.Token.ExpiresAt.UTC().Format(time.RFC3339),
 		Scope:     g.Token.Scope, AgentID: g.Token.AgentID, DecisionID: g.Decision.ID,
+		RateLimit: l,
 	}
 }
 

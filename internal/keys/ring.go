@@ -215,3 +215,10 @@ func (r *Ring) createFirst(ctx context.Context, orgID string) (revision int64, e
 	})
 	return revision, err
 }
+
+// Opens proves that every key of an organization that was not given up opens under the
+// master key. It makes none.
+func (r *Ring) Opens(ctx context.Context, org *agentidp.Organization) error {
+	_, err := r.read(ctx, org.ID, org.Revision)
+	return err
+}

@@ -19,6 +19,9 @@ func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	if answer.Unproven {
+		problem.Unproven(r.Context())
+	}
 	w.Header().Set("Cache-Control", "no-store") // §4: the next answer may be another
 	w.Header().Set("Content-Type", "application/json")
 	_ = problem.Encode(w, answer) // the client left: nobody to tell

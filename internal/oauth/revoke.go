@@ -38,7 +38,11 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	org, requestID := registry.OrganizationFrom(r.Context()), problem.RequestID(r.Context())
 	if bearer == "" || bearer == presented { // its own credential: one proof, given twice
-		return s.tokens.RevokeOwn(r.Context(), org, requestID, presented)
+		known, err := s.tokens.RevokeOwn(r.Context(), org, requestID, presented)
+		if err == nil && !known {
+			problem.Unproven(r.Context())
+		}
+		return err
 	}
 	caller, err := s.tokens.Authenticate(r.Context(), org, bearer)
 	if err != nil {

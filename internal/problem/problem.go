@@ -108,7 +108,8 @@ func Encode(w io.Writer, v any) error {
 }
 
 // SetHeaders sets the headers that an error of this kind must carry:
-// WWW-Authenticate (RFC 6750 §3), Retry-After and Allow (RFC 9110).
+// WWW-Authenticate (RFC 6750 §3), Retry-After and Allow (RFC 9110), and of a limit
+// that was reached those of SetRateLimit.
 func SetHeaders(h http.Header, e *agentidp.Error) {
 	h.Set("Cache-Control", "no-store")
 	switch {
@@ -124,15 +125,46 @@ func SetHeaders(h http.Header, e *agentidp.Error) {
 		}
 		h.Set("WWW-Authenticate", v)
 	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	after := e.RetryAfter
+	if after == 0 && e.Kind == agentidp.Unavailable {
+		after = time.Second // when it will be over is not known; not at once
+	}
+	if after > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds(after)))
+	}
+	if e.RateLimit != nil {
+		SetRateLimit(h, e.RateLimit)
 	}
 }
+
+// SetRateLimit tells a caller where it stands against a limit
+// (draft-ietf-httpapi-ratelimit-headers-11): the quota of a minute, and how much of it
+// is left for the next t seconds. It sets nothing where there is no limit. The names
+// are written as http.Header has them, so that it costs an exchange little.
+func SetRateLimit(h http.Header, l *agentidp.RateLimit) {
+	if l.Name == "" {
+		return
+	}
+	values := make([]string, 2)
+	var room [128]byte
+	b := append(append(append(room[:0], '"'), l.Name...), '"')
+	n := len(b)
+	b = strconv.AppendInt(append(b, ";q="...), int64(l.Quota), 10)
+	values[0] = string(append(b, ";w=60"...))
+	b = strconv.AppendInt(append(b[:n], ";r="...), int64(l.Remaining), 10)
+	b = strconv.AppendInt(append(b, ";t="...), int64(seconds(l.Reset)), 10)
+	values[1] = string(b)
+	h["Ratelimit-Policy"], h["Ratelimit"] = values[:1:1], values[1:]
+}
+
+// seconds rounds up: who comes at the second that was named is not too early.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // Trace is what the edges remember of one request.
 type Trace struct {
 	RequestID string
 	Err       error // what the request was answered with, with its private cause
+	Unproven  bool  // it proved nothing, although its answer is no error; see Unproven
 }
 
 type traceKey struct{}
@@ -155,6 +187,14 @@ func Note(ctx context.Context, err error) *agentidp.Error {
 			"The request took too long. Try again.").WithCause(err)
 	}
 	return agentidp.AsError(err)
+}
+
+// Unproven notes that a request presented a token that is none of ours, where the
+// answer does not say so: it counts against its address like one that was refused.
+func Unproven(ctx context.Context) {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		t.Unproven = true
+	}
 }
 
 // RequestID returns the id of the request that a context belongs to.

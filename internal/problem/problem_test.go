@@ -49,10 +49,12 @@ func TestHeaders(t *testing.T) {
 	later.RetryAfter = 1500 * time.Millisecond
 	limited := newError(agentidp.TooMany, agentidp.CodeRateLimited, "")
 	limited.RetryAfter = time.Millisecond
+	full := *limited
+	full.RateLimit = &agentidp.RateLimit{Name: "x", Quota: 60, Reset: time.Millisecond}
 	for _, tt := range []struct {
 		name string
 		err  *agentidp.Error
-		want headers // of the three; the rest must be absent
+		want headers // of these; the rest must be absent
 	}{
 		{"no credential: a challenge without a code (RFC 6750 §3.1)", newError(agentidp.Unauthenticated, agentidp.CodeAuthenticationRequired, ""), headers{"WWW-Authenticate": "Bearer"}},
 		{"a bad credential", newError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, ""), headers{"WWW-Authenticate": `Bearer error="invalid_token"`}},
@@ -61,17 +63,37 @@ func TestHeaders(t *testing.T) {
 		{"a refusal of another sort is no challenge", newError(agentidp.Denied, agentidp.CodeTrustPolicyViolation, ""), headers{}},
 		{"seconds are rounded up", later, headers{"Retry-After": "2"}},
 		{"and never to nothing", limited, headers{"Retry-After": "1"}},
-		{"unknown is not said", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, ""), headers{}},
+		{"a 503 has one also where it is not known (RFC 9110 §10.2.3)", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, ""), headers{"Retry-After": "1"}},
+		{"the limit that was reached", &full, headers{"Retry-After": "1", "RateLimit-Policy": `"x";q=60;w=60`, "RateLimit": `"x";r=0;t=1`}},
 	} {
 		h := http.Header{"Cache-Control": {"public, max-age=300"}}
 		problem.SetHeaders(h, tt.err)
-		for _, name := range []string{"WWW-Authenticate", "Retry-After", "Allow"} {
+		for _, name := range []string{"WWW-Authenticate", "Retry-After", "Allow", "RateLimit-Policy", "RateLimit"} {
 			if got := h.Get(name); got != tt.want[name] {
 				t.Errorf("%s: %s is %q, want %q", tt.name, name, got, tt.want[name])
 			}
 		}
 		if h.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: it may be cached", tt.name)
+		}
+	}
+}
+
+func TestWhereACallerStands(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		limit          agentidp.RateLimit
+		policy, stands string
+	}{
+		{agentidp.RateLimit{}, "", ""},
+		{agentidp.RateLimit{Name: "requests-of-address", Quota: 12_000, Remaining: 11_999, Reset: time.Millisecond}, `"requests-of-address";q=12000;w=60`, `"requests-of-address";r=11999;t=1`},
+		{agentidp.RateLimit{Name: "x", Quota: 1, Remaining: 1}, `"x";q=1;w=60`, `"x";r=1;t=0`},
+		{agentidp.RateLimit{Name: "x", Quota: 1, Reset: time.Minute}, `"x";q=1;w=60`, `"x";r=0;t=60`},
+	} {
+		h := http.Header{}
+		problem.SetRateLimit(h, &tt.limit)
+		if h.Get("RateLimit-Policy") != tt.policy || h.Get("RateLimit") != tt.stands {
+			t.Errorf("%+v: %v", tt.limit, h)
 		}
 	}
 }

@@ -9,12 +9,14 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // Authenticate turns a bearer token into the principal that presents it to an
 // organization's management API (RFC 9068 §4): a token that is good now, and meant
-// for that API.
+// for that API, and not used too often in a minute. Errors: those of judge, and
+// TooMany.
 func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, bearer string) (*agentidp.Principal, error) {
 	c, rec, err := t.judge(ctx, org, bearer)
 	if err != nil {
@@ -23,11 +25,25 @@ func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, b
 	if rec.Audience != org.ManagementAudience() {
 		return nil, invalid("It is meant for another service: this API accepts only tokens whose aud is " + org.ManagementAudience() + ".")
 	}
+	used, err := t.use(rec)
+	if err != nil {
+		return nil, err
+	}
 	scopes, _ := agentidp.ParseScope(rec.Scope)
 	return &agentidp.Principal{
 		Kind: rec.Kind, OrganizationID: org.ID, Subject: rec.Subject, TokenID: rec.ID, Scopes: scopes,
-		AgentID: rec.AgentID, PolicyID: rec.PolicyID, Workload: c.Workload,
+		AgentID: rec.AgentID, PolicyID: rec.PolicyID, Workload: c.Workload, RateLimit: used,
 	}, nil
+}
+
+// use counts a use of a token that is good. It is counted by its record, so that
+// nobody can use up another's.
+func (t *Tokens) use(rec *agentidp.AccessToken) (agentidp.RateLimit, error) {
+	state, ok := t.uses.Take(t.clock(), rec.ID)
+	if !ok {
+		return state, limit.Refusal(state, "This access token was used too often in a minute. Wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_TOKEN_REQUESTS_PER_MINUTE).")
+	}
+	return state, nil
 }
 
 // judge says whether an access token is good now, whatever its audience: signed by
@@ -67,14 +83,14 @@ func (t *Tokens) judge(ctx context.Context, org *agentidp.Organization, presente
 func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer string) (*claims, error) {
 	parsed, err := jose.Parse(bearer)
 	if err != nil || parsed.Header.Typ != typ {
-		return nil, invalid("It is not an access token of this server (a CI token must be exchanged first).")
+		return nil, unproven("It is not an access token of this server (a CI token must be exchanged first).")
 	}
 	key, err := t.ring.Public(ctx, org, parsed.Header.Kid)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	if key == nil || parsed.Verify(key) != nil {
-		return nil, invalid("No key of this organization signed it: it is another organization's (each has a URL of its own), or its key was given up. Get a new one.")
+		return nil, unproven("No key of this organization signed it: it is another organization's (each has a URL of its own), or its key was given up. Get a new one.")
 	}
 	var c claims
 	if err := json.Unmarshal(parsed.Payload, &c); err != nil { // our own bytes: lenient names do no harm
@@ -106,9 +122,14 @@ func (t *Tokens) stillStands(ctx context.Context, rec *agentidp.AccessToken, now
 	return nil
 }
 
-func invalid(why string) error {
+func invalid(why string) *agentidp.Error {
 	return agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, "The access token is not valid here. "+why)
 }
+
+// errUnproven is the cause of what anybody can make without ever having had a token.
+var errUnproven = errors.New("no key of the organization signed it")
+
+func unproven(why string) error { return invalid(why).WithCause(errUnproven) }
 
 func unavailable(err error) error {
 	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The access token cannot be checked now. Try again.")

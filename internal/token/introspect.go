@@ -14,8 +14,8 @@ import (
 // very token that is presented.
 //
 // What is no good token, or none that the caller may know of, is inactive, and not a
-// word more is said of it. Errors: Unauthenticated (the bearer), Unavailable, which
-// means neither yes nor no.
+// word more is said of it. Errors: Unauthenticated (the bearer), TooMany (its uses),
+// Unavailable, which means neither yes nor no.
 func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bearer, presented string) (*agentidp.Introspection, error) {
 	var caller *agentidp.Principal
 	itself := bearer != "" && bearer == presented
@@ -27,10 +27,15 @@ func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bea
 	}
 	c, rec, err := t.judge(ctx, org, presented)
 	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unauthenticated && !itself {
-		return &agentidp.Introspection{}, nil
+		return &agentidp.Introspection{Unproven: caller == nil && errors.Is(err, errUnproven)}, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if itself {
+		if _, err := t.use(rec); err != nil {
+			return nil, err
+		}
 	}
 	if caller != nil && !mayKnow(caller, rec) {
 		return &agentidp.Introspection{}, nil

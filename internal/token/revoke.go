@@ -12,14 +12,14 @@ import (
 
 // RevokeOwn revokes the access token that is presented, whatever its audience:
 // having it is the proof that it is the caller's. What is no token of
-// the organization has nothing to end and is no error (RFC 7009 §2.2). Error:
-// Unavailable.
-func (t *Tokens) RevokeOwn(ctx context.Context, org *agentidp.Organization, requestID, presented string) error {
+// the organization has nothing to end and is no error (RFC 7009 §2.2); whether it is
+// one is told beside the error, and not for the caller. Error: Unavailable.
+func (t *Tokens) RevokeOwn(ctx context.Context, org *agentidp.Organization, requestID, presented string) (known bool, err error) {
 	rec, err := t.presented(ctx, org, presented)
 	if err != nil || rec == nil {
-		return err
+		return false, err
 	}
-	return t.revoke(ctx, rec, rec.Subject, requestID)
+	return true, t.revoke(ctx, rec, rec.Subject, requestID)
 }
 
 // Revoke revokes one access token of the organization for a caller who presents it

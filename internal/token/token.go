@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -26,11 +27,16 @@ type Tokens struct {
 	db    *store.DB
 	ring  *keys.Ring
 	clock func() time.Time
+	uses  *limit.Buckets[string] // by id
 }
 
-// New returns Tokens over a database and its keys.
-func New(db *store.DB, ring *keys.Ring, clock func() time.Time) *Tokens {
-	return &Tokens{db: db, ring: ring, clock: clock}
+// maxUses is how many tokens' uses are counted at once.
+const maxUses = 10_000
+
+// New returns Tokens over a database and its keys. usesPerMinute is how often one
+// token may be used here in a minute; 0: there is no limit.
+func New(db *store.DB, ring *keys.Ring, clock func() time.Time, usesPerMinute int) *Tokens {
+	return &Tokens{db: db, ring: ring, clock: clock, uses: limit.New[string]("requests-with-token", usesPerMinute, maxUses)}
 }
 
 // claims are the claims of an access token (RFC 9068 §2.2). Times are

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/api"
+	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/problem"
+)
+
+// maxAddresses is how many addresses are counted at once, some 200 bytes each.
+const maxAddresses = 50_000
+
+// patience is how long a request waits for a place.
+const patience = 500 * time.Millisecond
+
+// admission decides which requests are worked on at all, before anything is spent on
+// them. Health and readiness pass always.
+type admission struct {
+	requests *limit.Buckets[netip.Addr]
+	failures *limit.Buckets[netip.Addr] // of requests that proved nothing
+
+	// A flood on one leaves the others their places.
+	exchanges, documents, others *limit.Gate
+
+	warned                        atomic.Bool // of a proxy that is not trusted
+	requestLines, connectionLines sampler
+}
+
+func newAdmission(l *config.Limits, clock func() time.Time) *admission {
+	places := l.Concurrency
+	if places == 0 {
+		places = max(128, 64*runtime.GOMAXPROCS(0))
+	}
+	return &admission{
+		requests:        limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
+		failures:        limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
+		exchanges:       limit.NewGate(places, patience),
+		documents:       limit.NewGate(places, patience),
+		others:          limit.NewGate(places, patience),
+		requestLines:    sampler{clock: clock},
+		connectionLines: sampler{clock: clock},
+	}
+}
+
+// gate returns whose places a request takes; nil: none.
+func (m *admission) gate(rest string) *limit.Gate {
+	switch {
+	case rest == healthPath, rest == readyPath:
+		return nil
+	case rest == api.ExchangePath:
+		return m.exchanges
+	case isDocument(rest):
+		return m.documents
+	}
+	return m.others
+}
+
+// admit lets a request in, or says why not. The address comes first: it costs
+// nothing to send one away for that.
+func (a *App) admit(w *response, r *http.Request, rest string) error {
+	gate := a.entrance.gate(rest)
+	if gate == nil {
+		return nil
+	}
+	now, last := a.clock(), false
+	if state, ok := a.entrance.requests.Take(now, w.counted); !ok {
+		w.early = true
+		return limit.Refusal(state, "Too many requests came from your network address in a minute. Wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE).")
+	}
+	if gate != a.entrance.documents { // relying parties get keys, whoever shares their address
+		state, ok := a.entrance.failures.Look(now, w.counted)
+		if !ok {
+			w.early = true
+			return limit.Refusal(state, "Too many requests from your network address presented no acceptable token. Look for whatever sends them (the answers before this one say why), and wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE).")
+		}
+		last = state.Remaining < state.Quota/2
+		if err := w.readAhead(r); err != nil {
+			return err
+		}
+	}
+	if !gate.Enter(r.Context(), last) {
+		w.early = true
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+			"The server has more requests than it can work on, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
+		e.RetryAfter = time.Second
+		return e
+	}
+	w.gate = gate
+	return nil
+}
+
+// settle counts a request that proved nothing against its address. What is refused
+// after a signature was proven is not: an honest repository's mistakes must not keep
+// those from the door that share its address.
+func (a *App) settle(w *response, trace *problem.Trace) {
+	if w.early {
+		return
+	}
+	unproven := trace.Unproven
+	if trace.Err != nil {
+		e := agentidp.AsError(trace.Err)
+		unproven = unproven || e.Kind == agentidp.Unauthenticated && e.Reason == ""
+	}
+	if unproven {
+		a.entrance.failures.Take(a.clock(), w.counted)
+	}
+}
+
+// isDocument reports whether a path is a public document's.
+func isDocument(rest string) bool {
+	return strings.HasPrefix(rest, "/.well-known/") || strings.HasPrefix(rest, "/api/v1/openapi.") || rest == "/api/v1/docs"
+}
+
+// sampler lets one line a second into the log of what strangers can cause at will.
+type sampler struct {
+	clock func() time.Time
+
+	mu   sync.Mutex
+	last time.Time
+	kept int64 // from the log, since the last line
+}
+
+// due reports whether a line may be written now, and how many were not before it.
+func (s *sampler) due() (keptBack int64, ok bool) {
+	now := s.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if passed := now.Sub(s.last); passed >= 0 && passed < time.Second {
+		s.kept++
+		return 0, false
+	}
+	keptBack, s.kept, s.last = s.kept, 0, now
+	return keptBack, true
+}
+
+// refusedConnection tells of connections that were closed for a limit.
+func (a *App) refusedConnection(peer netip.Addr) {
+	if before, ok := a.entrance.connectionLines.due(); ok {
+		a.logger.Warn("a connection was closed: there are too many (AGENTIDP_MAX_CONNECTIONS, AGENTIDP_ADDRESS_CONNECTIONS)", "peer", peer, "not_logged_before", before)
+	}
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Limits say how much of the server one party may take. 0 is no limit, but for
+// Concurrency.
+type Limits struct {
+	ExchangesPerMinute       int      `group:"Limits" env:"AGENTIDP_EXCHANGES_PER_MINUTE" default:"600" help:"Exchanges of one repository in a minute, also at once, granted or not; 0: no limit."`
+	TokenRequestsPerMinute   int      `group:"Limits" env:"AGENTIDP_TOKEN_REQUESTS_PER_MINUTE" default:"3000" help:"Requests with one access token in a minute, also at once; 0: no limit."`
+	AddressFailuresPerMinute int      `group:"Limits" env:"AGENTIDP_ADDRESS_FAILURES_PER_MINUTE" default:"300" help:"Requests of one address in a minute that prove nothing (unproven subject tokens, refused bearer tokens); 0: no limit." doc:"Beyond it all but public documents and health is answered 429 to that address: [limits](operating.md#limits)."`
+	AddressRequestsPerMinute int      `group:"Limits" env:"AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE" default:"12000" help:"Requests of one address in a minute, also at once; 0: no limit." doc:"Of IPv6, the /64 network is the address."`
+	TrustedProxies           []string `group:"Limits" env:"AGENTIDP_TRUSTED_PROXIES" example:"[10.0.0.0/8, 192.0.2.7]" placeholder:"ADDRESS" help:"Proxies in front of this server: addresses or networks, separated by commas. Only what they say in X-Forwarded-For is heeded." doc:"Without it, all clients behind a proxy share the limits of one address, and a stranger can lock them out: [limits](operating.md#limits)."`
+	Concurrency              int      `group:"Limits" env:"AGENTIDP_CONCURRENCY" default:"0" help:"Requests in work at once: so many exchanges, and as many others; 0: 64 for each CPU, 128 at least." doc:"As many again wait for half a second; beyond that the answer is 503."`
+	MaxConnections           int      `group:"Limits" env:"AGENTIDP_MAX_CONNECTIONS" default:"4096" help:"Open connections; 0: no limit." doc:"A connection more is closed at once."`
+	AddressConnections       int      `group:"Limits" env:"AGENTIDP_ADDRESS_CONNECTIONS" default:"1024" help:"Open connections of one address that is no trusted proxy; 0: no limit."`
+}
+
+// maxLimit is beyond what any server does in a minute.
+const maxLimit = 10_000_000
+
+// Complete checks the limits.
+func (l *Limits) Complete() error {
+	_, err := l.Proxies()
+	errs := []error{err}
+	for _, limit := range []struct {
+		name  string
+		value int
+	}{
+		{"address-requests-per-minute", l.AddressRequestsPerMinute},
+		{"address-failures-per-minute", l.AddressFailuresPerMinute},
+		{"exchanges-per-minute", l.ExchangesPerMinute},
+		{"token-requests-per-minute", l.TokenRequestsPerMinute},
+		{"concurrency", l.Concurrency},
+		{"max-connections", l.MaxConnections},
+		{"address-connections", l.AddressConnections},
+	} {
+		if limit.value < 0 || limit.value > maxLimit {
+			variable := "AGENTIDP_" + strings.ToUpper(strings.ReplaceAll(limit.name, "-", "_"))
+			errs = append(errs, fmt.Errorf("%s (%s): %d is not between 0 and %d", limit.name, variable, limit.value, maxLimit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Proxies returns the networks of TrustedProxies.
+func (l *Limits) Proxies() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	var errs []error
+	for _, text := range l.TrustedProxies {
+		network, err := parseNetwork(strings.TrimSpace(text))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("trusted-proxies (AGENTIDP_TRUSTED_PROXIES): %q %w", text, err))
+		}
+		networks = append(networks, network)
+	}
+	return networks, errors.Join(errs...)
+}
+
+// parseNetwork reads an address or a network. One whose address has bits beyond its
+// length is refused: it may be meant to be narrower than it is.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return network, errors.New("is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas")
+	case network.Addr().Is4In6():
+		return network, errors.New("is IPv4 written as IPv6; write it as IPv4, such as 10.0.0.0/8")
+	case network != network.Masked():
+		return network, fmt.Errorf("has an address beyond its length; write %s", network.Masked())
+	}
+	return network, nil
+}
