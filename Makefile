@@ -35,9 +35,11 @@ lint: $(GOLANGCI) ## Run the linters at their pinned version
 	cd test/openapi && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
-# the race tests of the server run on it too, and fail where it is missing.
-race: test/actionscore/node_modules ## Run all tests with the race detector, on SQLite and PostgreSQL
-	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+# the race tests of the server run on it too, and fail where it is missing. All that
+# tests and their servers print is searched for secrets; there must be a hundred logs
+# of servers, or it is not all.
+race: test/actionscore/node_modules ## Run all tests with the race detector, on SQLite and PostgreSQL; find no secret in what they print
+	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) run ./test/secretscan -logs 100 $(GO) test -race -json -timeout 20m ./...
 
 postgres: ## Run the store suite on a throw-away PostgreSQL
 	AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test ./internal/store/...
@@ -58,7 +60,7 @@ actions-check: actions/node_modules
 	cd actions && npm run --silent check
 
 actions-test: build actions actions/engines/node_modules $(ACT) $(ACTIONLINT) ## Run the actions on Node 20 and 24, against the real server
-	AGENTIDP_REQUIRE_NODE=1 ./scripts/actions-test.sh
+	AGENTIDP_REQUIRE_NODE=1 $(GO) run ./test/secretscan -logs 20 ./scripts/actions-test.sh
 
 actions-update: build actions $(ACT) $(ACTIONLINT) ## Write what the actions print and send into actions/test/snapshots
 	UPDATE=1 ./scripts/actions-test.sh

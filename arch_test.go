@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"cmd/agentidp":        {"internal/cli"},
 	"client":              {},
 	"internal/cli":        {"internal/app", "internal/config", "client", "internal/emulator", "internal/jose", "internal/strictjson"},
-	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store"},
+	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/problem", "internal/strictjson"},
 	"internal/oauth":      {"internal/registry", "internal/token", "internal/keys", "internal/problem"},
@@ -41,6 +41,9 @@ var mayImport = map[string][]string{
 	"internal/strictjson": {},
 	"internal/pgtest":     {},
 	"internal/dnstest":    {},
+	"internal/metrics":    {},
+	"internal/printed":    {},
+	"test/secretscan":     {"internal/printed"},
 	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "internal/providers", "internal/verify", "client"},
 }
 
@@ -53,6 +56,8 @@ var onlyIn = map[string][]string{
 	"github.com/pressly/goose/v3":      {"internal/store"},
 	"go.yaml.in/yaml/v3":               {"internal/config", "internal/providers", "internal/cli"},
 	"github.com/alecthomas/kong":       {"internal/cli"},
+	"github.com/prometheus":            {"internal/metrics"},
+	"net/http/pprof":                   {"internal/app"},
 	"golang.org/x/time/rate":           {"internal/limit"},
 	"github.com/go-jose/go-jose/v4":    {}, // tests only: an independent implementation to be held against
 }

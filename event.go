@@ -32,6 +32,7 @@ const (
 	EventSigningKeyCompromised     EventType = "signing_key_compromised"
 	EventOrganizationCreated       EventType = "organization_created"
 	EventOrganizationClosed        EventType = "organization_closed"
+	EventDatabaseRestored          EventType = "database_restored"
 )
 
 // Actors that are no principal.
@@ -48,7 +49,7 @@ var EventTypes = []EventType{
 	EventProviderCreated, EventProviderReplaced, EventProviderDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
 	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,
-	EventOrganizationCreated, EventOrganizationClosed,
+	EventOrganizationCreated, EventOrganizationClosed, EventDatabaseRestored,
 }
 
 // Event is one line of the audit log. It commits with the change that it

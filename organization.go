@@ -16,6 +16,10 @@ type Organization struct {
 	Revision  int64              `json:"revision"`
 	CreatedAt time.Time          `json:"createdAt"`
 
+	// RestoredAt is when the database was last put back to an earlier state. Which
+	// subject tokens were used before is not known since, so none of them is taken.
+	RestoredAt time.Time `json:"restoredAt,omitzero"`
+
 	// Issuer is the issuer URL, derived from the server's public URL when the
 	// organization is loaded; it is not stored.
 	Issuer string `json:"issuer"`

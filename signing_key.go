@@ -11,6 +11,7 @@ type SigningKey struct {
 	CreatedAt     time.Time        `json:"createdAt"`
 	SignsFrom     time.Time        `json:"signsFrom,omitzero"`     // zero: since it was made
 	SignsUntil    time.Time        `json:"signsUntil,omitzero"`    // zero: no end yet
+	RotatesAt     time.Time        `json:"rotatesAt,omitzero"`     // when the server gives it a successor by itself; zero: not scheduled
 	LeavesAt      time.Time        `json:"leavesAt,omitzero"`      // the key set, after the last token that it signed; zero: no end yet
 	CompromisedAt time.Time        `json:"compromisedAt,omitzero"` // zero: not compromised
 }

@@ -41,7 +41,7 @@ func measureStart(ctx context.Context, binary, dataDir, name string) (err error)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, binary, "serve", "--listen", address, "--data-dir", dataDir)
+	cmd := exec.CommandContext(ctx, binary, "serve", "--listen", address, "--metrics-listen", "127.0.0.1:0", "--data-dir", dataDir)
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return err

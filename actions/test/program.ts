@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
@@ -32,6 +34,7 @@ export class Program {
       createInterface(child.stderr).on('line', hear)
       child.on('error', reject)
       child.on('exit', code => { reject(new Error(`agentidp ${args.join(' ')} ended with ${String(code)}: ${said.join('\n')}`)) })
+      child.on('close', () => { keep(said) })
     })
     return [new Program(child), ...await found]
   }
@@ -39,10 +42,18 @@ export class Program {
   /** Ends the program and waits until it has ended. */
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = new Promise(done => this.#child.once('exit', done))
+      const ended = new Promise(done => this.#child.once('close', done))
       this.#child.kill('SIGTERM')
       await ended
     }
+  }
+}
+
+/** Leaves what a program printed where all that the tests print is searched for secrets (test/secretscan), if it is. */
+function keep(said: string[]): void {
+  const folder = process.env['SECRETSCAN_DIR']
+  if (folder !== undefined) {
+    writeFileSync(join(folder, `program-${randomUUID()}.log`), said.join('\n'))
   }
 }
 

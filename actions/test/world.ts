@@ -74,7 +74,7 @@ export class World {
     this.snapshot.call(this.ci.url, '«CI»')
     await this.runsOn({})
     const [server, address] = await Program.start(['serve', '--dev', '--log-format', 'json'], {
-      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_PUBLIC_URL: this.idp.url, AGENTIDP_GITHUB_ISSUER: this.#issuer, AGENTIDP_DATA_DIR: this.#data, AGENTIDP_DRAIN: '0s',
+      AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_METRICS_LISTEN: 'off', AGENTIDP_PUBLIC_URL: this.idp.url, AGENTIDP_GITHUB_ISSUER: this.#issuer, AGENTIDP_DATA_DIR: this.#data, AGENTIDP_DRAIN: '0s',
     }, /"AgentIdP is ready".*"address":"([^"]+)"/)
     this.#server = server
     this.idp.target = `http://${address ?? ''}`

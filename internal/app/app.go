@@ -15,15 +15,18 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/metrics"
 	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/registry"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -58,20 +61,28 @@ type App struct {
 	resolver *net.Resolver
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
+	metrics  *metrics.Metrics
 	routes   routes
 	listener net.Listener
 	http     *http.Server
+	watched  net.Listener // of the metrics; nil: they are not served
+	watch    *http.Server
 	proxies  proxies
 	entrance *admission
 	ending   atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
+
+	retention struct {
+		sync.Mutex
+		RetentionStats
+	}
 }
 
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, metrics: metrics.New(opt.Version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -83,8 +94,11 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if err := a.open(ctx); err != nil {
+	if err := a.notLost(); err != nil {
 		return nil, err
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, damaged(err)
 	}
 	if a.proxies, err = a.cfg.Proxies(); err != nil {
 		return nil, err
@@ -105,24 +119,33 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	a.listener = &limit.Listener{
 		Listener: a.listener, Total: a.cfg.MaxConnections, PerAddress: a.cfg.AddressConnections, Trusted: a.proxies.trust, Refused: a.refusedConnection,
 	}
+	if err := a.listenForMetrics(ctx); err != nil {
+		return nil, err
+	}
 	return a, nil
+}
+
+func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verifier {
+	return verify.New(verify.Config{
+		Kinds: kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
+		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
+	})
 }
 
 // wire connects the stories with HTTP.
 func (a *App) wire(version string) {
-	a.verifier = verify.New(verify.Config{
-		Kinds: a.registry.Kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
-		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
-	})
+	a.verifier = a.newVerifier(a.registry.Kinds)
 	a.registry.Verifier = a.verifier
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Clock: a.clock, Logger: a.logger,
+		Observe: a.exchanged,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
+	a.metrics.Read(a.sample)
 	a.http = &http.Server{
 		Handler:           a.handler(&a.routes.ServeMux),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -157,14 +180,13 @@ const grace = 10 * time.Second
 // nil after an orderly end.
 func (a *App) Run(ctx context.Context) error {
 	easeCollector()
-	purgeCtx, stopPurge := context.WithCancel(ctx)
-	purged := make(chan struct{})
-	go func() {
-		defer close(purged)
-		a.purgeAlways(purgeCtx)
-	}()
+	aside, stopAside := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() { a.removeAlways(aside) })
+	done.Go(func() { a.rotateAlways(aside) })
 
 	stopLooking := a.certificates.watch(ctx)
+	stopMetrics := a.serveMetrics()
 	served := make(chan error, 1)
 	go func() {
 		if a.certificates != nil {
@@ -182,8 +204,9 @@ func (a *App) Run(ctx context.Context) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	stopPurge()
-	<-purged
+	stopMetrics()
+	stopAside()
+	done.Wait()
 	stopLooking()
 	return errors.Join(err, a.close())
 }
@@ -218,8 +241,11 @@ func easeCollector() {
 // close ends what New opened, in the reverse order.
 func (a *App) close() error {
 	var errs []error
-	if a.listener != nil {
-		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, listener := range []net.Listener{a.listener, a.watched} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/emulator"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 // world is a running server, the CI issuer that it trusts, and their clock.
@@ -113,11 +115,20 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
-	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(),
-		Logger: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	all := &slog.HandlerOptions{Level: slog.LevelDebug}
+	logger := slog.New(slog.NewJSONHandler(w.logs, all))
+	if cfg.LogFormat == "text" {
+		logger = slog.New(slog.NewTextHandler(w.logs, all))
+	}
+	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(), Logger: logger})
 	if err != nil {
 		cancel()
 		w.t.Fatal(err)
+	}
+	if key, err := os.ReadFile(cfg.MasterKeyFile); err == nil {
+		printed.Secret(w.t, string(key))
+	} else if cfg.MasterKey != "" {
+		printed.Secret(w.t, cfg.MasterKey)
 	}
 	if w.tune != nil {
 		w.tune(w.app.http)
@@ -132,6 +143,7 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 		if token := jwtPattern.FindString(w.logs.String()); token != "" {
 			w.t.Errorf("the log holds a token: %.20s…", token)
 		}
+		printed.Log(w.t, []byte(w.logs.String()))
 	})
 	w.t.Cleanup(w.stop)
 }

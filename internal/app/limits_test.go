@@ -62,27 +62,6 @@ func (w *world) events() int {
 	return len(events)
 }
 
-// A used token is kept well beyond its use, so that a clock which jumps ahead and
-// back forgets none.
-func TestAClockThatJumpsAheadAndBackForgetsNoUsedToken(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	agent := w.agentWithPolicy(w.admin())
-	token := w.mint()
-	body := map[string]any{"token": token, "agentId": agent}
-	w.want(w.exchange(body), http.StatusOK)
-	w.clock.advance(2 * time.Hour)
-	w.app.purge(t.Context())
-	w.clock.advance(-2 * time.Hour)
-	w.want(w.exchange(body), http.StatusUnauthorized, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed)
-
-	w.clock.advance(48 * time.Hour)
-	w.app.purge(t.Context())
-	if n, err := w.app.db.PurgeUsedTokens(t.Context(), w.clock.Now(), 10); err != nil || n != 0 {
-		t.Errorf("%d used tokens are kept for ever (%v)", n, err)
-	}
-}
-
 // Somebody swaps two variables, and a token stands where an id belongs.
 func TestATokenInAPathDoesNotReachTheLog(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -28,6 +29,42 @@ func lockData(dir string) (*dataLock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return &dataLock{f}, nil
+}
+
+// remember notes in the lock's file which database a server has used.
+func (l *dataLock) remember(database string) error {
+	if known, err := l.remembered(); err != nil || known == database {
+		return err
+	}
+	_, err := l.file.WriteAt([]byte(database), 0)
+	return errors.Join(err, l.file.Truncate(int64(len(database))), l.file.Sync())
+}
+
+// remembered returns it; "" if none has.
+func (l *dataLock) remembered() (database string, err error) {
+	b, err := io.ReadAll(io.NewSectionReader(l.file, 0, 4096))
+	return string(b), err
+}
+
+// ownedLike gives files to the owner of a folder, if it is root who made them: the
+// server is to read them.
+func ownedLike(folder string, files ...string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, os.Chown(f, int(owner.Uid), int(owner.Gid)))
+	}
+	return errors.Join(errs...)
 }
 
 // release unlocks before it closes: a child process that is being started at this

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,8 @@ import (
 // server's.
 func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) (err error) {
 	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("there is no database to work on; start the server once, or give its --data-dir: %w", err)
+		if err := databaseThere(path); err != nil {
+			return err
 		}
 	}
 	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
@@ -34,6 +33,14 @@ func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func
 	if err := a.checkSchema(ctx); err != nil {
 		return err
 	}
+	if err := a.openBeside(ctx); err != nil {
+		return err
+	}
+	return do(a)
+}
+
+// openBeside makes ready what works on a database that a server was started on.
+func (a *App) openBeside(ctx context.Context) (err error) {
 	if a.cfg.PublicURL == "" {
 		if a.cfg.PublicURL, err = a.db.Setting(ctx, publicURLSetting); err != nil {
 			return fmt.Errorf("read the server's public URL; start the server once, or give --public-url: %w", err)
@@ -42,10 +49,7 @@ func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func
 	if a.cfg.SigningAlg, err = a.db.Setting(ctx, signingAlgSetting); err != nil {
 		return fmt.Errorf("read the server's signing algorithm; start the server once: %w", err)
 	}
-	if err := a.unlock(ctx, false); err != nil {
-		return err
-	}
-	return do(a)
+	return a.unlock(ctx, false)
 }
 
 func (a *App) checkSchema(ctx context.Context) error {
@@ -100,13 +104,39 @@ func (a *App) CloseOrganization(ctx context.Context, slug string) (*agentidp.Org
 	return a.registry.CloseOrganization(ctx, slug)
 }
 
-// SigningKeys returns all keys that an organization ever had.
+// SigningKeys returns all keys that an organization ever had. When the one that signs
+// gets a successor is worked out from the period that the server was last started with.
 func (a *App) SigningKeys(ctx context.Context, slug string) ([]agentidp.SigningKey, error) {
 	org, err := a.openOrganization(ctx, slug)
 	if err != nil {
 		return nil, err
 	}
-	return a.ring.List(ctx, org)
+	list, err := a.ring.List(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	text, err := a.db.Setting(ctx, keyRotationSetting)
+	if errors.Is(err, store.ErrNotFound) { // a server from before there was a schedule
+		return list, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if period, err := time.ParseDuration(text); err == nil && period > 0 {
+		for i := range list {
+			if k := &list[i]; k.Status == agentidp.SigningKeySigning && k.SignsUntil.IsZero() {
+				k.RotatesAt = latest(k.CreatedAt, k.SignsFrom).Add(period)
+			}
+		}
+	}
+	return list, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // RotateKeys gives an organization's signing key a successor, or gives up the key

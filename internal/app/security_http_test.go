@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 const exchangePath = "/api/v1/oidc/token"
@@ -259,25 +262,50 @@ func TestTheHostHeaderIsNotRead(t *testing.T) {
 
 func TestLogLinesCannotBeForged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	for _, format := range []string{"json", "text"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *config.Config) { c.LogFormat = format })
+			w.sendForgedLines()
+			lines := 0
+			for line := range strings.Lines(w.logs.String()) {
+				lines++
+				var entry map[string]any
+				if err := json.Unmarshal([]byte(line), &entry); format == "json" && (err != nil || entry["msg"] == "forged") {
+					t.Errorf("A-218 %v: %q", err, line)
+				}
+				if format == "text" && (!strings.HasPrefix(line, "time=") || strings.Contains(line, ` msg=forged`)) {
+					t.Errorf("A-218 not a line of ours: %q", line)
+				}
+				if i := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !strconv.IsPrint(r) }); i >= 0 {
+					t.Errorf("A-218 what no terminal should get, at byte %d of %q", i, line)
+				}
+				if len(line) > 2000 {
+					t.Errorf("A-218 a line of %d bytes: %.200q", len(line), line)
+				}
+			}
+			if lines < 30 {
+				t.Errorf("only %d lines", lines)
+			}
+		})
+	}
+}
+
+// sendForgedLines sends what would be a line of its own, or command a terminal, if it
+// were logged as it is.
+func (w *world) sendForgedLines() {
 	agent := w.agentWithPolicy(w.admin())
-	for _, evil := range []string{"x\r\n{\"msg\":\"forged\"}", "\x1b[31mred", `","msg":"forged","x":"`, "\u202eforged", "\u2028forged"} {
+	for _, evil := range []string{"x\nmsg=forged level=ERROR", "\u009b31mred", "x\r\n{\"msg\":\"forged\"}", "\x1b[31mred", `","msg":"forged","x":"`, "\u202eforged", "\u2028forged"} {
 		w.exchange(exchangeBody(w.subject(claims{"repository": "acme/" + evil}), agent))
 		w.exchange(exchangeBody(w.subject(claims{"ref": "refs/heads/" + evil}), agent))
 		w.exchange(exchangeBody(w.subject(nil), evil))
 		w.exchange(exchangeBody(evil, agent))
+		w.exchange(exchangeBody(w.subject(claims{"iss": "https://" + evil}), agent))
 		w.do("GET", "/x", "", nil, "User-Agent", strings.NewReplacer("\r", "", "\n", "", "\x1b", "").Replace(evil))
+		w.do("GET", "/"+url.PathEscape(evil), "", nil)
 	}
+	w.do(strings.Repeat("M", 4000), "/"+strings.Repeat("p", 4000), "", nil)
 	w.raw("GET /%0d%0a%7b%22msg%22:%22forged%22%7d%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	for line := range strings.Lines(w.logs.String()) {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["msg"] == "forged" {
-			t.Errorf("A-218 %v: %q", err, line)
-		}
-		if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\r\n\x1b\u202e") {
-			t.Errorf("A-218 a control character in %q", line)
-		}
-	}
 }
 
 func TestTheSamePolicyTwentyTimesAtOnce(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/emulator"
+	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // number is a JSON number as it is spelled.
@@ -186,7 +187,7 @@ func TestSecurityA100UsedTokensAreForgottenWhenTheyHaveExpired(t *testing.T) {
 	f.becomes(token, "granted")
 	remembered := func() (n int) {
 		t.Helper()
-		if _, err := f.app.db.PurgeUsedTokens(t.Context(), f.clock.Now(), purgeBatch); err != nil {
+		if _, _, err := f.app.db.RemoveDue(t.Context(), f.org().ID, &store.Retention{UsedTokens: f.clock.Now()}, removeBatch); err != nil {
 			t.Fatal(err)
 		}
 		row := f.rows.QueryRowContext(t.Context(), "SELECT count(*) FROM used_tokens WHERE replay_key = $1", saidBy(t, token)["jti"])

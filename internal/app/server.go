@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		client, shown := a.proxies.client(r)
 		a.strangerSays(r)
 		rw := &response{ResponseWriter: w, remote: shown, counted: limit.Key(client)}
+		a.metrics.Begun()
 
 		h := w.Header()
 		h["X-Request-Id"] = []string{trace.RequestID}
@@ -97,6 +99,7 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	r2 := r.WithContext(registry.WithOrganization(r.Context(), org))
 	r2.URL = &url.URL{Path: rest, RawQuery: r.URL.RawQuery}
 	w.unrouted = func() bool { return r2.Pattern == "" }
+	w.routed = r2
 	mux.ServeHTTP(w, r2)
 	if w.intercepted == 0 {
 		return
@@ -161,10 +164,10 @@ func safeMethod(m string) string {
 	return "that method"
 }
 
-// finish ends a request: a panic becomes a 500, its place is free again, and the one
-// log line is written. Of requests that were turned away for a limit, one a second has
-// a line, so that a flood does not fill the disk.
+// finish ends a request: a panic becomes a 500, its place is free again, it is counted,
+// and the one log line is written.
 func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start time.Time) {
+	a.metrics.Ended()
 	w.end()
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -177,6 +180,27 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 		}
 	}
 	a.settle(w, trace)
+	route, took := "", time.Since(start)
+	if w.routed != nil {
+		route = w.routed.Pattern
+	}
+	a.metrics.Answered(route, w.status, took)
+	a.log(w, r, trace, took)
+}
+
+// log writes the line of a request. Of requests that were turned away for a limit, one a
+// second has a line, so that a flood does not fill the disk.
+func (a *App) log(w *response, r *http.Request, trace *problem.Trace, took time.Duration) {
+	level := slog.LevelInfo
+	switch {
+	case w.status >= http.StatusInternalServerError && w.early: // as it should be, under a flood
+		level = slog.LevelWarn
+	case w.status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	}
+	if !a.logger.Enabled(r.Context(), level) {
+		return
+	}
 	var before int64
 	if w.early {
 		var due bool
@@ -184,11 +208,10 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 			return
 		}
 	}
-	level := slog.LevelInfo
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
-		slog.String("request_id", trace.RequestID), slog.String("method", r.Method), slog.String("path", loggedPath(r.URL.Path)),
-		slog.Int("status", w.status), slog.Int64("duration_us", time.Since(start).Microseconds()), slog.String("remote", w.remote))
+		slog.String("request_id", trace.RequestID), slog.String("method", loggedMethod(r.Method)), slog.String("path", loggedPath(r.URL.Path)),
+		slog.Int("status", w.status), slog.Int64("duration_us", took.Microseconds()), slog.String("remote", w.remote))
 	if w.early {
 		attrs = append(attrs, slog.Int64("not_logged_before", before))
 	}
@@ -199,13 +222,20 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 			attrs = append(attrs, slog.String("decision_id", e.DecisionID))
 		}
 		if w.status >= http.StatusInternalServerError {
-			if level = slog.LevelError; w.early {
-				level = slog.LevelWarn
-			}
 			attrs = append(attrs, slog.String("error", trace.Err.Error()))
 		}
 	}
 	a.logger.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// loggedMethod is a method as the log may hold it: HTTP lets a stranger write a long
+// one.
+func loggedMethod(m string) string {
+	const longest = 20
+	if len(m) > longest {
+		return m[:longest] + "…"
+	}
+	return m
 }
 
 // maxLoggedPath bounds what a stranger can write into the log with one request.
@@ -226,6 +256,9 @@ func loggedPath(p string) string {
 		}
 		p = strings.Join(segments, "/")
 	}
+	if strings.ContainsFunc(p, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		p = (&url.URL{Path: p}).EscapedPath() // what turns text around, or commands a terminal
+	}
 	if len(p) > maxLoggedPath {
 		p = p[:maxLoggedPath] + "…"
 	}
@@ -237,7 +270,8 @@ func loggedPath(p string) string {
 type response struct {
 	http.ResponseWriter
 	status      int
-	unrouted    func() bool // no route matched
+	unrouted    func() bool   // no route matched
+	routed      *http.Request // as the mux got it; nil: it did not
 	intercepted int
 
 	remote  string      // the client's address, for the log
@@ -311,14 +345,19 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server is about to end; it serves what still comes."))
 		return
 	}
-	err := a.db.Ping(r.Context())
-	if err == nil {
-		_, err = a.ring.Signer(r.Context(), registry.OrganizationFrom(r.Context()))
-	}
-	if err != nil {
+	if err := a.ready(r.Context(), registry.OrganizationFrom(r.Context())); err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server cannot reach its storage or its keys; its log says why.")
 		problem.Write(w, r, e.WithCause(err))
 		return
 	}
 	a.healthz(w, r)
+}
+
+// ready returns what an exchange would lack, if anything.
+func (a *App) ready(ctx context.Context, org *agentidp.Organization) error {
+	if err := a.db.Ping(ctx); err != nil {
+		return err
+	}
+	_, err := a.ring.Signer(ctx, org)
+	return err
 }

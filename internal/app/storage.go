@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -25,10 +27,37 @@ func stored(clock func() time.Time) func() time.Time {
 	return func() time.Time { return clock().UTC().Truncate(time.Microsecond) }
 }
 
+// notLost refuses to make a new database where one was used before and is gone, or was
+// emptied: to everybody outside, that would be another AgentIdP under the same name.
+func (a *App) notLost() error {
+	path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:")
+	if !embedded {
+		return nil
+	}
+	used, err := a.lock.remembered()
+	if err != nil || used != path {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("a server ran here before, and its database %s is missing or empty; put it back, or restore a backup: agentidp restore --force FILE (to begin anew, without policies and agents and with new keys, remove %s)",
+		path, a.lock.file.Name())
+}
+
+// damaged says what to do about a database that cannot be read.
+func damaged(err error) error {
+	if !store.Damaged(err) {
+		return err
+	}
+	return fmt.Errorf("the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE): %w", err)
+}
+
 // open brings up the database and all that rests on it alone.
 func (a *App) open(ctx context.Context) error {
 	var err error
-	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger}); err != nil {
+	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger, Committed: a.metrics.Committed}); err != nil {
 		return err
 	}
 	if err := a.db.Migrate(ctx); err != nil {
@@ -47,18 +76,26 @@ func (a *App) open(ctx context.Context) error {
 	if _, err := a.ring.Signer(ctx, org); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
+	if path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:"); embedded {
+		if err := a.lock.remember(path); err != nil {
+			return fmt.Errorf("note which database is used: %w", err)
+		}
+	}
 	return a.announce(ctx)
 }
 
 // Settings that tell programs beside the server how it issues.
 const (
-	publicURLSetting  = "public_url"
-	signingAlgSetting = "signing_alg"
+	publicURLSetting   = "public_url"
+	signingAlgSetting  = "signing_alg"
+	keyRotationSetting = "key_rotation"
 )
 
 // announce stores them where they are others than at the last start.
 func (a *App) announce(ctx context.Context) error {
-	for name, value := range map[string]string{publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg} {
+	for name, value := range map[string]string{
+		publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg, keyRotationSetting: a.cfg.KeyRotation.String(),
+	} {
 		known, err := a.db.Setting(ctx, name)
 		if err == nil && known == value {
 			continue

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -41,6 +40,5 @@ func (b *Beside) run(ctx context.Context, std *IO, k *kong.Context, do func(*app
 // run lets do work, with settings that were checked.
 func (b *Issuing) run(ctx context.Context, std *IO, _ *kong.Context, do func(*app.App) error) error {
 	b.MasterKey = os.Getenv("AGENTIDP_MASTER_KEY")
-	logger := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return app.Beside(ctx, config.Config{Storage: b.Storage, PublicURL: b.PublicURL}, logger, do)
+	return app.Beside(ctx, config.Config{Storage: b.Storage, PublicURL: b.PublicURL}, warnings(std), do)
 }

@@ -50,6 +50,9 @@ type commands struct {
 	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
 	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
 	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
+	Backup   backupCmd   `cmd:"" help:"Copy the database while the server runs."`
+	Restore  restoreCmd  `cmd:"" help:"Put a backup in the place of the database, so that nothing of before is taken twice."`
+	Doctor   doctorCmd   `cmd:"" help:"Look whether all is well, and say what to do where it is not."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 

@@ -32,9 +32,12 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the conversations in testdata/script. Each has its own folder;
-// PORT1 and PORT2 are free loopback ports. Beside testscript's own commands:
+// PORT1 and PORT2 are free loopback ports;
+// servers have no metrics listener unless they ask for one. Beside testscript's own commands:
 //
 //	code N agentidp …      the command must end with exit code N
+//	private FILE agentidp … runs a command whose output is a secret: it goes to the
+//	                       file, and not into what the test prints
 //	ready URL              waits until URL answers 200
 //	post PATH FILE         posts JSON to the API of AGENTIDP_SERVER with AGENTIDP_TOKEN
 //	until FILE REGEXP      waits until FILE has what REGEXP finds
@@ -44,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("AGENTIDP_METRICS_LISTEN", "off") // scripts run at the same time
 			for _, name := range []string{"PORT1", "PORT2"} {
 				port, err := freePort()
 				if err != nil {
@@ -63,6 +67,9 @@ func TestScripts(t *testing.T) {
 				if got != args[0] {
 					ts.Fatalf("exit code %s, want %s", got, args[0])
 				}
+			},
+			"private": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Exec("sh", append([]string{"-c", `out=$1; shift; "$@" >"$out"`, "sh"}, args...)...))
 			},
 			"post":  post,
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(waitFor(args[0])) },

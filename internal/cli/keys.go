@@ -13,6 +13,9 @@ import (
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List an organization's signing keys."`
 	Rotate keysRotateCmd `cmd:"" help:"Give an organization's signing key a successor, or give up a compromised one."`
+	Reseal keysResealCmd `cmd:"" help:"Give the database another master key, while no server runs."`
+
+	Abandon keysAbandonCmd `cmd:"" help:"The master key is lost: give up all signing keys and begin anew with another."`
 }
 
 type keysListCmd struct {
@@ -59,6 +62,8 @@ func nextOf(k *agentidp.SigningKey) string {
 		return "signs from " + instant(k.SignsFrom)
 	case k.Status == agentidp.SigningKeySigning && !k.SignsUntil.IsZero():
 		return "signs until " + instant(k.SignsUntil)
+	case k.Status == agentidp.SigningKeySigning && !k.RotatesAt.IsZero():
+		return "gets a successor " + instant(k.RotatesAt)
 	case k.Status == agentidp.SigningKeyVerifying && !k.LeavesAt.IsZero():
 		return "leaves the key set " + instant(k.LeavesAt)
 	}

@@ -163,17 +163,27 @@ var wholes = []struct{ name, query string }{
 // audit reads the database that is left.
 func (l *ledger) audit(ctx context.Context, t *testing.T) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file://"+filepath.ToSlash(filepath.Join(l.installation.data, "agentidp.db")))
+	count := undamaged(ctx, t, filepath.Join(l.installation.data, "agentidp.db"))
+	if n, told := count("decisions WHERE outcome = 'allowed'"), len(l.grants)+len(l.untold); n != told {
+		t.Errorf("%d grants, and clients know of %d", n, told)
+	}
+}
+
+// undamaged asserts that a database is undamaged and that nothing in it is half done, and
+// returns what counts rows of it.
+func undamaged(ctx context.Context, t *testing.T, file string) (count func(from string, args ...any) int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file://"+filepath.ToSlash(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	t.Cleanup(func() { db.Close() })
 	var verdict string
 	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("integrity_check: %s, %v", verdict, err)
 	}
-	count := func(from string) (n int) {
-		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM "+from).Scan(&n); err != nil {
+	count = func(from string, args ...any) (n int) {
+		if err := db.QueryRowContext(context.WithoutCancel(ctx), "SELECT count(*) FROM "+from, args...).Scan(&n); err != nil {
 			t.Errorf("%s: %v", from, err)
 		}
 		return n
@@ -183,7 +193,5 @@ func (l *ledger) audit(ctx context.Context, t *testing.T) {
 			t.Errorf("%s: %d", w.name, n)
 		}
 	}
-	if n, told := count("decisions WHERE outcome = 'allowed'"), len(l.grants)+len(l.untold); n != told {
-		t.Errorf("%d grants, and clients know of %d", n, told)
-	}
+	return count
 }

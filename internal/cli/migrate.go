@@ -24,7 +24,7 @@ Example:
 // Run migrates.
 func (c *migrateCmd) Run(ctx context.Context, std *IO) error {
 	cfg := config.Config{Storage: c.Storage}
-	before, after, err := app.Migrate(ctx, cfg, newLogger(std.Err, "auto"))
+	before, after, err := app.Migrate(ctx, cfg, newLogger(std.Err, "auto", "info"))
 	if err != nil {
 		return err
 	}

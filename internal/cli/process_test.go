@@ -21,6 +21,7 @@ import (
 	"github.com/sentryagent/agentidp/client"
 	"github.com/sentryagent/agentidp/internal/emulator"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 // installation is a data directory on which the program runs as a real process,
@@ -66,7 +67,7 @@ func newInstallation(t *testing.T, settings ...string) *installation {
 			i.env = append(i.env, variable)
 		}
 	}
-	i.env = append(i.env, "AGENTIDP_LISTEN=127.0.0.1:0", "AGENTIDP_PUBLIC_URL="+i.url, "AGENTIDP_DATA_DIR="+i.data,
+	i.env = append(i.env, "AGENTIDP_LISTEN=127.0.0.1:0", "AGENTIDP_METRICS_LISTEN=off", "AGENTIDP_PUBLIC_URL="+i.url, "AGENTIDP_DATA_DIR="+i.data,
 		"AGENTIDP_GITHUB_ISSUER="+issuer.URL, "AGENTIDP_DEV=true", "AGENTIDP_LOG_FORMAT=json", "AGENTIDP_REFUSALS_PER_MINUTE=1000000",
 		"AGENTIDP_EXCHANGES_PER_MINUTE=0", "AGENTIDP_TOKEN_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_FAILURES_PER_MINUTE=0")
 	i.env = append(i.env, settings...)
@@ -137,6 +138,10 @@ func (i *installation) wait() int {
 	_ = i.server.cmd.Wait() // the exit code says it
 	if token := jwtPattern.Find(i.server.log.Bytes()); token != nil {
 		i.t.Errorf("the log holds a token: %.20s…", token)
+	}
+	printed.Log(i.t, i.server.log.Bytes())
+	if key, err := os.ReadFile(filepath.Join(i.data, "master.key")); err == nil {
+		printed.Secret(i.t, string(key))
 	}
 	code := i.server.cmd.ProcessState.ExitCode()
 	i.server = nil

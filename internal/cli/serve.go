@@ -44,17 +44,23 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context, given *set
 	if c.CheckConfig {
 		return given.print(std, k)
 	}
-	logger := newLogger(std.Err, c.LogFormat)
+	logger := newLogger(std.Err, c.LogFormat, c.LogLevel)
 	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger})
 	if err != nil {
 		return err
 	}
-	logger.Info("AgentIdP is ready", "version", version(), "issuer", a.URL(), "address", a.Address(), "database", c.Kind(), "github_issuer", c.GitHubIssuer)
+	logger.Info("AgentIdP is ready", "version", version(), "issuer", a.URL(), "address", a.Address(), "metrics", a.MetricsAddress(), "database", c.Kind(), "github_issuer", c.GitHubIssuer)
 	if c.Dev {
 		logger.Warn("development: a plain-http issuer on loopback is trusted; whoever reaches it can be any workflow")
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !config.IsLoopback(host) && !c.TLS() {
 		logger.Warn("the listener speaks plain HTTP and is not on loopback; put a TLS proxy in front, and let nobody else reach it", "listen", c.Listen)
+	}
+	if host, _, err := net.SplitHostPort(c.MetricsListen); err == nil && !config.IsLoopback(host) {
+		logger.Warn("metrics are not on loopback and ask nobody who they are; let only the scraper reach them", "metrics_listen", c.MetricsListen)
+	}
+	if c.Pprof {
+		logger.Warn("profiles are served to whoever is on this machine; they tell of the inside of the process, and taking one slows it down", "metrics", a.MetricsAddress())
 	}
 	logger.Info("an admin token is made on this machine", "command", "agentidp admin token --data-dir "+c.DataDir)
 	if c.TLS() {

@@ -35,8 +35,16 @@ type Config struct {
 	SigningAlg string        `group:"Tokens" env:"AGENTIDP_SIGNING_ALG" default:"ES256" help:"Algorithm of access tokens: ES256, RS256 or EdDSA." doc:"What a change means for relying parties: [keys](operating.md#keys)."`
 	TokenTTL   time.Duration `group:"Tokens" env:"AGENTIDP_TOKEN_TTL" default:"15m" help:"Life of an agent's access token where its policy says nothing (1m to 1h)."`
 
+	KeyRotation   time.Duration `group:"Tokens" env:"AGENTIDP_KEY_ROTATION" default:"90d" help:"How long a signing key signs until the server gives it a successor by itself, which is published before it signs (1d or more; 0: never)." doc:"[Keys](operating.md#keys)."`
+	KeepDecisions time.Duration `group:"Retention" env:"AGENTIDP_KEEP_DECISIONS" default:"90d" help:"How long refused exchanges can be looked up; granted ones as long as their event, if that is longer (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
+	KeepEvents    time.Duration `group:"Retention" env:"AGENTIDP_KEEP_EVENTS" default:"400d" help:"How long the audit log is kept (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
+
 	RefusalsPerMinute int `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
 
+	MetricsListen string `group:"Watching" env:"AGENTIDP_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Address of the listener for Prometheus, which serves /metrics and nothing of the API; off: there is none." doc:"If it cannot be had, the server does not start. Whoever reaches it may read it: [what to watch](operating.md#what-to-watch)."`
+	Pprof         bool   `group:"Watching" env:"AGENTIDP_PPROF" help:"Serve profiles of the running process under /debug/pprof/ of the metrics listener. They tell of its inside, and taking one slows it down, so this is refused where that listener is not on loopback."`
+
+	LogLevel  string `group:"Logs and development" env:"AGENTIDP_LOG_LEVEL" default:"info" help:"The least that is logged: debug, info, warn or error. Requests are info, but for those that failed here (5xx), which are error." doc:"[Logs](operating.md#logs)."`
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 
@@ -56,25 +64,22 @@ type Storage struct {
 	MasterKey string `kong:"-"`
 }
 
-const maxRefusals = 1_000_000
+const (
+	maxRefusals = 1_000_000
+
+	day     = 24 * time.Hour
+	longest = 36500 * day
+)
 
 // SigningAlgorithms are the values that SigningAlg takes.
 var SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
 
-var logFormats = []string{"auto", "text", "json"}
-
 // Complete fills what depends on other settings and then checks everything. The
 // error names every setting that is wrong, one a line.
 func (c *Config) Complete() error {
-	errs := []error{c.Storage.Complete(), c.completeURLs(), c.Limits.Complete()}
-	if c.LogFormat == "" {
-		c.LogFormat = "auto"
-	}
+	errs := []error{c.Storage.Complete(), c.completeURLs(), c.completeMetrics(), c.completeLog(), c.Limits.Complete()}
 	if !slices.Contains(SigningAlgorithms, c.SigningAlg) {
 		errs = append(errs, fmt.Errorf("signing-alg (AGENTIDP_SIGNING_ALG): %q is none of %s", c.SigningAlg, strings.Join(SigningAlgorithms, ", ")))
-	}
-	if !slices.Contains(logFormats, c.LogFormat) {
-		errs = append(errs, fmt.Errorf("log-format (AGENTIDP_LOG_FORMAT): %q is none of %s", c.LogFormat, strings.Join(logFormats, ", ")))
 	}
 	if c.TokenTTL < time.Minute || c.TokenTTL > time.Hour || c.TokenTTL%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("token-ttl (AGENTIDP_TOKEN_TTL): %s is not between 1m and 1h in whole seconds", c.TokenTTL))
@@ -84,6 +89,18 @@ func (c *Config) Complete() error {
 	}
 	if c.Drain < 0 || c.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("drain (AGENTIDP_DRAIN): %s is not between 0s and 1m", c.Drain))
+	}
+	for _, s := range []struct {
+		name, env, zero string
+		value           time.Duration
+	}{
+		{"key-rotation", "AGENTIDP_KEY_ROTATION", "never", c.KeyRotation},
+		{"keep-decisions", "AGENTIDP_KEEP_DECISIONS", "for ever", c.KeepDecisions},
+		{"keep-events", "AGENTIDP_KEEP_EVENTS", "for ever", c.KeepEvents},
+	} {
+		if s.value != 0 && (s.value < day || s.value > longest) {
+			errs = append(errs, fmt.Errorf("%s (%s): %s is not between 1d and 36500d; 0 means %s", s.name, s.env, s.value, s.zero))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -32,6 +32,8 @@ func TestDefaults(t *testing.T) {
 		{"with TLS it has https", func(c *config.Config) { c.Listen, c.TLSCertFile, c.TLSKeyFile = "127.0.0.1:8443", "c", "k" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://localhost:8443" }},
 		{"with TLS another port is the default one", func(c *config.Config) { c.Listen, c.TLSCertFile, c.TLSKeyFile = "127.0.0.1:443", "c", "k" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://localhost" }},
 		{"what is set stays", func(c *config.Config) { c.PublicURL = "https://idp.example.com" }, func(c *config.Config) (string, string) { return c.PublicURL, "https://idp.example.com" }},
+		{"nothing listens for metrics unless it is said", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.MetricsListen, "off" }},
+		{"the log has what is worth a line", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.LogLevel, "info" }},
 		{"logs fit where they go", func(*config.Config) {}, func(c *config.Config) (string, string) { return c.LogFormat, "auto" }},
 		{"a password in a database URL is not shown", func(c *config.Config) { c.DatabaseURL = "postgres://u:secret@db/x" }, func(c *config.Config) (string, string) { return c.Kind(), "postgres" }},
 		{"where SQLite is may be shown", func(c *config.Config) { c.DatabaseURL = "sqlite:/x/y.db" }, func(c *config.Config) (string, string) { return c.Kind(), "sqlite:/x/y.db" }},
@@ -93,8 +95,15 @@ func TestGoodConfigurations(t *testing.T) {
 		{"EdDSA", func(c *config.Config) { c.SigningAlg = "EdDSA" }},
 		{"logs as text", func(c *config.Config) { c.LogFormat = "text" }},
 		{"logs as JSON", func(c *config.Config) { c.LogFormat = "json" }},
+		{"all that is logged", func(c *config.Config) { c.LogLevel = "debug" }},
+		{"metrics for a scraper elsewhere", func(c *config.Config) { c.MetricsListen = "0.0.0.0:9090" }},
+		{"metrics on any free port", func(c *config.Config) { c.MetricsListen = "127.0.0.1:0" }},
+		{"both listeners on any free port", func(c *config.Config) { c.Listen, c.MetricsListen = "127.0.0.1:0", "127.0.0.1:0" }},
+		{"profiles on loopback", func(c *config.Config) { c.MetricsListen, c.Pprof = "[::1]:9090", true }},
 		{"the shortest life", func(c *config.Config) { c.TokenTTL = time.Minute }},
 		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
+		{"keys that are rotated every day", func(c *config.Config) { c.KeyRotation = 24 * time.Hour }},
+		{"all is kept for ever", func(c *config.Config) { c.KeyRotation, c.KeepDecisions, c.KeepEvents = 0, 0, 0 }},
 		{"the longest drain", func(c *config.Config) { c.Drain = time.Minute }},
 	} {
 		c := good()
@@ -109,21 +118,23 @@ func TestGoodConfigurations(t *testing.T) {
 func TestWrongConfigurations(t *testing.T) {
 	t.Parallel()
 	const (
-		noURL    = "is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash"
-		noIssuer = "is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user"
-		noListen = "is not host:port, for example 127.0.0.1:8080"
-		noProxy  = "is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas"
-		noTTL    = "is not between 1m and 1h in whole seconds"
-		noHost   = "is neither a DNS name nor an IP address in its usual form"
-		usual    = "names the default port, which most clients leave out; write "
-		itself   = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
-		noAlg    = "is none of ES256, RS256, EdDSA"
-		noEntry  = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
+		noURL     = "is not just scheme, host and port in lower case, such as https://idp.example.com; leave out path, query and trailing slash"
+		noIssuer  = "is not an issuer URL such as https://token.actions.githubusercontent.com; it has no trailing slash, query or user"
+		noListen  = "is not host:port, for example 127.0.0.1:8080"
+		noTTL     = "is not between 1m and 1h in whole seconds"
+		noHost    = "is neither a DNS name nor an IP address in its usual form"
+		usual     = "names the default port, which most clients leave out; write "
+		itself    = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
+		noAlg     = "is none of ES256, RS256, EdDSA"
+		noEntry   = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
+		noMetrics = "is not host:port, for example 127.0.0.1:9090; off disables it"
+		noProxy   = "is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas"
 	)
 	public := func(s string) func(*config.Config) { return func(c *config.Config) { c.PublicURL = s } }
 	issuer := func(s string) func(*config.Config) { return func(c *config.Config) { c.GitHubIssuer = s } }
 	listen := func(s string) func(*config.Config) { return func(c *config.Config) { c.Listen = s } }
 	hosts := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.IssuerHosts = s } }
+	metrics := func(s string) func(*config.Config) { return func(c *config.Config) { c.MetricsListen = s } }
 	database := func(s string) func(*config.Config) { return func(c *config.Config) { c.DatabaseURL = s } }
 	proxies := func(s ...string) func(*config.Config) { return func(c *config.Config) { c.TrustedProxies = s } }
 	ttl := func(d time.Duration) func(*config.Config) { return func(c *config.Config) { c.TokenTTL = d } }
@@ -216,9 +227,21 @@ func TestWrongConfigurations(t *testing.T) {
 		{"development under a public URL", func(c *config.Config) { c.PublicURL, c.Dev = "https://idp.example.com", true }, `dev (AGENTIDP_DEV): refused with public URL "https://idp.example.com", which is not on loopback`},
 		{"an algorithm that there is not", func(c *config.Config) { c.SigningAlg = "HS256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "HS256" ` + noAlg},
 		{"an algorithm in another case", func(c *config.Config) { c.SigningAlg = "es256" }, `signing-alg (AGENTIDP_SIGNING_ALG): "es256" ` + noAlg},
+		{"keys that are rotated every hour", func(c *config.Config) { c.KeyRotation = time.Hour }, `key-rotation (AGENTIDP_KEY_ROTATION): 1h0m0s is not between 1d and 36500d; 0 means never`},
+		{"decisions that are kept for minutes", func(c *config.Config) { c.KeepDecisions = 90 * time.Minute }, `keep-decisions (AGENTIDP_KEEP_DECISIONS): 1h30m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for less than nothing", func(c *config.Config) { c.KeepEvents = -24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): -24h0m0s is not between 1d and 36500d; 0 means for ever`},
+		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between 1d and 36500d; 0 means for ever`},
 		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
 		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
+		{"a log level that there is not", func(c *config.Config) { c.LogLevel = "verbose" }, `log-level (AGENTIDP_LOG_LEVEL): "verbose" is none of debug, info, warn, error`},
+		{"metrics without a port", metrics("127.0.0.1"), `metrics-listen (AGENTIDP_METRICS_LISTEN): "127.0.0.1" ` + noMetrics},
+		{"metrics on a port alone", metrics("9090"), `metrics-listen (AGENTIDP_METRICS_LISTEN): "9090" ` + noMetrics},
+		{"metrics off in capitals", metrics("OFF"), `metrics-listen (AGENTIDP_METRICS_LISTEN): "OFF" ` + noMetrics},
+		{"metrics where clients come", metrics("127.0.0.1:8080"), `metrics-listen (AGENTIDP_METRICS_LISTEN): "127.0.0.1:8080" is the address that clients use; give it another, or off`},
+		{"profiles with metrics off", func(c *config.Config) { c.MetricsListen, c.Pprof = "off", true }, `pprof (AGENTIDP_PPROF): profiles are served by the metrics listener, which is off; give metrics-listen (AGENTIDP_METRICS_LISTEN) an address on loopback`},
+		{"profiles for everybody", func(c *config.Config) { c.MetricsListen, c.Pprof = ":9090", true }, `pprof (AGENTIDP_PPROF): refused with metrics-listen ":9090", which is not on loopback; profiles tell of the inside of the process, and whoever takes one slows it down`},
+		{"profiles on a private address", func(c *config.Config) { c.MetricsListen, c.Pprof = "10.0.0.1:9090", true }, `pprof (AGENTIDP_PPROF): refused with metrics-listen "10.0.0.1:9090", which is not on loopback; profiles tell of the inside of the process, and whoever takes one slows it down`},
 		{"no life", ttl(0), `token-ttl (AGENTIDP_TOKEN_TTL): 0s ` + noTTL},
 		{"a negative life", ttl(-time.Minute), `token-ttl (AGENTIDP_TOKEN_TTL): -1m0s ` + noTTL},
 		{"a life of 59 s", ttl(59 * time.Second), `token-ttl (AGENTIDP_TOKEN_TTL): 59s ` + noTTL},

@@ -48,6 +48,8 @@ type Config struct {
 	ExchangesPerMinute int
 	Clock              func() time.Time
 	Logger             *slog.Logger
+	// Observe, when set, is told how each exchange ended, before its caller is.
+	Observe func(Result)
 }
 
 // Exchanger exchanges subject tokens for access tokens. It is safe for
@@ -74,6 +76,15 @@ func (x *Exchanger) Refusals() *Tally { return x.refusals }
 // response may be sent as soon as it is returned: everything about it is durable by
 // then. An error that is no *agentidp.Error is the context's: the caller left.
 func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
+	began := time.Now()
+	resp, err := x.exchange(ctx, org, req)
+	if x.Observe != nil {
+		x.Observe(newResult(ctx, req, err, time.Since(began)))
+	}
+	return resp, err
+}
+
+func (x *Exchanger) exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
 	// 1. What the request says itself, and the format of the subject token, before
 	// anything is spent on it.
 	scopes, err := req.check()
@@ -107,6 +118,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	if err != nil {
 		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
+	req.provider = provider.Name
 
 	// 3. Signature, audience, times. From proven claims on, a repository's exchanges
 	// are limited, and a refusal is recorded.
@@ -124,6 +136,9 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 		if req.limit, limited = a.limits.exchange(a.Clock(), a.limitKey()); limited != nil {
 			return nil, a.limited(limited)
 		}
+	}
+	if err == nil {
+		err = a.notSinceRestore()
 	}
 	if err != nil {
 		return nil, a.refuse(ctx, afresh, nil, err)

@@ -21,7 +21,8 @@ type Request struct {
 	Bad       []agentidp.FieldError
 	RequestID string
 
-	limit agentidp.RateLimit // where its repository stands
+	limit    agentidp.RateLimit // where its repository stands
+	provider string             // whose issuer the token names, once that is known
 }
 
 // Response is the answer of a granted exchange (RFC 8693 §2.2.1, with members of

@@ -69,6 +69,15 @@ const (
 
 var errNoMasterKey = errors.New("master key: set AGENTIDP_MASTER_KEY or AGENTIDP_MASTER_KEY_FILE; with PostgreSQL every node needs the same key, so none is made here (openssl rand -base64 32)")
 
+// Sealed reports whether a database has a master key.
+func Sealed(ctx context.Context, db *store.DB) (bool, error) {
+	_, err := db.Setting(ctx, checkSetting)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Unlock finds the master key and proves it against the database. A database
 // that was sealed before opens with its own key or not at all: a new key is made
 // only for a database that never had one, because a key made in place of a lost

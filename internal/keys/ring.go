@@ -76,6 +76,33 @@ func (r *Ring) JWKS(ctx context.Context, org *agentidp.Organization) (jwks []byt
 	return v.jwks, v.etag, nil
 }
 
+// OldestTurn returns since when the oldest of the keys that sign does so, of the
+// organizations whose keys are at hand; zero: of none. It reads no database.
+func (r *Ring) OldestTurn() time.Time {
+	now := r.clock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var oldest time.Time
+	for _, s := range r.slots {
+		ring := s.ring.Load()
+		if ring == nil {
+			continue
+		}
+		k := signing(ring.rows, r.alg, now)
+		if k == nil {
+			continue
+		}
+		from := k.SignsFrom
+		if from.IsZero() {
+			from = k.CreatedAt
+		}
+		if oldest.IsZero() || from.Before(oldest) {
+			oldest = from
+		}
+	}
+	return oldest
+}
+
 // view returns what an organization's keys are now.
 func (r *Ring) view(ctx context.Context, org *agentidp.Organization) (*view, error) {
 	s := r.slot(org.ID)
@@ -187,4 +214,11 @@ func (r *Ring) createFirst(ctx context.Context, orgID string) (revision int64, e
 		return c.commit(ctx)
 	})
 	return revision, err
+}
+
+// Opens proves that every key of an organization that was not given up opens under the
+// master key. It makes none.
+func (r *Ring) Opens(ctx context.Context, org *agentidp.Organization) error {
+	_, err := r.read(ctx, org.ID, org.Revision)
+	return err
 }

@@ -31,7 +31,7 @@ func (r *Ring) Rotate(ctx context.Context, org *agentidp.Organization) (*agentid
 	if err != nil {
 		return nil, err
 	}
-	return r.change(ctx, org, func(c *change) (bool, error) {
+	return r.change(ctx, org, agentidp.ActorOperator, func(c *change) (bool, error) {
 		if c.pending() != nil {
 			return false, nil
 		}
@@ -40,6 +40,39 @@ func (r *Ring) Rotate(ctx context.Context, org *agentidp.Organization) (*agentid
 		}
 		return true, c.succeed(ctx, key)
 	})
+}
+
+// RotateDue is Rotate for a key that has signed for a period or longer. nil: none has.
+// Of several nodes that ask, one makes the successor, whatever their clocks: it waits
+// for its turn when the others look again, under the organization's lock.
+func (r *Ring) RotateDue(ctx context.Context, org *agentidp.Organization, period time.Duration) (*agentidp.KeyRotation, error) {
+	due := func(rows []store.SigningKey) bool {
+		now := r.clock()
+		k := signing(rows, r.alg, now)
+		return k != nil && pending(rows, r.alg, now) == nil && !now.Before(signsSince(k).Add(period))
+	}
+	rows, err := r.db.SigningKeys(ctx, org.ID)
+	if err != nil || !due(rows) {
+		return nil, err
+	}
+	key, err := r.Prepare(org.ID)
+	if err != nil {
+		return nil, err
+	}
+	return r.change(ctx, org, agentidp.ActorSystem, func(c *change) (bool, error) {
+		if !due(c.rows) {
+			return false, nil
+		}
+		return true, c.succeed(ctx, key)
+	})
+}
+
+// signsSince is when a key's turn began.
+func signsSince(k *store.SigningKey) time.Time {
+	if k.SignsFrom.IsZero() {
+		return k.CreatedAt
+	}
+	return k.SignsFrom
 }
 
 // Compromised gives a key up. When it returns, the key is in no key set that a node
@@ -55,7 +88,7 @@ func (r *Ring) Compromised(ctx context.Context, org *agentidp.Organization, kid 
 	if err != nil {
 		return nil, err
 	}
-	return r.change(ctx, org, func(c *change) (bool, error) {
+	return r.change(ctx, org, agentidp.ActorOperator, func(c *change) (bool, error) {
 		i := slices.IndexFunc(c.rows, func(k store.SigningKey) bool { return k.KeyID == kid })
 		if i < 0 {
 			return false, unknownKey(c.rows, kid)
@@ -92,11 +125,12 @@ func unknownKey(rows []store.SigningKey, kid string) error {
 
 // change is a transaction that alone may change an organization's keys.
 type change struct {
-	tx   *store.Tx
-	org  *agentidp.Organization
-	rows []store.SigningKey
-	alg  string
-	now  time.Time
+	tx    *store.Tx
+	org   *agentidp.Organization
+	rows  []store.SigningKey
+	alg   string
+	now   time.Time
+	actor string
 }
 
 func (r *Ring) begin(ctx context.Context, tx *store.Tx, orgID string) (*change, error) {
@@ -118,14 +152,15 @@ func (c *change) commit(ctx context.Context) error {
 	return c.tx.UpdateOrganization(ctx, c.org)
 }
 
-// change runs an operator's change, and says what the keys are after it.
-func (r *Ring) change(ctx context.Context, org *agentidp.Organization, fn func(*change) (changed bool, err error)) (*agentidp.KeyRotation, error) {
+// change runs an actor's change, and says what the keys are after it.
+func (r *Ring) change(ctx context.Context, org *agentidp.Organization, actor string, fn func(*change) (changed bool, err error)) (*agentidp.KeyRotation, error) {
 	out := &agentidp.KeyRotation{}
 	err := r.db.Write(ctx, func(tx *store.Tx) error {
 		c, err := r.begin(ctx, tx, org.ID)
 		if err != nil {
 			return err
 		}
+		c.actor = actor
 		if out.Changed, err = fn(c); err != nil {
 			return err
 		}
@@ -159,7 +194,7 @@ func (c *change) signing() *store.SigningKey { return signing(c.rows, c.alg, c.n
 func (c *change) pending() *store.SigningKey { return pending(c.rows, c.alg, c.now) }
 
 func (c *change) add(ctx context.Context, key *NewKey, from time.Time) error {
-	return key.record(ctx, c.tx, agentidp.ActorOperator, from)
+	return key.record(ctx, c.tx, c.actor, from)
 }
 
 // succeed records a key that takes over from all that sign now, Lead from now. Keys
@@ -182,6 +217,6 @@ func (c *change) giveUp(ctx context.Context, k *store.SigningKey) error {
 	if err := c.tx.UpdateSigningKey(ctx, k); err != nil {
 		return err
 	}
-	return c.tx.Append(ctx, keyEvent(agentidp.EventSigningKeyCompromised, k, c.now, agentidp.ActorOperator,
+	return c.tx.Append(ctx, keyEvent(agentidp.EventSigningKeyCompromised, k, c.now, c.actor,
 		map[string]string{"kid": k.KeyID, "alg": k.Algorithm}))
 }

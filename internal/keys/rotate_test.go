@@ -166,6 +166,32 @@ func TestAPlannedRotation(t *testing.T) {
 	}
 }
 
+// What signs is as old as its turn, not as its making.
+func TestSinceWhenTheOldestKeySigns(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "ES256")
+	ring := h.nodes[0]
+	if got := ring.OldestTurn(); !got.IsZero() {
+		t.Errorf("before any use: %s", got)
+	}
+	first := h.now
+	h.both("at first", "k1 of k1")
+	since := func(name string, want time.Time) {
+		t.Helper()
+		if got := ring.OldestTurn(); !got.Equal(want) {
+			t.Errorf("%s: since %s, want %s", name, got, want)
+		}
+	}
+	since("the first", first)
+	h.now = h.now.Add(time.Hour)
+	since("an hour later", first)
+	h.rotates("", "k1 signs, k2 in 10m0s")
+	h.both("published", "k1 of k1 k2")
+	since("with a successor on its way", first)
+	h.now = h.now.Add(Lead)
+	since("from the successor's turn on", first.Add(time.Hour+Lead))
+}
+
 // The clock's part needs no database: keys take their turns during an outage.
 func TestKeysTakeTheirTurnsWithoutStorage(t *testing.T) {
 	t.Parallel()

@@ -115,6 +115,35 @@ func (r *Registry) CloseOrganization(ctx context.Context, slug string) (org *age
 	return org, closed, nil
 }
 
+// Restored marks every organization of a database that was put back to an earlier
+// state, and returns those that are open. From then on no node takes a subject token
+// that was issued before at, because what was exchanged since that state is not
+// remembered. Repeating it harms nothing but those issued in between. Error: Unavailable.
+func (r *Registry) Restored(ctx context.Context, at time.Time) ([]agentidp.Organization, error) {
+	all, err := r.Organizations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open := []agentidp.Organization{}
+	for i := range all {
+		err := r.DB.Write(ctx, func(tx *store.Tx) error {
+			org, err := tx.RestoredOrganization(ctx, all[i].ID, at)
+			if err != nil {
+				return err
+			}
+			all[i].RestoredAt, all[i].Revision = org.RestoredAt, org.Revision
+			return tx.Append(ctx, organizationEvent(agentidp.EventDatabaseRestored, org, at))
+		})
+		if err != nil {
+			return nil, public(err, "organization")
+		}
+		if all[i].Status == agentidp.OrganizationActive {
+			open = append(open, all[i])
+		}
+	}
+	return open, nil
+}
+
 // validateOrganization names every bad field of a new organization.
 func validateOrganization(slug, name string) []agentidp.FieldError {
 	var bad []agentidp.FieldError

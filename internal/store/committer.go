@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
 )
 
 // maxBatch bounds a commit: what a failure harms, and how long a member waits.
@@ -29,6 +31,11 @@ type Stats struct {
 	Batches      int64
 	Members      int64 // of all batches
 	LargestBatch int64
+	Failures     int64 // batches that failed, or whose outcome is not known
+	Waits        int64 // times that a member came again because a row was about to change
+
+	// Events counts the events of all transactions that were committed.
+	Events map[agentidp.EventType]int64
 }
 
 // committer is the one goroutine that commits exchanges. Whoever waits while a
@@ -44,7 +51,10 @@ type committer struct {
 	stopping chan struct{} // closed by stop
 	stopped  chan struct{} // closed when the goroutine has ended
 
-	batches, members, largest atomic.Int64
+	// committed is told of each batch; may be nil.
+	committed func(members int, took time.Duration)
+
+	batches, members, largest, failures, waits atomic.Int64
 }
 
 func (c *committer) start(db *DB) {
@@ -69,7 +79,7 @@ func (c *committer) stop() {
 // Stats returns the committer's counters.
 func (db *DB) Stats() Stats {
 	c := &db.committer
-	return Stats{c.batches.Load(), c.members.Load(), c.largest.Load()}
+	return Stats{c.batches.Load(), c.members.Load(), c.largest.Load(), c.failures.Load(), c.waits.Load(), db.written.counts()}
 }
 
 // Where a member is.
@@ -86,6 +96,7 @@ func (c *committer) submit(ctx context.Context, m *member) error {
 		if err != errHeld { //nolint:errorlint // it is never wrapped
 			return err
 		}
+		c.waits.Add(1)
 		if time.Since(began) > heldTime {
 			return fmt.Errorf("issue: a row it needs stays locked: %w", ErrUnavailable)
 		}
@@ -190,17 +201,26 @@ func (c *committer) commit(members []*member) {
 	ctx, cancel := c.batchContext()
 	defer cancel()
 	if err := c.try(ctx, members); err != nil {
+		c.failures.Add(1)
 		c.settle(ctx, members, err)
 	}
+	took := time.Since(began)
 	if !c.alone {
 		c.gather = 0
 		if len(members) > 1 {
-			c.gather = min(time.Since(began), gatherTime)
+			c.gather = min(took, gatherTime)
 		}
+	}
+	if c.committed != nil {
+		c.committed(len(members), took)
 	}
 	for _, m := range members {
 		if m.err == nil {
 			c.usage.count(m)
+			c.db.written.add(m.events)
+			if m.pins && m.pinEvent != nil {
+				c.db.written.add([][]any{m.pinEvent})
+			}
 		}
 		m.done <- m.err
 	}

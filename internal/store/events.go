@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 
 	agentidp "github.com/sentryagent/agentidp"
 )
@@ -10,6 +11,9 @@ import (
 const eventColumns = "organization_id, id, at, type, actor, agent_id, policy_id, token_id, decision_id, request_id, data"
 
 var insertEvents = newInserter("events", eventColumns+", repository_folded, code", "")
+
+// eventType is where a row has its type.
+const eventType = 3
 
 func eventRow(orgID string, e *agentidp.Event) []any {
 	return []any{orgID, e.ID, micros(e.At), string(e.Type), e.Actor, e.AgentID, e.PolicyID, e.TokenID, e.DecisionID, e.RequestID, labelsText(e.Data),
@@ -88,8 +92,37 @@ func (t *Tx) Append(ctx context.Context, events ...agentidp.Event) error {
 	for i := range events {
 		rows[i] = eventRow(events[i].OrganizationID, &events[i])
 	}
+	t.events = append(t.events, rows...)
 	return insertEvents.each(t.dialect, rows, func(text string, args []any) error {
 		_, err := t.exec(ctx, "append event", text, args...)
 		return err
 	})
+}
+
+// written counts the events that were committed, by type. Which types there are never
+// changes, so counting takes no lock.
+type written map[agentidp.EventType]*atomic.Int64
+
+func newWritten() written {
+	w := make(written, len(agentidp.EventTypes))
+	for _, typ := range agentidp.EventTypes {
+		w[typ] = &atomic.Int64{}
+	}
+	return w
+}
+
+func (w written) add(rows [][]any) {
+	for _, row := range rows {
+		if n := w[agentidp.EventType(row[eventType].(string))]; n != nil {
+			n.Add(1)
+		}
+	}
+}
+
+func (w written) counts() map[agentidp.EventType]int64 {
+	counts := make(map[agentidp.EventType]int64, len(w))
+	for typ, n := range w {
+		counts[typ] = n.Load()
+	}
+	return counts
 }

@@ -45,6 +45,9 @@ func AgentsQuery(orgID string, f *agentidp.AgentFilter, after string, limit int)
 	return q.text, q.args
 }
 
+// OldestQuery is what RemoveDue runs on decisions and events.
+func OldestQuery(table, which string) (choose, remove string) { return oldestQuery(table, which) }
+
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.
 func HoldCommitter(t testing.TB, db *DB) (release func()) {

@@ -223,32 +223,6 @@ func TestRecordWritesADeniedDecisionAndItsEvents(t *testing.T) {
 	})
 }
 
-func TestPurgeForgetsOnlyWhatHasExpired(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, f *fixture) {
-		ctx := t.Context()
-		var keys []string
-		for _, until := range []time.Duration{0, time.Second, time.Minute} {
-			g := f.grant()
-			g.ReplayUntil = now.Add(until)
-			keys = append(keys, g.ReplayKey)
-			if err := f.Issue(ctx, g); err != nil {
-				t.Fatal(err)
-			}
-		}
-		n, err := f.PurgeUsedTokens(ctx, now.Add(time.Minute), 1)
-		same(t, n, 1, err)
-		n, err = f.PurgeUsedTokens(ctx, now.Add(time.Minute), 10)
-		same(t, n, 1, err)
-		for i, want := range []error{nil, nil, store.ErrReplayed} {
-			g := f.grant()
-			g.ReplayKey = keys[i]
-			if err := f.Issue(ctx, g); !errors.Is(err, want) {
-				t.Errorf("key %d: %v, want %v", i, err, want)
-			}
-		}
-	})
-}
-
 func TestMatchesAreCounted(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		ctx := context.WithoutCancel(t.Context())

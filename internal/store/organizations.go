@@ -7,7 +7,7 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const organizationQuery = "SELECT organization_id, slug, name, status, revision, created_at FROM organizations"
+const organizationQuery = "SELECT organization_id, slug, name, status, revision, created_at, restored_at FROM organizations"
 
 // Organization returns the organization with this slug, closed or not, without its
 // Issuer, which only the caller can know.
@@ -22,13 +22,16 @@ func (r reads) Organizations(ctx context.Context) ([]agentidp.Organization, erro
 }
 
 func scanOrganization(rows *sql.Rows, o *agentidp.Organization) error {
-	return rows.Scan(&o.ID, &o.Slug, &o.Name, &o.Status, &o.Revision, microsTime{&o.CreatedAt})
+	return rows.Scan(&o.ID, &o.Slug, &o.Name, &o.Status, &o.Revision, microsTime{&o.CreatedAt}, microsTime{&o.RestoredAt})
 }
 
-// CreateOrganization inserts o; ErrExists if its slug is taken.
+// CreateOrganization inserts o; ErrExists if its slug is taken. It is as restored as
+// those that are there: one of its slug may have been there before the database was
+// put back, and what was exchanged in its name is not remembered either.
 func (t *Tx) CreateOrganization(ctx context.Context, o *agentidp.Organization) error {
-	return t.insert(ctx, "create organization",
-		"INSERT INTO organizations (organization_id, slug, name, status, revision, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+	return t.insert(ctx, "create organization", `
+		INSERT INTO organizations (organization_id, slug, name, status, revision, created_at, restored_at)
+		VALUES ($1, $2, $3, $4, $5, $6, (SELECT coalesce(max(restored_at), 0) FROM organizations)) ON CONFLICT DO NOTHING`,
 		o.ID, o.Slug, o.Name, string(o.Status), o.Revision, micros(o.CreatedAt))
 }
 
@@ -42,7 +45,7 @@ func (t *Tx) LockOrganization(ctx context.Context, orgID string) (*agentidp.Orga
 	return one(ctx, t.reads, "read organization", scanOrganization, organizationQuery+" WHERE organization_id = $1", orgID)
 }
 
-// UpdateOrganization writes the status of o, with its new revision. ErrStale: the
+// UpdateOrganization writes what may change of o, with its new revision. ErrStale: the
 // stored revision is not o.Revision−1, or the organization is gone. Once the
 // transaction is committed, nothing is issued by whoever saw an earlier revision,
 // on any node.
@@ -51,6 +54,6 @@ func (t *Tx) UpdateOrganization(ctx context.Context, o *agentidp.Organization) e
 		return staleIfNotFound(err)
 	}
 	return t.update(ctx, "update organization",
-		"UPDATE organizations SET status = $2, revision = $3 WHERE organization_id = $1 AND revision = $4",
-		o.ID, string(o.Status), o.Revision, o.Revision-1)
+		"UPDATE organizations SET status = $2, restored_at = $3, revision = $4 WHERE organization_id = $1 AND revision = $5",
+		o.ID, string(o.Status), micros(o.RestoredAt), o.Revision, o.Revision-1)
 }

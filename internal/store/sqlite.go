@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -46,6 +45,12 @@ func sqliteCode(err error) int {
 		return e.Code()
 	}
 	return 0
+}
+
+// Damaged reports whether an error says that the database file is damaged, or is none.
+func Damaged(err error) bool {
+	code := sqliteCode(err) & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
 // openSQLite opens one file twice: a writer, of which there is one, and readers,
@@ -93,15 +98,10 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
-// sqliteDSN gives every connection of a pool the same pragmas. The path is
-// escaped, so that ?, # and % in it are only characters. A statement waits for
+// sqliteDSN gives every connection of a pool the same pragmas. A statement waits for
 // another process to finish for as long as _busy_timeout says (milliseconds).
 func sqliteDSN(path, extra string) string {
-	path = filepath.ToSlash(path)
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // a drive letter
-	}
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join([]string{
+	return sqliteFile(path) + "?" + strings.Join([]string{
 		"_busy_timeout=5000",
 		"_journal_mode=WAL",
 		"_synchronous=FULL", // an answered exchange survives a power cut

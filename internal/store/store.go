@@ -21,6 +21,7 @@ type DB struct {
 	commit, write, read *pool
 
 	committer committer
+	written   written
 	closing   sync.Once
 	closeErr  error
 }
@@ -29,13 +30,17 @@ type DB struct {
 type Options struct {
 	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger     // default: discard
+	// Committed, when set, is told how many exchanges shared each commit of the
+	// committer and how long it took. The next one waits for it.
+	Committed func(members int, took time.Duration)
 }
 
 // Open opens "sqlite:<path>" or "postgres://…" and makes sure that it answers.
 // The path is taken as it is; the file is created, with mode 0600, in a folder
 // that exists. Open changes no schema: see Migrate.
 func Open(ctx context.Context, url string, opt Options) (*DB, error) {
-	db := &DB{clock: opt.Clock, log: opt.Logger}
+	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten()}
+	db.committer.committed = opt.Committed
 	if db.clock == nil {
 		db.clock = time.Now
 	}

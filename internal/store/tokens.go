@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"math"
 	"time"
 
@@ -92,29 +91,4 @@ func (t *Tx) RevokeTokens(ctx context.Context, orgID string, chosen *agentidp.To
 		return n, TokenCursor{}, err
 	}
 	return n, last, nil
-}
-
-// PurgeUsedTokens forgets at most limit subject tokens of each organization that
-// expired before an instant, and returns how many. Until then, single use holds.
-func (db *DB) PurgeUsedTokens(ctx context.Context, before time.Time, limit int) (int, error) {
-	orgs, err := list(ctx, db.reads, "list organizations", scanValue[string], "SELECT organization_id FROM organizations ORDER BY organization_id")
-	if err != nil {
-		return 0, err
-	}
-	purged := 0
-	for _, org := range orgs {
-		result, err := db.write.ExecContext(ctx, `
-			DELETE FROM used_tokens WHERE organization_id = $1 AND (provider, replay_key) IN
-				(SELECT provider, replay_key FROM used_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
-			org, micros(before), limit)
-		if err != nil {
-			return purged, db.explain(ctx, "forget used tokens", err)
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return purged, fmt.Errorf("forget used tokens: %w", err)
-		}
-		purged += int(n)
-	}
-	return purged, nil
 }

@@ -20,6 +20,7 @@ type Tx struct {
 	db     *DB
 	tx     *sql.Tx
 	locked map[rowKey]bool
+	events [][]any // that were appended
 	fences []rowKey
 	holder string // of the fences
 }
@@ -64,7 +65,11 @@ func (db *DB) writeOnce(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the commit: %w", err)
 	}
-	return db.finishCommit(tx.Commit())
+	if err := db.finishCommit(tx.Commit()); err != nil {
+		return err
+	}
+	db.written.add(t.events)
+	return nil
 }
 
 // finishCommit gives an error of COMMIT its meaning: the engine says that the

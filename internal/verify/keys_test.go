@@ -170,11 +170,13 @@ func TestABadSignatureStaysOneWhileTheIssuerIsDown(t *testing.T) {
 func TestA176TheIssuerIsDownAtTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
+	w.wantSource(t, "")
 	w.issuer.answers(http.StatusServiceUnavailable, "")
 	for range 10 {
 		w.wantUnreachable(t, w.good(t))
 	}
 	w.wantFetches(t, 1)
+	w.wantSource(t, "failing, without keys")
 	w.Advance(5 * time.Second)
 	w.wantUnreachable(t, w.good(t))
 	w.wantFetches(t, 2)
@@ -184,6 +186,28 @@ func TestA176TheIssuerIsDownAtTheStart(t *testing.T) {
 	w.Advance(time.Nanosecond)
 	w.mustVerify(t, w.good(t))
 	w.wantFetches(t, 3)
+	w.Advance(time.Minute)
+	w.wantSource(t, "good, 1m0s old")
+}
+
+// wantSource asserts the state of the one source that is held.
+func (w *world) wantSource(t testing.TB, want string) {
+	t.Helper()
+	got := ""
+	for _, s := range w.verifier.Sources() {
+		got += map[bool]string{true: "failing", false: "good"}[s.Failing]
+		if s.FetchedAt.IsZero() {
+			got += ", without keys"
+		} else {
+			got += ", " + w.Now().Sub(s.FetchedAt).String() + " old"
+		}
+		if !strings.HasPrefix(s.Address, "http") {
+			t.Errorf("its address is %q", s.Address)
+		}
+	}
+	if got != want {
+		t.Errorf("the sources are %q, want %q", got, want)
+	}
 }
 
 func TestA176TheIssuerIsDownForADay(t *testing.T) {
@@ -200,6 +224,7 @@ func TestA176TheIssuerIsDownForADay(t *testing.T) {
 	w.wantUnreachable(t, newKey(t, "k2", jose.ES256).token(t, claims(t, nil)))
 	w.Advance(time.Second)
 	w.wantUnreachable(t, w.good(t))
+	w.wantSource(t, "failing, 24h0m1s old")
 	w.issuer.publish(t, w.key)
 	w.Advance(5 * time.Second)
 	w.mustVerify(t, w.good(t))

@@ -1,0 +1,156 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// Finding is what doctor says of one thing.
+type Finding struct {
+	Check  string        `json:"check"`
+	Status FindingStatus `json:"status"`
+	Detail string        `json:"detail"`
+	Remedy string        `json:"remedy,omitempty"`
+}
+
+// FindingStatus says whether something has to be done.
+type FindingStatus string
+
+// The findings: all is well; somebody should look; it does not work, or is not safe.
+const (
+	FindingOK   FindingStatus = "ok"
+	FindingWarn FindingStatus = "warn"
+	FindingFail FindingStatus = "FAIL"
+)
+
+// DoctorOptions says what is looked at.
+type DoctorOptions struct {
+	Config  config.Config // complete, but for a public URL that may be empty
+	Offline bool          // ask nobody over the network
+	Logger  *slog.Logger
+	Clock   func() time.Time  // nil: the system's
+	HTTP    http.RoundTripper // nil: the default
+}
+
+// doctor looks at an installation. It changes nothing.
+type doctor struct {
+	DoctorOptions
+	app      *App
+	clock    func() time.Time
+	findings []Finding
+	orgs     []agentidp.Organization
+	signers  map[string]string // kid by slug
+	skew     time.Duration     // the greatest that was seen
+	asked    int               // clocks that were seen
+}
+
+// Doctor looks at an installation, beside the server while it runs or without one, and
+// says of each thing whether it is well, and if not, what to do.
+func Doctor(ctx context.Context, opt DoctorOptions) []Finding {
+	d := &doctor{DoctorOptions: opt, clock: stored(opt.Clock), signers: map[string]string{}}
+	d.app = &App{cfg: opt.Config, logger: opt.Logger, clock: d.clock}
+	defer func() { _ = d.app.close() }() // nothing was written
+	d.folder()
+	if d.database(ctx) && d.masterKey(ctx) {
+		d.keys(ctx)
+		d.retention(ctx)
+		d.backups(ctx)
+	}
+	if !d.Offline {
+		d.network(ctx)
+	}
+	return d.findings
+}
+
+func (d *doctor) say(status FindingStatus, check, remedy, format string, args ...any) {
+	d.findings = append(d.findings, Finding{check, status, fmt.Sprintf(format, args...), remedy})
+}
+
+// folder looks at who may do what with the data directory, and at how full it is.
+func (d *doctor) folder() {
+	const check = "data directory"
+	dir := d.Config.DataDir
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		d.say(FindingFail, check, "start the server once, or give its --data-dir", "%v", err)
+		return
+	case info.Mode().Perm()&0o022 != 0:
+		d.say(FindingFail, check, "chmod go-w "+dir, "%s can be written by others (mode %04o), who could put a database of their own there", dir, info.Mode().Perm())
+	default:
+		d.say(FindingOK, check, "", "%s", dir)
+	}
+	if path, embedded := strings.CutPrefix(d.Config.DatabaseURL, "sqlite:"); embedded {
+		d.disk(filepath.Dir(path))
+	}
+}
+
+const (
+	diskLow  = 1 << 30
+	diskFull = 100 << 20
+)
+
+func (d *doctor) disk(dir string) {
+	free, known := freeSpace(dir)
+	if !known {
+		return
+	}
+	status, remedy := FindingOK, ""
+	switch {
+	case free < diskFull:
+		status, remedy = FindingFail, "make room, or shorten AGENTIDP_KEEP_EVENTS: without room every exchange is answered 503"
+	case free < diskLow:
+		status, remedy = FindingWarn, "make room, or shorten AGENTIDP_KEEP_EVENTS"
+	}
+	d.say(status, "disk", remedy, "%d MiB are free in %s", free>>20, dir)
+}
+
+// database opens it, and says whether there is more to look at.
+func (d *doctor) database(ctx context.Context) bool {
+	const check = "database"
+	if path, embedded := strings.CutPrefix(d.Config.DatabaseURL, "sqlite:"); embedded {
+		info, err := os.Stat(path)
+		if err != nil {
+			d.say(FindingFail, check, "start the server once, or give its --data-dir", "%v", err)
+			return false
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			d.say(FindingFail, check, "chmod 600 "+path, "%s can be read by others (mode %04o)", path, info.Mode().Perm())
+		}
+	}
+	var err error
+	if d.app.db, err = store.Open(ctx, d.Config.DatabaseURL, store.Options{Clock: d.clock, Logger: d.Logger}); err != nil {
+		d.say(FindingFail, check, "look whether it runs and lets this user in; a damaged file is replaced with: agentidp restore", "%v", err)
+		return false
+	}
+	have, want, err := d.app.db.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		d.say(FindingFail, check, "a damaged file is replaced with: agentidp restore", "%v", err)
+		return false
+	case have > want:
+		d.say(FindingFail, check, "use the agentidp that the server runs", "the schema has version %d and this program knows %d", have, want)
+		return false
+	case have < want:
+		d.say(FindingFail, check, "run: agentidp migrate (or start the server, which does it)", "the schema has version %d and this program needs %d", have, want)
+		return false
+	}
+	err = d.app.db.QuickCheck(ctx)
+	if err != nil && !errors.Is(err, store.ErrNoCopies) {
+		d.say(FindingFail, check, "stop the server, keep the files as they are, and restore the latest backup: agentidp restore --force FILE", "%v", err)
+		return false
+	}
+	d.say(FindingOK, check, "", "%s, schema version %d", d.Config.Kind(), have)
+	return true
+}

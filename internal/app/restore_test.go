@@ -1,0 +1,338 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/verify"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// backup copies the database of the running server.
+func (w *world) backup() string {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "backup.db")
+	if _, err := Backup(w.t.Context(), w.app.cfg, quiet, file, false); err != nil {
+		w.t.Fatal(err)
+	}
+	return file
+}
+
+// restored ends the server, restores a backup, and starts the server again.
+func (w *world) restored(file string) *Restored {
+	w.t.Helper()
+	w.stop()
+	out, err := Restore(w.t.Context(), w.app.cfg, quiet, file, true)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.restart()
+	return out
+}
+
+// R-21: of what happened after the backup nothing is known, and nothing of it works
+// twice.
+func TestAfterARestoreNothingOfBeforeIsTakenAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.agentWithPolicy(admin)
+	revoked := w.granted(exchangeBody(w.subject(nil), agent)).str("access_token")
+	file := w.backup()
+
+	ahead := w.clock.Now().Add(verify.Skew - 10*time.Second) // the issuer's clock, if it is as wrong as it may be
+	used := map[string]string{
+		"a subject token that was exchanged after the backup": w.subject(nil),
+		"one of an issuer whose clock is ahead":               w.subject(claims{"iat": ahead.Unix(), "nbf": ahead.Unix(), "exp": ahead.Add(50 * time.Minute).Unix()}),
+		"one that was not exchanged":                          "",
+	}
+	lost := ""
+	for name, token := range used {
+		if token != "" {
+			lost = w.granted(exchangeBody(token, agent)).str("access_token")
+		} else {
+			used[name] = w.subject(nil)
+		}
+	}
+	w.want(w.do("POST", "/api/v1/tokens/revoke", admin, map[string]any{"agentId": agent}), 200)
+	w.register(admin, "later@ci.acme.example")
+	out := w.restored(file)
+	if len(out.Organizations) != 1 || out.Organizations[0].Ended != 2 { // the administrator's and the agent's
+		t.Errorf("%+v", out.Organizations)
+	}
+
+	for name, token := range map[string]string{"an administrator's": admin, "one that was revoked after the backup": revoked, "one that was issued after the backup": lost} {
+		w.inactive(name, w.introspect("", token))
+		if a := w.do("GET", agentsPath, token, nil); a.Status != 401 {
+			t.Errorf("%s: %d %s", name, a.Status, a.Raw)
+		}
+	}
+	admin = w.admin()
+	if a := w.want(w.do("GET", agentsPath+"?name=later@ci.acme.example", admin, nil), 200); strings.Contains(string(a.Raw), "later@") {
+		t.Errorf("an agent of after the backup is there: %s", a.Raw)
+	}
+	restored := w.want(w.do("GET", "/api/v1/audit/events?type=database_restored", admin, nil), 200)
+	if !strings.Contains(string(restored.Raw), `"actor":"operator"`) {
+		t.Errorf("no event says so: %s", restored.Raw)
+	}
+
+	// Within the minute by which the issuer's clock may be ahead, a fresh token cannot be
+	// told from an old one.
+	w.clock.advance(time.Until(out.At) + 5*time.Second)
+	fresh := w.subject(nil)
+	a := w.want(w.exchange(exchangeBody(fresh, agent)), 503, agentidp.CodeTemporarilyUnavailable)
+	if a.Header.Get("Retry-After") == "" || !strings.Contains(a.str("detail"), "restored from a backup") {
+		t.Errorf("%v %s", a.Header, a.Raw)
+	}
+	w.clock.advance(verify.Skew)
+	used["one of the first minute"] = fresh
+	for name, token := range used {
+		a := w.want(w.exchange(exchangeBody(token, agent)), 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenTooOld)
+		if !strings.Contains(a.str("detail"), "This server was restored from a backup at "+out.At.Format(time.RFC3339)) {
+			t.Errorf("%s: %s", name, a.Raw)
+		}
+		if d := w.decision(a.str("decision_id")); d.Reason != agentidp.ReasonTokenTooOld {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	w.granted(exchangeBody(w.subject(nil), agent))
+}
+
+// A database that was put back by other means is marked, while servers run.
+func TestEveryNodeHonoursTheMark(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, nodes []*world) {
+		w := nodes[0]
+		w.clock.freeze()
+		agent := w.agentWithPolicy(w.admin())
+		acme := w.tenant("acme")
+		acmeAdmin := acme.admin()
+		access := make([]string, len(nodes))
+		before := make([]string, len(nodes))
+		for i, node := range nodes {
+			access[i] = node.granted(exchangeBody(w.subject(nil), agent)).str("access_token")
+			before[i] = w.subject(nil)
+		}
+		w.clock.advance(time.Second)
+		var out *Restored
+		err := Beside(t.Context(), w.app.cfg, quiet, func(a *App) (err error) {
+			a.clock = w.clock.Now
+			out, err = a.MarkRestored(t.Context())
+			return err
+		})
+		if err != nil || len(out.Organizations) != 2 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		for i, node := range nodes {
+			node.want(node.exchange(exchangeBody(before[i], agent)), 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenTooOld)
+			node.inactive("of before", node.introspect("", access[i]))
+			there := node.under("acme")
+			there.want(there.do("GET", agentsPath, acmeAdmin, nil), 401, agentidp.CodeInvalidToken)
+		}
+		w.clock.advance(verify.Skew + 2*time.Second)
+		for _, node := range nodes {
+			node.granted(exchangeBody(w.subject(nil), agent))
+		}
+	})
+}
+
+// Whatever is wrong is said before anything is replaced.
+func TestRestoresThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agentWithPolicy(w.admin())
+	file := w.backup()
+	cfg := w.app.cfg
+	_, err := Restore(t.Context(), cfg, quiet, file, true)
+	if err == nil || !strings.Contains(err.Error(), "another agentidp serve uses "+cfg.DataDir) {
+		t.Errorf("with a running server: %v", err)
+	}
+	w.stop()
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	write := func(path string, content []byte) string {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	read := func(path string) []byte {
+		t.Helper()
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	whole := read(file)
+	logged := write(filepath.Join(t.TempDir(), "live.db"), whole)
+	write(logged+"-wal", []byte("log"))
+	other := newWorld(t)
+	foreign := other.backup()
+	unsealed := filepath.Join(t.TempDir(), "unsealed.db")
+	db, err := store.Open(t.Context(), "sqlite:"+unsealed, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	noKey := cfg
+	noKey.MasterKeyFile = filepath.Join(t.TempDir(), "none")
+	before := listing(t, cfg.DataDir)
+	was := read(database)
+	for _, test := range []struct {
+		name, file string
+		force, key bool
+		want       string
+	}{
+		{"a database is there", file, false, true, "there is a database already: " + database + "; give --force to replace it"},
+		{"it is the database itself", database, true, true, "is the database itself; to mark it as restored run: agentidp restore --mark"},
+		{"there is no such file", file + "x", true, true, "there is no such file. Nothing was changed"},
+		{"half of a file", write(filepath.Join(t.TempDir(), "half"), whole[:len(whole)/2]), true, true, "it is damaged"},
+		{"a plain copy of a database in use", logged, true, true, "has a write-ahead log beside it"},
+		{"sealed by another key", foreign, true, true, "nothing was changed: master key: the key from " + cfg.MasterKeyFile + " is not the one that sealed this database"},
+		{"no master key", file, true, false, "nothing was changed: master key: this database is sealed, and there is no key"},
+		{"no server was started on it", unsealed, true, true, "nothing was changed: read the server's public URL"},
+	} {
+		c := cfg
+		c.PublicURL = ""
+		if !test.key {
+			c = noKey
+		}
+		out, err := Restore(t.Context(), c, quiet, test.file, test.force)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %+v, %v, want %q", test.name, out, err, test.want)
+		}
+		if after := listing(t, cfg.DataDir); after != before || string(read(database)) != string(was) {
+			t.Errorf("%s: the folder was\n%s\nand is\n%s", test.name, before, after)
+		}
+	}
+	if got := read(file); string(got) != string(whole) {
+		t.Error("the backup was changed")
+	}
+}
+
+// R-06: a server does not begin anew by itself where its database is lost or damaged,
+// and says how it goes on.
+func TestALostDatabaseStopsTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.agentWithPolicy(w.admin())
+	file := w.backup()
+	cfg := w.app.cfg
+	cfg.Listen = "127.0.0.1:0"
+	w.stop()
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeroed := append([]byte{}, whole...)
+	clear(zeroed[4096:])
+	for _, test := range []struct {
+		name, want string
+		content    []byte
+	}{
+		{"emptied", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore a backup: agentidp restore --force FILE", []byte{}},
+		{"gone", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore", nil},
+		{"cut off", "the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE)", whole[:3*4096]},
+		{"all but its head overwritten with zeros", "the database is damaged; keep its files as they are", zeroed},
+		{"another file", "the database is damaged; keep its files as they are", []byte(strings.Repeat("text ", 1000))},
+	} {
+		if err := removeDatabase(database); err != nil {
+			t.Fatal(err)
+		}
+		if test.content != nil {
+			if err := os.WriteFile(database, test.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
+	if _, err := Restore(t.Context(), cfg, quiet, file, true); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.want(w.do("GET", agentsPath+"/"+agent, w.admin(), nil), 200)
+}
+
+// What root restores, the server's user is to read.
+func TestARestoreBelongsToTheOwnerOfItsFolder(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files for others")
+	}
+	w := newWorld(t)
+	file := w.backup()
+	const user = 12345
+	if err := os.Chown(w.app.cfg.DataDir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	if _, err := Restore(t.Context(), w.app.cfg, quiet, file, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"agentidp.db", "agentidp.lock"} {
+		info, err := os.Stat(filepath.Join(w.app.cfg.DataDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != user || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s belongs to %d:%d, mode %v", name, owner.Uid, owner.Gid, info.Mode())
+		}
+	}
+}
+
+// A log that somebody left is never replayed into another database, and the database
+// that was there can be put back.
+func TestARestoreKeepsTheDatabaseThatWasThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	file := w.backup()
+	later := w.register(admin, "later@ci.acme.example")
+	cfg := w.app.cfg
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	crashed := filepath.Join(t.TempDir(), "crashed") // as a power cut leaves it: with its log
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(database + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(crashed+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.stop()
+	for _, suffix := range []string{"", "-wal"} {
+		if err := os.Rename(crashed+suffix, database+suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := Restore(t.Context(), cfg, quiet, file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.want(w.do("GET", agentsPath+"/"+later, w.admin(), nil), 404, agentidp.CodeNotFound)
+	w.stop()
+	if err := os.Rename(out.Kept, database); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.want(w.do("GET", agentsPath+"/"+later, w.admin(), nil), 200)
+}

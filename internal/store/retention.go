@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+)
+
+// Removed is how many rows of each table were removed.
+type Removed struct {
+	UsedTokens, AccessTokens, Decisions, Events int64
+}
+
+// Total is how many in all.
+func (r *Removed) Total() int64 { return r.UsedTokens + r.AccessTokens + r.Decisions + r.Events }
+
+// Add counts others to these.
+func (r *Removed) Add(o Removed) {
+	r.UsedTokens += o.UsedTokens
+	r.AccessTokens += o.AccessTokens
+	r.Decisions += o.Decisions
+	r.Events += o.Events
+}
+
+// Retention says until when what is gone is no longer kept. A zero instant keeps.
+type Retention struct {
+	UsedTokens   time.Time // subject tokens that expired before it
+	AccessTokens time.Time // records of access tokens that expired before it
+	Refusals     time.Time // decisions that granted nothing, made before it
+	// Grants are decisions of any outcome made before it. It must not be later than
+	// Events: the event of a grant is found through its decision.
+	Grants time.Time
+	Events time.Time // recorded before it
+}
+
+// RemoveDue removes the next rows of an organization that are due, at most limit in a
+// transaction, and says how many and whether there may be more. It touches no row that
+// an exchange reads. An event goes before the decision through which it is found.
+func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limit int) (r Removed, more bool, err error) {
+	for _, step := range []struct {
+		n      *int64
+		before time.Time
+		remove func(*Tx) (int64, error)
+	}{
+		{&r.UsedTokens, keep.UsedTokens, func(t *Tx) (int64, error) {
+			return t.exec(ctx, "forget used tokens", `
+				DELETE FROM used_tokens WHERE organization_id = $1 AND (provider, replay_key) IN
+					(SELECT provider, replay_key FROM used_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
+				orgID, micros(keep.UsedTokens), limit)
+		}},
+		{&r.AccessTokens, keep.AccessTokens, func(t *Tx) (int64, error) {
+			return t.exec(ctx, "remove records of access tokens", `
+				DELETE FROM access_tokens WHERE organization_id = $1 AND id IN
+					(SELECT id FROM access_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
+				orgID, micros(keep.AccessTokens), limit)
+		}},
+		{&r.Events, keep.Events, func(t *Tx) (int64, error) {
+			return t.removeOldest(ctx, "events", "", orgID, keep.Events, limit)
+		}},
+		{&r.Decisions, keep.Refusals, func(t *Tx) (int64, error) {
+			return t.removeOldest(ctx, "decisions", " AND outcome = 'denied'", orgID, keep.Refusals, limit)
+		}},
+		{&r.Decisions, keep.Grants, func(t *Tx) (int64, error) {
+			return t.removeOldest(ctx, "decisions", "", orgID, keep.Grants, limit)
+		}},
+	} {
+		if step.before.IsZero() {
+			continue
+		}
+		var n int64
+		err := db.Write(ctx, func(tx *Tx) (err error) {
+			n, err = step.remove(tx)
+			return err
+		})
+		if err != nil {
+			return r, false, err
+		}
+		*step.n += n
+		more = more || n >= int64(limit)
+	}
+	return r, more, nil
+}
+
+// removeOldest removes rows whose id, which begins with the time of its making, is
+// from before an instant. which narrows them, as a partial index says it.
+func (t *Tx) removeOldest(ctx context.Context, table, which, orgID string, before time.Time, limit int) (int64, error) {
+	doing := "remove old " + table
+	oldest, last := oldestQuery(table, which)
+	ids, err := list(ctx, t.reads, doing, scanValue[string], oldest, orgID, agentidp.FirstID(before), limit)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return t.exec(ctx, doing, last, orgID, ids[len(ids)-1])
+}
+
+// oldestQuery returns the texts that choose the oldest ids, and that delete up to one
+// of them. The bound makes both a range of one index, on either engine.
+func oldestQuery(table, which string) (choose, remove string) {
+	return fmt.Sprintf("SELECT id FROM %s WHERE organization_id = $1 AND id < $2%s ORDER BY id LIMIT $3", table, which),
+		fmt.Sprintf("DELETE FROM %s WHERE organization_id = $1 AND id <= $2%s", table, which)
+}
