@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"os"
 
 	"github.com/sentryagent/agentidp/client"
@@ -33,41 +32,11 @@ func (m *Managing) client() (*client.Client, error) {
 	case file == "":
 		return nil, usageError{errors.New("AGENTIDP_TOKEN is empty: export AGENTIDP_TOKEN=$(agentidp admin token)")}
 	}
-	source := tokenFile(file)
-	if token, err = source.read(); err != nil {
-		return nil, err
+	source := client.TokenFile(file)
+	if _, err := source.Token(context.Background()); err != nil {
+		return nil, usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)}
 	}
-	return &client.Client{BaseURL: server, Token: token, HTTP: &http.Client{Timeout: client.DefaultTimeout, Transport: source}}, nil
-}
-
-// tokenFile is a file with an access token. It is read anew for every request, so that
-// whoever renews the token renews it for what runs already.
-type tokenFile string
-
-func (f tokenFile) read() (string, error) {
-	info, err := os.Stat(string(f))
-	if err != nil {
-		return "", usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)}
-	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		return "", usageError{fmt.Errorf("AGENTIDP_TOKEN_FILE: %s can be read by others (mode %04o); run: chmod 600 %s", f, info.Mode().Perm(), f)}
-	}
-	token, err := readToken(context.Background(), &IO{}, string(f))
-	if err != nil {
-		return "", fmt.Errorf("AGENTIDP_TOKEN_FILE: %w", err)
-	}
-	return token, nil
-}
-
-// RoundTrip sends a request with the token that the file has now.
-func (f tokenFile) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, err := f.read()
-	if err != nil {
-		return nil, err
-	}
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+token)
-	return http.DefaultTransport.RoundTrip(req)
+	return &client.Client{BaseURL: server, Tokens: source}, nil
 }
 
 // pageSize is the most that the API gives at once.
