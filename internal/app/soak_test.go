@@ -1,0 +1,334 @@
+package app
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+// soakFor is how long the soak lasts, but never less than three days of its clock. Where
+// it is not asked for, it lasts six hours of that.
+var soakFor = flag.Duration("soak", 0, "how long TestSoak lasts")
+
+const (
+	soakRounds   = 72 // at least
+	soakWorkers  = 8
+	soakPolicies = 64 // repositories that have policies, one after another
+)
+
+// soak is a server that works for a long time: in each round its clients do the same,
+// and an hour passes. It keeps everything for a day.
+type soak struct {
+	*forger
+	admin   string
+	serial  atomic.Int64
+	done    atomic.Int64 // operations
+	samples []sample
+}
+
+// sample is what the server holds at the end of a round.
+type sample struct {
+	at         time.Duration
+	heap       uint64
+	goroutines int
+	files      int
+	rows       map[string]int
+}
+
+// growing are the tables that grow with use, and are emptied.
+var growing = []string{"access_tokens", "decisions", "events", "used_tokens"}
+
+// Not parallel: it counts goroutines and files of the process.
+func TestSoak(t *testing.T) {
+	s := &soak{forger: newForger(t, func(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeyRotation = day, day, day })}
+	s.warm()
+	before := s.sample(0)
+	began := time.Now()
+	rounds := soakRounds
+	if *soakFor == 0 {
+		rounds = 6
+	}
+	for round := 0; round < rounds || time.Since(began) < *soakFor; round++ {
+		s.work()
+		if round%10 == 9 {
+			if _, err := s.app.RotateKeys(t.Context(), s.slug, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.passes(1)
+		s.samples = append(s.samples, s.sample(time.Since(began)))
+	}
+	s.report(before)
+	s.rowsAreBounded(before)
+	s.heapIsFlat()
+
+	s.passes(60) // all that it did is old
+	var after sample
+	eventually(t, "as few goroutines and files as before", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		after = s.sample(0)
+		return after.goroutines <= before.goroutines && after.files <= before.files
+	})
+	for _, table := range growing {
+		if after.rows[table] > before.rows[table] {
+			t.Errorf("%d rows are left in %s; there were %d", after.rows[table], table, before.rows[table])
+		}
+	}
+	if served := len(s.want(s.do("GET", "/.well-known/jwks.json", "", nil), 200).Body["keys"].([]any)); served > 34 {
+		t.Errorf("%d keys are served, and one lives 31 days beyond its own", served)
+	}
+}
+
+// warm makes whatever is made once: connections to the database, caches.
+func (s *soak) warm() {
+	s.t.Helper()
+	s.work()
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			if err := s.lists(); err != nil {
+				s.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s.passes(1)
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// passes lets hours pass, and what is done beside requests be done.
+func (s *soak) passes(hours int) {
+	s.t.Helper()
+	for range hours {
+		s.clock.advance(time.Hour)
+		if err := s.app.rotateDue(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := s.app.removeDue(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+		if token := jwtPattern.FindString(s.logs.take()); token != "" {
+			s.t.Fatalf("the log holds a token: %.20s…", token)
+		}
+	}
+}
+
+// work is one round: every client does everything once.
+func (s *soak) work() {
+	s.t.Helper()
+	s.admin = s.world.admin()
+	var wg sync.WaitGroup
+	for range soakWorkers {
+		wg.Go(func() {
+			for _, does := range []func() error{s.grants, s.refusals, s.garbageAndReplays, s.policies, s.lists} {
+				if err := does(); err != nil {
+					s.t.Error(err)
+				}
+				s.done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if s.t.Failed() {
+		s.t.FailNow()
+	}
+}
+
+// asks sends a request and expects a status.
+func (s *soak) asks(status int, method, path, bearer string, body any, headers ...string) (*answer, error) {
+	a, err := s.send(method, path, bearer, body, headers...)
+	if err == nil && a.Status != status {
+		err = fmt.Errorf("%s %s: %d instead of %d: %s", method, path, a.Status, status, jwtPattern.ReplaceAll(a.Raw, []byte("(a token)")))
+	}
+	return a, err
+}
+
+// grants has a token issued, asks about it, and ends it.
+func (s *soak) grants() error {
+	a, err := s.asks(200, "POST", exchangePath, "", exchangeBody(s.signed(), s.agentID))
+	if err != nil {
+		return err
+	}
+	form := url.Values{"token": {a.str("access_token")}}.Encode()
+	for _, step := range []struct {
+		path   string
+		active bool
+	}{{introspectionPath, true}, {revocationPath, false}, {introspectionPath, false}} {
+		if a, err = s.asks(200, "POST", step.path, "", form, "Content-Type", formType); err != nil {
+			return err
+		}
+		if active, ok := a.Body["active"].(bool); ok && active != step.active {
+			return fmt.Errorf("active is %t after %s", active, step.path)
+		}
+	}
+	return nil
+}
+
+func (s *soak) refusals() error {
+	_, err := s.asks(403, "POST", exchangePath, "", exchangeBody(s.signed(claims{"ref": "refs/heads/dev"}), s.agentID))
+	return err
+}
+
+func (s *soak) garbageAndReplays() error {
+	token := s.signed()
+	for _, step := range []struct {
+		token  string
+		status int
+	}{{token + "x", 401}, {token, 200}, {token, 401}} {
+		if _, err := s.asks(step.status, "POST", exchangePath, "", exchangeBody(step.token, s.agentID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policies has a policy come, change, grant and go, for a repository of its own.
+func (s *soak) policies() error {
+	n := s.serial.Add(1) % soakPolicies
+	name, id := fmt.Sprintf("acme/soak-%d", n), fmt.Sprint(10_000+n)
+	body := map[string]any{"provider": "github", "repository": name, "agentId": s.agentID}
+	a, err := s.asks(201, "POST", policiesPath, s.admin, body)
+	if err != nil {
+		return err
+	}
+	path := policiesPath + "/" + a.str("id")
+	body["branch"] = "main"
+	if _, err := s.asks(200, "PUT", path, s.admin, body, "If-Match", a.Header.Get("ETag")); err != nil {
+		return err
+	}
+	run := claims{"repository": name, "repository_id": id, "repository_owner_id": "65"}
+	if _, err := s.asks(200, "POST", exchangePath, "", exchangeBody(s.signed(run), s.agentID)); err != nil {
+		return err
+	}
+	if _, err := s.asks(204, "DELETE", path, s.admin, nil); err != nil {
+		return err
+	}
+	_, err = s.asks(403, "POST", exchangePath, "", exchangeBody(s.signed(run), s.agentID))
+	return err
+}
+
+func (s *soak) lists() error {
+	for _, path := range []string{policiesPath, agentsPath, decisionsPath, eventsPath} {
+		if _, err := s.asks(200, "GET", path+"?limit=200", s.admin, nil); err != nil {
+			return err
+		}
+	}
+	_, err := s.asks(200, "PATCH", agentsPath+"/"+s.agentID, s.admin, map[string]any{"version": fmt.Sprint(s.serial.Load())})
+	return err
+}
+
+func (s *soak) sample(at time.Duration) sample {
+	s.t.Helper()
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		s.t.Logf("open files are not counted here: %v", err)
+	}
+	return sample{at, mem.HeapAlloc, runtime.NumGoroutine(), len(files), s.count()}
+}
+
+// count returns how many rows each table has.
+func (s *soak) count() map[string]int {
+	s.t.Helper()
+	var names string
+	err := s.rows.QueryRowContext(s.t.Context(), "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'").Scan(&names)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rows := map[string]int{}
+	for name := range strings.SplitSeq(names, ",") {
+		var n int
+		if err := s.rows.QueryRowContext(s.t.Context(), `SELECT count(*) FROM "`+name+`"`).Scan(&n); err != nil {
+			s.t.Fatal(err)
+		}
+		rows[name] = n
+	}
+	return rows
+}
+
+// rowsAreBounded asserts that no table holds more than what is kept for a day, what
+// the clock's margin adds, and the day at the start on which nothing is removed.
+func (s *soak) rowsAreBounded(before sample) {
+	s.t.Helper()
+	first := s.samples[0]
+	for _, table := range growing {
+		aRound := first.rows[table] - before.rows[table]
+		for i, now := range s.samples {
+			if most := before.rows[table] + 54*aRound; now.rows[table] > most {
+				s.t.Errorf("round %d: %d rows in %s; %d a round, kept for a day, are %d", i, now.rows[table], table, aRound, most)
+				break
+			}
+		}
+	}
+}
+
+// heapIsFlat compares the second quarter, when all caches are warm, with the last.
+func (s *soak) heapIsFlat() {
+	s.t.Helper()
+	quarter := len(s.samples) / 4
+	early, late := median(s.samples[quarter:2*quarter]), median(s.samples[3*quarter:])
+	if late > early+early/4+(4<<20) {
+		s.t.Errorf("live memory was %d KiB early and %d KiB late", early>>10, late>>10)
+	}
+}
+
+func median(samples []sample) uint64 {
+	heaps := make([]uint64, len(samples))
+	for i := range samples {
+		heaps[i] = samples[i].heap
+	}
+	slices.Sort(heaps)
+	return heaps[len(heaps)/2]
+}
+
+// slope is the median of the slopes between all pairs of samples (Theil and Sen), in
+// KiB an hour.
+func slope(samples []sample) float64 {
+	var slopes []float64
+	for i := range samples {
+		for j := range i {
+			slopes = append(slopes, (float64(samples[i].heap)-float64(samples[j].heap))/1024/(samples[i].at-samples[j].at).Hours())
+		}
+	}
+	slices.Sort(slopes)
+	return slopes[len(slopes)/2]
+}
+
+func (s *soak) report(before sample) {
+	last := s.samples[len(s.samples)-1]
+	s.t.Logf("%d rounds in %s, %d chains of requests, %d days of the server's clock",
+		len(s.samples), last.at.Round(time.Second), s.done.Load(), len(s.samples)/24)
+	s.t.Logf("live heap: %d KiB before, %d KiB in the second quarter, %d KiB in the last",
+		before.heap>>10, median(s.samples[len(s.samples)/4:len(s.samples)/2])>>10, median(s.samples[3*len(s.samples)/4:])>>10)
+	if *soakFor > 0 {
+		s.t.Logf("slope of live heap in the last half: %.0f KiB an hour", slope(s.samples[len(s.samples)/2:]))
+	}
+	most := before
+	most.rows = maps.Clone(before.rows)
+	for _, now := range s.samples {
+		most.goroutines, most.files = max(most.goroutines, now.goroutines), max(most.files, now.files)
+		for table, n := range now.rows {
+			most.rows[table] = max(most.rows[table], n)
+		}
+	}
+	s.t.Logf("goroutines: %d before, at most %d; files: %d before, at most %d", before.goroutines, most.goroutines, before.files, most.files)
+	var tables []string
+	for _, table := range slices.Sorted(maps.Keys(most.rows)) {
+		tables = append(tables, fmt.Sprintf("%s %d/%d/%d", table, before.rows[table], most.rows[table], last.rows[table]))
+	}
+	s.t.Logf("rows before/at most/last: %s", strings.Join(tables, ", "))
+}
