@@ -106,7 +106,7 @@ func (d *doctor) retention(ctx context.Context) {
 	case err != nil:
 		d.say(FindingFail, check, "", "%v", err)
 	case l.last.IsZero() || now.Before(l.heldUntil):
-		d.say(FindingWarn, check, "nothing, if the clock is right", "nothing old is removed until the server has run for a day by a clock that does not jump")
+		d.say(FindingWarn, check, "if the clock is right, there is nothing to do", "nothing old is removed until the server has run for a day by a clock that does not jump")
 	case now.Sub(l.last) > maxStep:
 		d.say(FindingWarn, check, "start the server; if it runs, look into its log", "it was last looked at %s", l.last.Format(time.RFC3339))
 	default:

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +118,7 @@ func (d *doctor) issuers(ctx context.Context) {
 		}
 		keys, err := d.goodKeys(ctx, verifier, address, all[i].Algorithms)
 		if err != nil {
-			d.say(FindingFail, "issuer "+all[i].Name, "without its keys every exchange is answered 503 once those that are known are a day old; let the server reach it", "%v", err)
+			d.say(FindingFail, "issuer "+all[i].Name, "without its keys every exchange is answered 503 once those that are known are a day old; let the server reach it", "%s: %v", address, reason(err))
 			continue
 		}
 		d.say(FindingOK, "issuer "+all[i].Name, "", "%s: %d keys", all[i].Issuer, keys)
@@ -196,4 +198,15 @@ func (d *doctor) compare(h http.Header, began, ended time.Time) {
 	if skew.Abs() > d.skew.Abs() {
 		d.skew = skew.Round(time.Second)
 	}
+}
+
+// reason is what stood in the way of a request, without what is said of it elsewhere.
+func reason(err error) error {
+	if cause := errors.Unwrap(agentidp.AsError(err)); cause != nil {
+		err = cause
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }

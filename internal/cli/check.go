@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -121,6 +122,9 @@ func (s *settings) print(std *IO, k *kong.Context) error {
 	var rows [][]string
 	for _, f := range s.of(k) {
 		value := fmt.Sprint(f.Target.Interface())
+		if d, ok := f.Target.Interface().(time.Duration); ok {
+			value = durationText(d)
+		}
 		if list, ok := f.Target.Interface().([]string); ok {
 			value = strings.Join(list, ",")
 		}

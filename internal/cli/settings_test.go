@@ -120,7 +120,7 @@ issuer-hosts:
 		}
 	}
 	for setting, want := range map[string]string{
-		"token-ttl":    "20m0s --token-ttl",
+		"token-ttl":    "20m --token-ttl",
 		"drain":        "30s AGENTIDP_DRAIN",
 		"public-url":   "https://file.example.com agentidp.yaml:4",
 		"dev":          "false agentidp.yaml:7",

@@ -71,8 +71,9 @@ func parseInstant(s string) (time.Time, error) {
 	return t, nil
 }
 
+const day = 24 * time.Hour
+
 func parseDuration(s string) (time.Duration, error) {
-	const day = 24 * time.Hour
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
 			return time.Duration(n) * day, nil
@@ -83,6 +84,20 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a duration such as 30d, 1h or 90s", s)
 	}
 	return d, nil
+}
+
+// durationText writes a duration as people give it: 90d, 15m, 1m30s.
+func durationText(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // checkGiven refuses flags that are given without a value. An empty one is a shell

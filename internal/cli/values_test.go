@@ -52,3 +52,13 @@ func TestRepositoriesHaveNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestDurationsAreWrittenAsTheyAreGiven(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"0s", "1s", "15m", "1h", "1h30m", "1m30s", "23h", "90d", "1h0m1s"} {
+		d, err := parseDuration(text)
+		if err != nil || durationText(d) != text {
+			t.Errorf("%s is written %s, %v", text, durationText(d), err)
+		}
+	}
+}
