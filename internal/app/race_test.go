@@ -26,15 +26,15 @@ func onPostgres(t *testing.T) option {
 
 // onBothEngines runs a test on SQLite, and on PostgreSQL with a second server on
 // the same database. The first of the nodes is where everything is managed.
-func onBothEngines(t *testing.T, test func(t *testing.T, nodes []*world)) {
+func onBothEngines(t *testing.T, test func(t *testing.T, nodes []*world), options ...option) {
 	t.Helper()
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		test(t, []*world{newWorld(t)})
+		test(t, []*world{newWorld(t, options...)})
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, onPostgres(t))
+		w := newWorld(t, append([]option{onPostgres(t)}, options...)...)
 		test(t, []*world{w, w.node()})
 	})
 }

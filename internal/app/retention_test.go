@@ -52,9 +52,6 @@ func (w *world) counted() store.Removed {
 func TestTablesAreBackWhereTheyWere(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
-		for _, node := range nodes {
-			keeping(&node.app.cfg)
-		}
 		w := nodes[0]
 		agent := w.agentWithPolicy(w.admin())
 		steadily(nodes, time.Hour)
@@ -85,7 +82,7 @@ func TestTablesAreBackWhereTheyWere(t *testing.T) {
 		if !strings.Contains(w.logs.String(), "what need not be kept was removed") {
 			t.Error("the log does not say so")
 		}
-	})
+	}, keeping)
 }
 
 func (w *world) decisions() map[agentidp.Outcome]int {
