@@ -9,7 +9,9 @@ import type { Message } from './messages.ts'
 import { isUUID, members, refusal } from './refusal.ts'
 import { withRetries } from './retry.ts'
 
-type Request = components['schemas']['ExchangeRequest']
+type Documented = components['schemas']['ExchangeRequest']
+/** What is null is as if it were left out, and here it is left out. */
+type Request = { [Name in keyof Documented]: Exclude<Documented[Name], null> }
 type Response = components['schemas']['ExchangeResponse']
 
 /** A granted exchange. The access token is masked in the log. */
