@@ -123,6 +123,36 @@ func TestA215ForgedTokensUseUpNothingOfTheirVictim(t *testing.T) {
 	}
 }
 
+// A-215: a token that has expired, or that was meant for another service, is authentic, and
+// whoever it was once shown to has it. With it nobody uses up what its repository has: not
+// its exchanges, nor its refusals, nor those of its provider.
+func TestA215OldTokensUseUpNothingOfTheirRepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.ExchangesPerMinute, c.RefusalsPerMinute = 10, 2 })
+	agent := w.agentWithPolicy(w.admin())
+	tokens := []string{w.mint()}
+	w.clock.advance(time.Hour)
+	w.clock.freeze()
+	for i := range 50 { // more repositories than the provider's refusals are
+		tokens = append(tokens, w.mint(claims{"aud": "https://other.example", "repository_id": strconv.Itoa(10_000 + i)}))
+	}
+	tokens = append(tokens, w.mint(claims{"aud": "https://other.example"}))
+	for _, token := range tokens {
+		last := 0
+		for range 12 {
+			last = w.from("198.51.100.1", "", `{"token":"`+token+`"}`).Code
+		}
+		if last != 429 {
+			t.Errorf("the last of a token that is not good: %d", last)
+		}
+	}
+	a := w.from("203.0.113.1", "", `{"token":"`+w.mint()+`","agentId":"`+agent+`"}`)
+	if got := a.Header().Get("RateLimit"); a.Code != 200 || got != `"exchanges-of-repository";r=9;t=6` {
+		t.Errorf("the repository: %d, %s", a.Code, got)
+	}
+	w.want(w.exchange(exchangeBody(w.mint(claims{"ref": "refs/heads/other"}), agent)), 403, agentidp.CodeBranchNotPermitted)
+}
+
 // A-216: what a client says of its address changes nothing of what it is counted as: not
 // to a server without a proxy, nor behind one.
 func TestA216AddressesThatAreMadeUp(t *testing.T) {

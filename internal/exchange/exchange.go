@@ -129,7 +129,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 		}
 		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
 	}
-	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes}
+	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes, notGood: err != nil}
 	a.decision = a.newDecision()
 	if !afresh { // counted once, before it costs storage anything
 		var limited error
@@ -184,6 +184,7 @@ type attempt struct {
 	claims   *agentidp.Claims
 	request  *Request
 	scopes   []string
+	notGood  bool // the token is, but not good here; see limitKey
 	decision *agentidp.Decision
 }
 
@@ -240,7 +241,7 @@ func (x *Exchanger) compare(ctx context.Context, seen *agentidp.Provider, read b
 }
 
 func (a *attempt) limitKey() limitKey {
-	return limitKey{a.org.ID, a.provider.Name, cmp.Or(a.claims.RepositoryID, a.claims.Subject)}
+	return limitKey{org: a.org.ID, provider: a.provider.Name, caller: cmp.Or(a.claims.RepositoryID, a.claims.Subject), notGood: a.notGood}
 }
 
 func (a *attempt) key() cacheKey {

@@ -16,7 +16,15 @@ const providerFactor = 20
 
 // limitKey names what is counted together: a caller, which is a repository by its id
 // or a subject. A token that has neither is counted as of the caller "".
-type limitKey struct{ org, provider, caller string }
+//
+// A token that is authentic and not good here, because it has expired or is for another
+// audience, proves whose it was and nothing of who sends it: every service that it was
+// shown to has it, and some stand in logs for ever. Those are counted apart, so that
+// nobody uses up with them what their caller has.
+type limitKey struct {
+	org, provider, caller string
+	notGood               bool
+}
 
 // limits bound what one repository may cause, so that none takes what others need.
 //
@@ -53,7 +61,7 @@ func (l *limits) exchange(now time.Time, key limitKey) (agentidp.RateLimit, erro
 func (l *limits) refusal(now time.Time, key limitKey) error {
 	state, ok := l.refusals.Take(now, key)
 	if ok {
-		state, ok = l.providers.Take(now, limitKey{org: key.org, provider: key.provider})
+		state, ok = l.providers.Take(now, limitKey{org: key.org, provider: key.provider, notGood: key.notGood})
 	}
 	if ok {
 		return nil

@@ -14,7 +14,7 @@ func TestLimitsOfRecordedRefusals(t *testing.T) {
 	// recorded refuses so often and returns how many of them are recorded.
 	recorded := func(l *limits, times int, at time.Time, org, provider string, repository func(i int) string) (n int) {
 		for i := range times {
-			err := l.refusal(at, limitKey{org, provider, repository(i)})
+			err := l.refusal(at, limitKey{org: org, provider: provider, caller: repository(i)})
 			if err == nil {
 				n++
 			} else if e := agentidp.AsError(err); e.Kind != agentidp.TooMany || e.Code != agentidp.CodeRateLimited || e.RetryAfter <= 0 || e.RateLimit == nil {
@@ -54,7 +54,7 @@ func TestLimitsOfExchanges(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	l := newLimits(600, 10)
-	key := limitKey{"a", "github", "74"}
+	key := limitKey{org: "a", provider: "github", caller: "74"}
 	for i := range 2 * 256 { // a matrix of 256 jobs, each of which registers and issues, at once
 		state, err := l.exchange(now, key)
 		if err != nil || state.Quota != 600 || state.Remaining != 600-i-1 {
@@ -74,7 +74,7 @@ func TestLimitsOfExchanges(t *testing.T) {
 	if _, err := l.exchange(now.Add(e.RetryAfter), key); err != nil {
 		t.Errorf("as late as it said: %v", err)
 	}
-	for _, other := range []limitKey{{"a", "github", "75"}, {"a", "ghes", "74"}, {"b", "github", "74"}, {"a", "github", ""}} {
+	for _, other := range []limitKey{{"a", "github", "75", false}, {"a", "ghes", "74", false}, {"b", "github", "74", false}, {"a", "github", "", false}, {"a", "github", "74", true}} {
 		if state, err := l.exchange(now, other); err != nil || state.Remaining != 599 {
 			t.Errorf("%v: %+v, %v", other, state, err)
 		}
