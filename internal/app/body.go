@@ -21,15 +21,22 @@ const (
 type body struct {
 	ahead   bytes.Buffer
 	limited io.LimitedReader
-	rest    io.ReadCloser
+	rest    io.Reader
 }
 
 var bodies = sync.Pool{New: func() any { return &body{} }}
 
 // readAhead reads the body of a request before it takes a place, so that whoever
-// sends slowly takes none. What is too large is for the handler to find.
+// sends slowly takes none. What is too large is for the handler to refuse, and where
+// the length says so already, nothing of it is read.
 func (w *response) readAhead(r *http.Request) error {
-	if r.ContentLength == 0 || r.ContentLength >= readAheadMost { // the latter is refused by its length alone
+	switch {
+	case r.ContentLength == 0:
+		return nil
+	case r.ContentLength >= readAheadMost:
+		// Handlers do not wait, in their place, for what the client may never send:
+		// they see something of the least length that is too large.
+		r.Body = io.NopCloser(io.LimitReader(blank{}, readAheadMost))
 		return nil
 	}
 	b, _ := bodies.Get().(*body)
@@ -53,8 +60,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.rest.Read(p)
 }
 
-// Close closes the body of the connection.
-func (b *body) Close() error { return b.rest.Close() }
+// Close does nothing: the server closes the body of the connection, after the answer.
+// To do it here would be to wait, in a place, for what the client still sends.
+func (*body) Close() error { return nil }
 
 // release lets the next request have the buffer. Nothing of this one may read it
 // any more.
@@ -65,4 +73,14 @@ func (b *body) release() {
 	b.ahead.Reset()
 	b.rest, b.limited.R = nil, nil
 	bodies.Put(b)
+}
+
+// blank is white space without end.
+type blank struct{}
+
+func (blank) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }

@@ -111,6 +111,28 @@ func TestA202BodiesThatDrip(t *testing.T) {
 	}
 }
 
+// A body that is too large is refused, or known to be, before all of it is there: nobody
+// waits for the rest of it in a place.
+func TestA202BodiesThatAreTooLargeAndNeverCome(t *testing.T) {
+	t.Parallel()
+	w, _ := slowWorld(t, func(s *http.Server) { s.ReadTimeout, s.WriteTimeout = 0, 0 })
+	admin := w.admin()
+	form := strings.NewReplacer("application/json", "application/x-www-form-urlencoded", "60000", "70000").Replace(slowPost)
+	asAdmin := strings.NewReplacer(exchangePath, agentsPath, "Host: x", "Host: x\r\nAuthorization: Bearer "+admin).Replace(slowPost)
+	chunked, _, _ := strings.Cut(strings.Replace(asAdmin, "Content-Length: 60000", "Transfer-Encoding: chunked", 1), "{")
+	for _, begin := range []string{
+		strings.Replace(form, exchangePath, "/oauth2/introspect", 1),
+		strings.Replace(form, exchangePath, "/oauth2/revoke", 1),
+		strings.Replace(asAdmin, "60000", "70000", 1),
+		strings.Replace(strings.Replace(asAdmin, "60000", "70000", 1), "POST", "GET", 1),
+		chunked + "11170\r\n" + strings.Repeat(" ", 70_000) + "\r\n",
+	} {
+		lines := strings.Count(w.logs.String(), `"msg":"request"`)
+		w.connect(begin)
+		eventually(t, "the work on it ends: "+begin[:40], func() bool { return strings.Count(w.logs.String(), `"msg":"request"`) > lines })
+	}
+}
+
 // Who asks for much and reads nothing is cut off in the midst of an answer, and has
 // no place meanwhile.
 func TestA202AnswersThatAreNotRead(t *testing.T) {
@@ -200,7 +222,7 @@ func TestReadingAhead(t *testing.T) {
 		{"none", 0, http.NoBody, "", true},
 		{"the largest", 64 << 10, strings.NewReader(strings.Repeat("x", 64<<10)), strings.Repeat("x", 64<<10), true},
 		{"a larger one of unknown length", -1, strings.NewReader(strings.Repeat("x", 70_000)), strings.Repeat("x", 70_000), true},
-		{"one that is too large by its length", 70_000, strings.NewReader(strings.Repeat("x", 70_000)), strings.Repeat("x", 70_000), true},
+		{"one that is too large by its length", 70_000, strings.NewReader(strings.Repeat("x", 70_000)), strings.Repeat(" ", 64<<10+1), true},
 		{"one that breaks off", 9, io.MultiReader(strings.NewReader("12345"), breaks{}), "", false},
 	} {
 		for range 2 { // the second may have the buffer of the first
