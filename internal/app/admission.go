@@ -23,7 +23,7 @@ const maxAddresses = 50_000
 const patience = 500 * time.Millisecond
 
 // admission decides which requests are worked on at all, before anything is spent on
-// them. Health and readiness pass always.
+// them. Health and readiness pass always, at the root: an organization has to be looked up.
 type admission struct {
 	requests *limit.Buckets[netip.Addr]
 	failures *limit.Buckets[netip.Addr] // of requests that proved nothing
@@ -52,9 +52,9 @@ func newAdmission(l *config.Limits, clock func() time.Time) *admission {
 }
 
 // gate returns whose places a request takes; nil: none.
-func (m *admission) gate(rest string) *limit.Gate {
+func (m *admission) gate(slug, rest string) *limit.Gate {
 	switch {
-	case rest == healthPath, rest == readyPath:
+	case slug == agentidp.DefaultOrganization && (rest == healthPath || rest == readyPath):
 		return nil
 	case rest == api.ExchangePath:
 		return m.exchanges
@@ -66,8 +66,8 @@ func (m *admission) gate(rest string) *limit.Gate {
 
 // admit lets a request in, or says why not. The address comes first: it costs
 // nothing to send one away for that.
-func (a *App) admit(w *response, r *http.Request, rest string) error {
-	gate := a.entrance.gate(rest)
+func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
+	gate := a.entrance.gate(slug, rest)
 	if gate == nil {
 		return nil
 	}

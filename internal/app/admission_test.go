@@ -177,6 +177,24 @@ func TestA216AddressesThatAreMadeUp(t *testing.T) {
 	}
 }
 
+// Whoever tries names of organizations is stopped, also where he asks for their health.
+// That of the server is told always.
+func TestHealthUnderNamesThatAreMadeUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.AddressFailuresPerMinute = 5 })
+	w.clock.freeze()
+	for i := range 10 {
+		want, code := 404, agentidp.CodeNotFound
+		if i >= 5 {
+			want, code = 429, agentidp.CodeRateLimited
+		}
+		w.want(w.do("GET", fmt.Sprintf("/o/nowhere%d/%s", i, []string{"healthz", "readyz"}[i%2]), "", nil), want, code)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		w.want(w.do("GET", path, "", nil), 200)
+	}
+}
+
 // five hundred repositories whose runners share an address: all are answered on their
 // merits, at once, even if every one of them is refused.
 func TestA217ManyRepositoriesBehindOneAddress(t *testing.T) {

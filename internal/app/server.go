@@ -80,7 +80,7 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	if strings.HasPrefix(rest, oauth.Prefix) {
 		write = oauth.WriteError
 	}
-	if err := a.admit(w, r, rest); err != nil {
+	if err := a.admit(w, r, slug, rest); err != nil {
 		write(w, r, err)
 		return
 	}
