@@ -132,11 +132,12 @@ var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 // privateMembers names the first private member of a key set, or returns "".
 func privateMembers(jwks []byte) string {
-	var set struct{ Keys []map[string]json.RawMessage }
-	if json.Unmarshal(jwks, &set) != nil {
+	var set map[string]json.RawMessage // into a struct, KEYS would be read as keys too
+	var keys []map[string]json.RawMessage
+	if json.Unmarshal(jwks, &set) != nil || json.Unmarshal(set["keys"], &keys) != nil {
 		return "" // what it is instead is told elsewhere
 	}
-	for i, key := range set.Keys {
+	for i, key := range keys {
 		for _, name := range privateNames {
 			if _, ok := key[name]; ok {
 				return fmt.Sprintf("keys[%d].%s", i, name)

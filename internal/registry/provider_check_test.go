@@ -148,6 +148,9 @@ func TestCheckProvider(t *testing.T) {
 		{"a private key of two", with(func(s *agentidp.ProviderSpec) {
 			s.JWKS = []byte(strings.Replace(goodKeys, `]`, `,{"kty":"RSA","p":"AA"}]`, 1))
 		}), "jwks"},
+		{"a private key of two, where KEYS are none", with(func(s *agentidp.ProviderSpec) {
+			s.JWKS = []byte(strings.Replace(goodKeys, `]`, `,{"kty":"oct","k":"AA"}],"KEYS":[]`, 1))
+		}), "jwks"},
 		{"a key of no use beside a good one", with(func(s *agentidp.ProviderSpec) {
 			s.JWKS = []byte(strings.Replace(goodKeys, `]`, `,{"kty":"EC","crv":"P-521"}]`, 1))
 		}), ""},
