@@ -145,6 +145,6 @@ func changeAgent(std *IO, m *Managing, change func(*client.Client) (*agentidp.Ag
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(std.Out, "%s is %s\n", a.AgentID, a.Status)
+	fmt.Fprintln(std.Out, printable(a.AgentID+" is "+string(a.Status)))
 	return nil
 }

@@ -85,6 +85,22 @@ func TestNothingThatIsPrintedCommandsTheTerminal(t *testing.T) {
 	checkPlain(t, "an error", stderr.String())
 }
 
+// So is what becomes of an agent.
+func TestWhatASuspendedAgentIsCommandsNoTerminal(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"agentId": `+raw+`, "status": `+raw+`}`)
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("AGENTIDP_TOKEN", "x")
+	var out, stderr strings.Builder
+	code := Main(t.Context(), []string{"agent", "suspend", "01890000-0000-7000-8000-000000000000", "--server=" + server.URL}, &IO{In: strings.NewReader(""), Out: &out, Err: &stderr})
+	if printed := strings.TrimSuffix(out.String(), "\n"); code != exitOK || !strings.Contains(printed, " is ?[2J") || strings.Contains(printed, "\n") {
+		t.Errorf("%d: %q %q", code, printed, stderr.String())
+	}
+	checkPlain(t, "a suspended agent", out.String())
+}
+
 // checkPlain is content when a terminal shows a text and does nothing else.
 func checkPlain(t *testing.T, name, printed string) {
 	t.Helper()
