@@ -18,6 +18,10 @@ var migrations embed.FS
 // migrates the same database.
 const migrateRounds = 10
 
+// otherMigrates bounds how long one migration of another program is waited for. A
+// migration that fails here for a reason of its own is told so much later.
+const otherMigrates = 5 * time.Second
+
 // Migrate brings the schema up to what this program knows. Each migration is one
 // transaction, so a program that is killed leaves a schema that the next one
 // continues from. Several programs may migrate at once: each migration commits
@@ -46,10 +50,13 @@ func (db *DB) Migrate(ctx context.Context) error {
 	}
 }
 
-// migratedElsewhere reports whether the schema has moved on from version, for
-// which it waits a little: our failure may have come before the other's commit.
+// migratedElsewhere reports whether the schema moves on from version, for which it
+// waits for some seconds: our failure may have come before the other's commit, and
+// how long that takes is up to the other's machine.
 func (db *DB) migratedElsewhere(ctx context.Context, version int64) bool {
-	for range 5 {
+	ctx, cancel := context.WithTimeout(ctx, otherMigrates)
+	defer cancel()
+	for {
 		if have, _, err := db.SchemaVersion(ctx); err == nil && have > version {
 			return true
 		}
@@ -59,7 +66,6 @@ func (db *DB) migratedElsewhere(ctx context.Context, version int64) bool {
 		case <-time.After(time.Duration(50+rand.IntN(50)) * time.Millisecond): //nolint:gosec // jitter
 		}
 	}
-	return false
 }
 
 func (db *DB) migrateUp(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sentryagent/agentidp/internal/pgtest"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -132,6 +133,25 @@ func TestManyMigratorsAtOnceAllEndWell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A migration that fails here may be under way elsewhere: its commit is waited for,
+// longer than a busy machine takes.
+func TestAMigrationThatAnotherProgramDoesIsWaitedFor(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		have, _, err := f.SchemaVersion(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.Exec(t, f.DB, "DELETE FROM goose_db_version WHERE version_id = $1", have) // its tables are there already
+		commit := time.AfterFunc(time.Second, func() {
+			store.Exec(t, f.DB, "INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, $2)", have, true)
+		})
+		defer commit.Stop()
+		if err := f.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
