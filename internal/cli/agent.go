@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
@@ -54,15 +53,9 @@ func (c *agentListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, agentColumns, allAgents(ctx, cl, agentidp.AgentFilter{
+	return printList(std, &c.Listing, agentColumns, cl.AllAgents(ctx, agentidp.AgentFilter{
 		Name: c.Name, Status: agentidp.AgentStatus(c.Status), RegisteredByPolicyID: c.RegisteredByPolicyID,
 	}))
-}
-
-func allAgents(ctx context.Context, cl *client.Client, filter agentidp.AgentFilter) iter.Seq2[*agentidp.Agent, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.Agent], error) {
-		return cl.ListAgents(ctx, filter, o)
-	})
 }
 
 type agentSuspendCmd struct {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 
 	"github.com/alecthomas/kong"
 
@@ -131,5 +130,3 @@ func (c *agentUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) erro
 	}
 	return printOne(std, &c.Printing, a.AgentID, a)
 }
-
-var errNothingToChange = usageError{errors.New("there is nothing to change: give flags, --unset FLAG, or --file FILE")}

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/client"
 )
 
 type auditCmd struct {
@@ -86,9 +84,5 @@ func (c *auditListCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	filter.Since, filter.Until = c.Since, c.Until
-	return printList(std, &c.Listing, eventColumns, allEvents(ctx, cl, filter))
-}
-
-func allEvents(ctx context.Context, cl *client.Client, filter agentidp.EventFilter) iter.Seq2[*agentidp.Event, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.Event], error) { return cl.ListEvents(ctx, filter, o) })
+	return printList(std, &c.Listing, eventColumns, cl.AllEvents(ctx, filter))
 }

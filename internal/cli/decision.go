@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/client"
 )
 
 type decisionCmd struct {
@@ -93,16 +91,10 @@ func (c *decisionListCmd) Run(ctx context.Context, std *IO) error {
 	if c.Output == "table" {
 		columns = slices.DeleteFunc(slices.Clone(columns), func(c column[agentidp.Decision]) bool { return slices.Contains(onlyWide, c.heading) })
 	}
-	return printList(std, &c.Listing, columns, allDecisions(ctx, cl, agentidp.DecisionFilter{
+	return printList(std, &c.Listing, columns, cl.AllDecisions(ctx, agentidp.DecisionFilter{
 		Repository: c.Repository, RepositoryID: c.RepositoryID, AgentID: c.AgentID, PolicyID: c.PolicyID,
 		Code: c.Code, Outcome: agentidp.Outcome(c.Outcome), Since: c.Since, Until: c.Until,
 	}))
-}
-
-func allDecisions(ctx context.Context, cl *client.Client, filter agentidp.DecisionFilter) iter.Seq2[*agentidp.Decision, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.Decision], error) {
-		return cl.ListDecisions(ctx, filter, o)
-	})
 }
 
 type decisionGetCmd struct {

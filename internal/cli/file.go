@@ -45,16 +45,21 @@ func (b *Body) read(std *IO) (object, error) {
 		defer f.Close()
 		in, name = f, b.File
 	}
+	return readObject("--file", name, in)
+}
+
+// readObject returns the object that a file says, which a flag named.
+func readObject(flag, name string, in io.Reader) (object, error) {
 	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("--file: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	if len(data) > maxFile {
-		return nil, usageError{fmt.Errorf("--file: %s is larger than %d KiB", name, maxFile>>10)}
+		return nil, usageError{fmt.Errorf("%s: %s is larger than %d KiB", flag, name, maxFile>>10)}
 	}
 	o, err := parseObject(data)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--file: %s: %w", name, err)}
+		return nil, usageError{fmt.Errorf("%s: %s: %w", flag, name, err)}
 	}
 	return o, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/url"
 	"slices"
 	"time"
@@ -26,8 +27,8 @@ const (
 // tail follows the audit log. All instants are the server's: the clock here may be
 // another.
 type tail struct {
-	newest func() (time.Time, error) // instant of the latest event, whatever it is
-	list   func(since time.Time, o client.ListOptions) (*client.Page[agentidp.Event], error)
+	newest func() (time.Time, error)                               // instant of the latest event, whatever it is
+	list   func(since time.Time) iter.Seq2[*agentidp.Event, error] // the newest first
 	show   func(*agentidp.Event) error
 	say    func(string)
 	sleep  func(time.Duration)
@@ -90,17 +91,16 @@ func (t *tail) begin(lines int) error {
 	if lines == 0 {
 		return nil
 	}
-	page, err := t.list(time.Time{}, client.ListOptions{Limit: lines})
-	if err != nil {
-		return err
-	}
-	for _, e := range slices.Backward(page.Items) {
-		t.seen[e.ID] = e.At
-		if err := t.show(&e); err != nil {
+	var latest []*agentidp.Event
+	for e, err := range t.list(time.Time{}) {
+		if err != nil {
 			return err
 		}
+		if latest = append(latest, e); len(latest) == lines {
+			break
+		}
 	}
-	return nil
+	return t.showAll(latest)
 }
 
 // look shows what is new.
@@ -142,6 +142,11 @@ func (t *tail) print(since time.Time) error {
 	if err != nil {
 		return err
 	}
+	return t.showAll(events)
+}
+
+// showAll shows events that are there with the newest first, and each counts as seen.
+func (t *tail) showAll(events []*agentidp.Event) error {
 	for _, e := range slices.Backward(events) {
 		t.seen[e.ID] = e.At
 		if err := t.show(e); err != nil {
@@ -154,8 +159,7 @@ func (t *tail) print(since time.Time) error {
 // unseen returns the events since an instant that were not seen, the newest first.
 func (t *tail) unseen(since time.Time) ([]*agentidp.Event, error) {
 	var events []*agentidp.Event
-	page := func(o client.ListOptions) (*client.Page[agentidp.Event], error) { return t.list(since, o) }
-	for e, err := range all(page) {
+	for e, err := range t.list(since) {
 		if err != nil {
 			return nil, err
 		}

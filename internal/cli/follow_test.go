@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,24 +32,22 @@ func (l *log) commit(id string, ago time.Duration) {
 	slices.SortStableFunc(l.events, func(a, b agentidp.Event) int { return b.At.Compare(a.At) })
 }
 
-func (l *log) list(since time.Time, o client.ListOptions) (*client.Page[agentidp.Event], error) {
-	if l.fail != nil {
-		return nil, l.fail
-	}
-	l.looks = append(l.looks, since)
-	var found []agentidp.Event
-	past := o.Cursor == ""
-	for _, e := range l.events {
-		if past && !e.At.Before(since) && !strings.HasPrefix(e.ID, "filtered") {
-			found = append(found, e)
+func (l *log) list(since time.Time) iter.Seq2[*agentidp.Event, error] {
+	return func(yield func(*agentidp.Event, error) bool) {
+		if l.fail != nil {
+			yield(nil, l.fail)
+			return
 		}
-		past = past || e.ID == o.Cursor
+		l.looks = append(l.looks, since)
+		for _, e := range l.events {
+			if e.At.Before(since) || strings.HasPrefix(e.ID, "filtered") {
+				continue
+			}
+			if !yield(&e, nil) {
+				return
+			}
+		}
 	}
-	page := &client.Page[agentidp.Event]{Items: found}
-	if size := min(o.Limit, 3); len(found) > size {
-		page.Items, page.NextCursor = found[:size], found[size-1].ID
-	}
-	return page, nil
 }
 
 // followed follows a log through what happens between its looks, and returns what was
@@ -104,7 +103,7 @@ func TestTailShowsEachEventOnce(t *testing.T) {
 		{"only what comes", 8, 0, 0, func(l *log) []func() {
 			return []func(){func() { l.commit("a", 0) }}
 		}, "a"},
-		{"all since an instant, over several pages", 8, 5 * time.Second, 10, func(l *log) []func() {
+		{"all since an instant", 8, 5 * time.Second, 10, func(l *log) []func() {
 			return []func(){func() { l.commit("a", 0) }}
 		}, "old5 old4 old3 old2 old1 old0 a"},
 		{"a log that has nothing yet", 0, 0, 10, func(l *log) []func() {

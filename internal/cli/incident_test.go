@@ -134,7 +134,7 @@ func (d *drill) staysOpen(name string, blocks, env []string) {
 		_ = cmd.Run() // many fail: that is what they are to do
 	}
 	left := 0
-	for p, err := range allPolicies(d.t.Context(), d.admin, agentidp.PolicyFilter{}) {
+	for p, err := range d.admin.AllTrustPolicies(d.t.Context(), agentidp.PolicyFilter{}) {
 		if err != nil || p.ID == "" {
 			d.t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func (d *drill) staysOpen(name string, blocks, env []string) {
 // nothing by any name, and others are left alone.
 func (d *drill) isClosed() {
 	d.says(3, "^[0-9a-f-]{36} deleted$")
-	for p, err := range allPolicies(d.t.Context(), d.admin, agentidp.PolicyFilter{}) {
+	for p, err := range d.admin.AllTrustPolicies(d.t.Context(), agentidp.PolicyFilter{}) {
 		if err != nil || p.Repository != "acme/other" {
 			d.t.Errorf("a policy is left: %+v, %v", p, err)
 		}

@@ -56,21 +56,21 @@ func (l *ledger) total() (n int) {
 // and no others, each as the last answer said, and these decisions are recorded.
 func (l *ledger) check(ctx context.Context, since time.Time, grants []*grant, denied []string) error {
 	agents := map[string]agentidp.AgentStatus{}
-	for a, err := range allAgents(ctx, l.admin, agentidp.AgentFilter{}) {
+	for a, err := range l.admin.AllAgents(ctx, agentidp.AgentFilter{}) {
 		if err != nil {
 			return err
 		}
 		agents[a.AgentID] = a.Status
 	}
 	policies := map[string]terms{}
-	for p, err := range allPolicies(ctx, l.admin, agentidp.PolicyFilter{}) {
+	for p, err := range l.admin.AllTrustPolicies(ctx, agentidp.PolicyFilter{}) {
 		if err != nil {
 			return err
 		}
 		policies[p.ID] = termsOf(p)
 	}
 	outcomes := map[string]agentidp.Outcome{}
-	for d, err := range allDecisions(ctx, l.admin, agentidp.DecisionFilter{Since: since}) {
+	for d, err := range l.admin.AllDecisions(ctx, agentidp.DecisionFilter{Since: since}) {
 		if err != nil {
 			return err
 		}

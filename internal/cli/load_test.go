@@ -110,7 +110,7 @@ func (w *worker) register() *operation {
 	return &operation{"an agent registered", func(ctx context.Context, again bool) (func(), error) {
 		a, err := w.admin.RegisterAgent(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodeAgentNameTaken {
-			a, err = found(allAgents(ctx, w.admin, agentidp.AgentFilter{Name: spec.Name}), func(*agentidp.Agent) bool { return true })
+			a, err = found(w.admin.AllAgents(ctx, agentidp.AgentFilter{Name: spec.Name}), func(*agentidp.Agent) bool { return true })
 		}
 		return func() {
 			w.agents[a.AgentID] = a.Status
@@ -136,7 +136,7 @@ func (w *worker) create(spec agentidp.TrustPolicySpec, keep func(id string)) *op
 	return &operation{"a policy created", func(ctx context.Context, again bool) (func(), error) {
 		p, err := w.admin.CreateTrustPolicy(ctx, spec)
 		if code, _ := refusal(err); again && code == agentidp.CodePolicyExists {
-			p, err = found(allPolicies(ctx, w.admin, agentidp.PolicyFilter{}), func(p *agentidp.TrustPolicy) bool { return p.Repository == spec.Repository })
+			p, err = found(w.admin.AllTrustPolicies(ctx, agentidp.PolicyFilter{}), func(p *agentidp.TrustPolicy) bool { return p.Repository == spec.Repository })
 		}
 		return func() {
 			w.ledger.policies[p.ID] = termsOf(p)

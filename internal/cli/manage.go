@@ -39,31 +39,6 @@ func (m *Managing) client() (*client.Client, error) {
 	return &client.Client{BaseURL: server, Tokens: source}, nil
 }
 
-// pageSize is the most that the API gives at once.
-const pageSize = 200
-
-// all goes through every page of a list. After an error there is nothing more.
-func all[T any](page func(client.ListOptions) (*client.Page[T], error)) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		opts := client.ListOptions{Limit: pageSize}
-		for {
-			p, err := page(opts)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for i := range p.Items {
-				if !yield(&p.Items[i], nil) {
-					return
-				}
-			}
-			if opts.Cursor = p.NextCursor; opts.Cursor == "" {
-				return
-			}
-		}
-	}
-}
-
 // every goes through a list that came whole.
 func every[T any](items []T) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {

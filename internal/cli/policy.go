@@ -84,16 +84,10 @@ func (c *policyListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, policyColumns, c.chosen(allPolicies(ctx, cl, agentidp.PolicyFilter{
+	return printList(std, &c.Listing, policyColumns, c.chosen(cl.AllTrustPolicies(ctx, agentidp.PolicyFilter{
 		Provider: c.Provider, Repository: c.Repository, AgentID: c.AgentID,
 		Grants: agentidp.PrincipalKind(c.Grants), Mode: agentidp.PolicyMode(c.Mode),
 	})))
-}
-
-func allPolicies(ctx context.Context, cl *client.Client, filter agentidp.PolicyFilter) iter.Seq2[*agentidp.TrustPolicy, error] {
-	return all(func(o client.ListOptions) (*client.Page[agentidp.TrustPolicy], error) {
-		return cl.ListTrustPolicies(ctx, filter, o)
-	})
 }
 
 // chosen keeps the policies of a repository id, which the API has no filter for.

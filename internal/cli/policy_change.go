@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -170,30 +169,13 @@ func (c *policyUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) err
 	if err != nil {
 		return err
 	}
-	if c.File == "" && len(patch) == 0 {
-		return errNothingToChange
-	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	save := func() (*agentidp.TrustPolicy, error) { return c.change(ctx, cl, patch) }
-	if c.File != "" {
-		o, err := c.read(std)
-		if err != nil {
-			return err
-		}
-		merge(o, patch)
-		said, err := as[agentidp.TrustPolicy](o)
-		if err != nil {
-			return err
-		}
-		save = func() (*agentidp.TrustPolicy, error) { return c.replace(ctx, cl, said) }
-	}
-	p, err := save()
-	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == agentidp.CodePreconditionFailed {
-		return hinted{err, "Nothing was changed. agentidp policy get " + c.ID + " shows the policy as it is now."}
-	}
+	p, err := updated(std, &c.Managing, &c.Body, patch, updating[agentidp.TrustPolicy]{
+		change: func(cl *client.Client, patch object) (*agentidp.TrustPolicy, error) { return c.change(ctx, cl, patch) },
+		replace: func(cl *client.Client, said *agentidp.TrustPolicy) (*agentidp.TrustPolicy, error) {
+			return c.replace(ctx, cl, said)
+		},
+		now: "agentidp policy get " + c.ID + " shows the policy as it is now.",
+	})
 	if err != nil {
 		return err
 	}
@@ -203,17 +185,7 @@ func (c *policyUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) err
 // change changes what the patch names.
 func (c *policyUpdateCmd) change(ctx context.Context, cl *client.Client, patch object) (*agentidp.TrustPolicy, error) {
 	return cl.ChangeTrustPolicy(ctx, c.ID, func(spec *agentidp.TrustPolicySpec) error {
-		o, err := viaJSON(spec)
-		if err != nil {
-			return err
-		}
-		merge(o, patch)
-		changed, err := as[agentidp.TrustPolicySpec](o)
-		if err != nil {
-			return err
-		}
-		*spec = *changed
-		return nil
+		return patched(spec, patch)
 	})
 }
 

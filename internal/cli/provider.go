@@ -58,9 +58,7 @@ func (c *providerListCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printList(std, &c.Listing, providerColumns, all(func(o client.ListOptions) (*client.Page[agentidp.RegisteredProvider], error) {
-		return cl.ListProviders(ctx, o)
-	}))
+	return printList(std, &c.Listing, providerColumns, cl.AllProviders(ctx))
 }
 
 type providerGetCmd struct {

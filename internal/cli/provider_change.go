@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -35,17 +33,8 @@ func (f *providerFields) given(k *kong.Context, unset []string) (object, error) 
 		return nil, usageError{fmt.Errorf("--jwks-file: %w", err)}
 	}
 	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("--jwks-file: %w", err)
-	}
-	if len(data) > maxFile {
-		return nil, usageError{fmt.Errorf("--jwks-file: %s is larger than %d KiB", f.JWKSFile, maxFile>>10)}
-	}
-	if patch["jwks"], err = parseObject(data); err != nil {
-		return nil, usageError{fmt.Errorf("--jwks-file: %s: %w", f.JWKSFile, err)}
-	}
-	return patch, nil
+	patch["jwks"], err = readObject("--jwks-file", f.JWKSFile, in)
+	return patch, err
 }
 
 type providerCreateCmd struct {
@@ -123,30 +112,15 @@ func (c *providerUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) e
 	if err != nil {
 		return err
 	}
-	if c.File == "" && len(patch) == 0 {
-		return errNothingToChange
-	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	save := func() (*agentidp.RegisteredProvider, error) { return c.change(ctx, cl, patch) }
-	if c.File != "" {
-		o, err := c.read(std)
-		if err != nil {
-			return err
-		}
-		merge(o, patch)
-		said, err := as[agentidp.RegisteredProvider](o)
-		if err != nil {
-			return err
-		}
-		save = func() (*agentidp.RegisteredProvider, error) { return c.replace(ctx, cl, said) }
-	}
-	p, err := save()
-	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == agentidp.CodePreconditionFailed {
-		return hinted{err, "Nothing was changed. agentidp provider get " + c.ProviderName + " shows the provider as it is now."}
-	}
+	p, err := updated(std, &c.Managing, &c.Body, patch, updating[agentidp.RegisteredProvider]{
+		change: func(cl *client.Client, patch object) (*agentidp.RegisteredProvider, error) {
+			return c.change(ctx, cl, patch)
+		},
+		replace: func(cl *client.Client, said *agentidp.RegisteredProvider) (*agentidp.RegisteredProvider, error) {
+			return c.replace(ctx, cl, said)
+		},
+		now: "agentidp provider get " + c.ProviderName + " shows the provider as it is now.",
+	})
 	if err != nil {
 		return err
 	}
@@ -156,22 +130,13 @@ func (c *providerUpdateCmd) Run(ctx context.Context, std *IO, k *kong.Context) e
 // change changes what the patch names.
 func (c *providerUpdateCmd) change(ctx context.Context, cl *client.Client, patch object) (*agentidp.RegisteredProvider, error) {
 	return cl.ChangeProvider(ctx, c.ProviderName, func(spec *agentidp.ProviderSpec) error {
-		o, err := viaJSON(spec)
-		if err != nil {
-			return err
-		}
+		// Keys and where to fetch them: one takes the other's place.
 		for name, other := range map[string]string{"jwks": "jwksUri", "jwksUri": "jwks"} {
 			if _, said := patch[other]; !said && patch[name] != nil {
-				delete(o, other)
+				patch[other] = nil
 			}
 		}
-		merge(o, patch)
-		changed, err := as[agentidp.ProviderSpec](o)
-		if err != nil {
-			return err
-		}
-		*spec = *changed
-		return nil
+		return patched(spec, patch)
 	})
 }
 

@@ -103,7 +103,7 @@ func TestToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
 	// What was done, was answered: not one grant more.
 	i.start()
 	var recorded int64
-	for _, err := range allDecisions(t.Context(), admin, agentidp.DecisionFilter{Outcome: agentidp.OutcomeAllowed}) {
+	for _, err := range admin.AllDecisions(t.Context(), agentidp.DecisionFilter{Outcome: agentidp.OutcomeAllowed}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"strings"
 	"time"
 
@@ -55,9 +57,9 @@ func (c *auditTailCmd) Run(ctx context.Context, std *IO) error {
 			}
 			return page.Items[0].At, nil
 		},
-		list: func(since time.Time, o client.ListOptions) (*client.Page[agentidp.Event], error) {
+		list: func(since time.Time) iter.Seq2[*agentidp.Event, error] {
 			filter.Since = since
-			return cl.ListEvents(ctx, filter, o)
+			return cl.AllEvents(ctx, filter)
 		},
 		show:     func(e *agentidp.Event) error { return c.show(std, e) },
 		say:      func(words string) { complain(std, errors.New(words)) },
@@ -65,7 +67,7 @@ func (c *auditTailCmd) Run(ctx context.Context, std *IO) error {
 		interval: c.Interval,
 		since:    c.Since,
 	}
-	if err = t.follow(ctx, int(min(c.Lines, pageSize))); ctx.Err() == nil {
+	if err = t.follow(ctx, int(min(c.Lines, math.MaxInt))); ctx.Err() == nil {
 		return err
 	}
 	return nil // the end that was asked for
