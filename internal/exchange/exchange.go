@@ -9,17 +9,12 @@
 package exchange
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
 	"github.com/sentryagent/agentidp/internal/token"
 	"github.com/sentryagent/agentidp/internal/verify"
@@ -112,37 +107,12 @@ func (x *Exchanger) exchange(ctx context.Context, org *agentidp.Organization, re
 // round is one pass over steps 2 to 8. store.ErrStale asks for another; afresh
 // forbids it what is remembered.
 func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*Response, error) {
-	// 2. The issuer, unproven, may choose among this organization's providers and
-	// nothing else: no network, no policy.
-	provider, read, err := x.provider(ctx, org, unverified.Issuer, afresh)
+	// 2., 3. Who issued the subject token, and that it is authentic.
+	a, err := x.prove(ctx, org, req, unverified, afresh)
 	if err != nil {
-		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
+		return nil, err
 	}
-	req.provider = provider.Name
-
-	// 3. Signature, audience, times. From proven claims on, a repository's exchanges
-	// are limited, and a refusal is recorded.
-	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
-	if claims == nil {
-		if stale := x.compare(ctx, provider, read); stale != nil {
-			return nil, stale
-		}
-		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
-	}
-	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, scopes: scopes, notGood: err != nil}
-	a.decision = a.newDecision()
-	if !afresh { // counted once, before it costs storage anything
-		var limited error
-		if req.limit, limited = a.limits.exchange(a.Clock(), a.limitKey()); limited != nil {
-			return nil, a.limited(limited)
-		}
-	}
-	if err == nil {
-		err = a.notSinceRestore()
-	}
-	if err != nil {
-		return nil, a.refuse(ctx, afresh, nil, err)
-	}
+	a.scopes = scopes
 
 	// 4. Candidates: policies pinned to this repository, or unpinned and of its name;
 	// for callers without one, those without one.
@@ -166,7 +136,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	err = a.DB.Issue(ctx, grant)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, a.deny(ctx, outcome, replayed(claims))
+		return nil, a.deny(ctx, outcome, replayed(a.claims))
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
@@ -175,152 +145,38 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	return newResponse(signed, grant, req.limit), nil // 8. only after the commit
 }
 
-// attempt is one exchange whose subject token is authentic.
-type attempt struct {
-	*Exchanger
-	org      *agentidp.Organization
-	provider *agentidp.Provider
-	read     bool // the provider is as it is now, not as it was remembered
-	claims   *agentidp.Claims
-	request  *Request
-	scopes   []string
-	notGood  bool // the token is, but not good here; see limitKey
-	decision *agentidp.Decision
-}
-
-// decide matches the candidates. Cached rows may grant, because the commit checks
-// what the grant rests on; they never deny.
-func (a *attempt) decide(ctx context.Context, afresh bool) (*policy.Outcome, *agentidp.Agent, error) {
-	for {
-		input, candidates, read, err := a.candidates(ctx, afresh)
-		if err != nil {
-			return nil, nil, err
-		}
-		outcome := policy.Match(candidates, input)
-		if outcome.Granted || read {
-			return &outcome, input.Agent, nil
-		}
-		afresh = true
-	}
-}
-
-// provider finds the provider that an organization trusts for an issuer, and says
-// whether it is as it is now. The configuration's providers come first, never change
-// and cannot be shadowed.
-func (x *Exchanger) provider(ctx context.Context, org *agentidp.Organization, issuer string, afresh bool) (*agentidp.Provider, bool, error) {
-	for _, p := range x.Providers {
-		if p.Issuer == issuer {
-			return p, true, nil
-		}
-	}
-	p, read, err := x.cache.provider(ctx, x.DB, org.ID, issuer, afresh)
-	switch {
-	case err != nil:
-		return nil, false, unavailable(err)
-	case p == nil:
-		return nil, false, verify.UnknownIssuer(issuer)
-	}
-	return p, read, nil
-}
-
-// compare returns store.ErrStale where a remembered provider was changed or deleted
-// since, so that what it gives reason to refuse is decided again. A grant needs no such
-// look: its commit has one.
-func (x *Exchanger) compare(ctx context.Context, seen *agentidp.Provider, read bool) error {
-	if read {
-		return nil
-	}
-	p, _, err := x.cache.provider(ctx, x.DB, seen.OrganizationID, seen.Issuer, true)
-	switch {
-	case err != nil:
-		return unavailable(err)
-	case p == nil || p.ID != seen.ID || p.Revision != seen.Revision:
-		return store.ErrStale
-	}
-	return nil
-}
-
-func (a *attempt) limitKey() limitKey {
-	return limitKey{org: a.org.ID, provider: a.provider.Name, caller: cmp.Or(a.claims.RepositoryID, a.claims.Subject), notGood: a.notGood}
-}
-
-func (a *attempt) key() cacheKey {
-	return cacheKey{org: a.org.ID, provider: a.provider.Name,
-		repository: agentidp.FoldRepository(a.claims.Repository), repositoryID: a.claims.RepositoryID}
-}
-
-// candidates gathers what the decision reads, and says whether all of it was
-// just read from the database. The agent is looked up only when some candidate
-// names it, so that an unknown agent and an unknown repository cost the same.
-func (a *attempt) candidates(ctx context.Context, mustRead bool) (*policy.Input, []*policy.Compiled, bool, error) {
-	candidates, fresh, err := a.cache.policies(ctx, a.DB, a.key(), mustRead)
+// prove is steps 2 and 3. An error is what the caller is answered, or store.ErrStale.
+func (x *Exchanger) prove(ctx context.Context, org *agentidp.Organization, req *Request, unverified *verify.Unverified, afresh bool) (*attempt, error) {
+	// 2. The issuer, unproven, may choose among this organization's providers and
+	// nothing else: no network, no policy.
+	provider, read, err := x.provider(ctx, org, unverified.Issuer, afresh)
 	if err != nil {
-		return nil, nil, false, fmt.Errorf("read candidate policies: %w", err)
+		return nil, x.refusals.note(org.ID, req.RequestID, "", err)
 	}
-	input := &policy.Input{
-		Claims: a.claims, AgentID: a.request.AgentID, Scopes: a.scopes, Audience: a.request.Audience,
-		Organization: a.org, Now: a.Clock(), AgentTTL: a.TokenTTL, BootstrapTTL: BootstrapTTL,
-	}
-	named := func(c *policy.Compiled) bool { return c.Policy.AgentID == a.request.AgentID }
-	if a.request.AgentID != "" && slices.ContainsFunc(candidates, named) {
-		agent, read, err := a.cache.agent(ctx, a.DB, a.org.ID, a.request.AgentID, mustRead)
-		if err != nil {
-			return nil, nil, false, fmt.Errorf("read agent: %w", err)
+	req.provider = provider.Name
+
+	// 3. Signature, audience, times. From proven claims on, a repository's exchanges
+	// are limited, and a refusal is recorded.
+	claims, err := x.Verifier.Verify(ctx, org, provider, unverified)
+	if claims == nil {
+		if stale := x.compare(ctx, provider, read); stale != nil {
+			return nil, stale
 		}
-		input.Agent, fresh = agent, fresh && read
+		return nil, x.refusals.note(org.ID, req.RequestID, provider.Name, err)
 	}
-	return input, candidates, fresh, nil
-}
-
-// grant describes what the issuing commit checks and writes.
-func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant {
-	now := a.Clock()
-	issued := now.Truncate(time.Second)
-	rec := agentidp.AccessToken{
-		ID: agentidp.NewID(now), OrganizationID: a.org.ID, Kind: agentidp.PrincipalBootstrap,
-		Subject: "policy:" + out.Policy.ID, PolicyID: out.Policy.ID, DecisionID: a.decision.ID,
-		Provider: a.provider.Name, RepositoryID: a.claims.RepositoryID,
-		Scope: strings.Join(out.Scopes, " "), Audience: out.Audience,
-		IssuedAt: issued, ExpiresAt: issued.Add(out.TTL),
+	a := &attempt{Exchanger: x, org: org, provider: provider, read: read, claims: claims, request: req, notGood: err != nil}
+	a.decision = a.newDecision()
+	if !afresh { // counted once, before it costs storage anything
+		var limited error
+		if req.limit, limited = a.limits.exchange(a.Clock(), a.limitKey()); limited != nil {
+			return nil, a.limited(limited)
+		}
 	}
-	if agent != nil {
-		rec.Kind, rec.Subject, rec.AgentID = agentidp.PrincipalAgent, agent.AgentID, agent.AgentID
+	if err == nil {
+		err = a.notSinceRestore()
 	}
-	decision := *a.decision
-	decision.Outcome, decision.PolicyID, decision.TokenID, decision.Checks = agentidp.OutcomeAllowed, out.Policy.ID, rec.ID, out.Checks
-
-	event := a.event(agentidp.EventTokenIssued, a.decision.At, rec.ID, out.Policy.ID, nil)
-	event.ID = decision.ID
-	g := &store.Grant{
-		Organization: a.org, Provider: a.provider, Policy: out.Policy, Agent: agent,
-		Pin:   agentidp.Pin{RepositoryID: a.claims.RepositoryID, RepositoryOwnerID: a.claims.RepositoryOwnerID, PinnedAt: now},
-		Token: rec, Decision: decision,
-		Events: []agentidp.Event{event},
+	if err != nil {
+		return nil, a.refuse(ctx, afresh, nil, err)
 	}
-	if a.provider.Replay != agentidp.ReplayAllow {
-		g.ReplayKey = a.claims.ReplayKey
-		// Kept until the verifier would refuse the token for its age alone, with a
-		// second to spare for rounding.
-		g.ReplayUntil = a.claims.ExpiresAt.Add(verify.Skew + time.Second)
-	}
-	if out.Policy.Pinned == nil && out.Policy.Repository != "" {
-		e := a.event(agentidp.EventRepositoryPinned, now, "", out.Policy.ID, map[string]string{
-			agentidp.DataRepository: out.Policy.Repository, "repository_id": a.claims.RepositoryID, "repository_owner_id": a.claims.RepositoryOwnerID,
-		})
-		g.PinEvent = &e
-	}
-	if agentidp.FoldRepository(out.Policy.Repository) != agentidp.FoldRepository(a.claims.Repository) { // known by its pin
-		g.Events = append(g.Events, a.event(agentidp.EventRepositoryRenamed, now, "", out.Policy.ID, map[string]string{
-			agentidp.DataRepository: out.Policy.Repository, "renamed_to": a.claims.Repository,
-		}))
-	}
-	return g
-}
-
-func (a *attempt) sign(ctx context.Context, g *store.Grant) (string, error) {
-	name := ""
-	if g.Agent != nil {
-		name = g.Agent.Name
-	}
-	return a.Tokens.Mint(ctx, a.org, &g.Token, name, a.claims.Workload())
+	return a, nil
 }
