@@ -137,12 +137,12 @@ func serve(ctx context.Context) (err error) {
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
 		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
-		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60, Dev: true,
+		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
 		Listen: listener.Addr().String(),
 		// The limits count as they always do, and the load stays below them: it comes
 		// from one address, for one repository. A flood speaks for other addresses.
 		Limits: config.Limits{
-			TrustedProxies: []string{"127.0.0.1"}, AddressRequestsPerMinute: 10_000_000, AddressFailuresPerMinute: 300,
+			RefusalsPerMinute: 60, TrustedProxies: []string{"127.0.0.1"}, AddressRequestsPerMinute: 10_000_000, AddressFailuresPerMinute: 300,
 			ExchangesPerMinute: 10_000_000, TokenRequestsPerMinute: 3000, MaxConnections: 4096, AddressConnections: 1024,
 		},
 	}

@@ -60,7 +60,7 @@ func start() (end func() error, err error) {
 	serverURL = "http://" + listener.Addr().String()
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data")},
-		PublicURL: serverURL, GitHubIssuer: github.URL, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60, Dev: true,
+		PublicURL: serverURL, GitHubIssuer: github.URL, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Limits: config.Limits{RefusalsPerMinute: 60}, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	if err := cfg.Complete(); err != nil {

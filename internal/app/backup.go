@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
@@ -32,7 +31,7 @@ type BackedUp struct {
 // key is not, nor is it needed. The file has the mode 0600 and appears whole or not at
 // all; only force lets it take the place of another.
 func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file string, force bool) (_ *BackedUp, err error) {
-	path, embedded := strings.CutPrefix(cfg.DatabaseURL, "sqlite:")
+	path, embedded := cfg.SQLitePath()
 	if !embedded {
 		return nil, errNotEmbedded
 	}

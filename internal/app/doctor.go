@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -91,7 +90,7 @@ func (d *doctor) folder() {
 	default:
 		d.say(FindingOK, check, "", "%s", dir)
 	}
-	if path, embedded := strings.CutPrefix(d.Config.DatabaseURL, "sqlite:"); embedded {
+	if path, embedded := d.Config.SQLitePath(); embedded {
 		d.disk(filepath.Dir(path))
 	}
 }
@@ -119,7 +118,7 @@ func (d *doctor) disk(dir string) {
 // database opens it, and says whether there is more to look at.
 func (d *doctor) database(ctx context.Context) bool {
 	const check = "database"
-	if path, embedded := strings.CutPrefix(d.Config.DatabaseURL, "sqlite:"); embedded {
+	if path, embedded := d.Config.SQLitePath(); embedded {
 		info, err := os.Stat(path)
 		if err != nil {
 			d.say(FindingFail, check, "start the server once, or give its --data-dir", "%v", err)

@@ -98,7 +98,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w.url = "http://" + listener.Addr().String()
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
-		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 1_000_000, Dev: true,
+		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Limits: config.Limits{RefusalsPerMinute: 1_000_000}, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	for _, o := range options {

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/keys"
-	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // ResealKeys gives the database the master key in a file in place of its own. No server
@@ -22,7 +20,7 @@ func ResealKeys(ctx context.Context, cfg config.Config, logger *slog.Logger, fil
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	return Beside(ctx, cfg, logger, func(a *App) error {
-		master, err := keys.Unlock(ctx, a.db, keys.MasterKeySource{Value: cfg.MasterKey, File: cfg.MasterKeyFile})
+		master, err := keys.Unlock(ctx, a.db, masterKeySource(&cfg, false))
 		if err != nil {
 			return err
 		}
@@ -39,24 +37,13 @@ func AbandonKeys(ctx context.Context, cfg config.Config, logger *slog.Logger) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
-		if err := databaseThere(path); err != nil {
-			return err
+	return onDatabase(ctx, cfg, logger, func(a *App) error {
+		alg, err := a.db.Setting(ctx, signingAlgSetting)
+		if err != nil {
+			return fmt.Errorf("read the server's signing algorithm; start the server once: %w", err)
 		}
-	}
-	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
-	defer func() { err = errors.Join(err, a.close()) }()
-	if a.db, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: logger}); err != nil {
-		return err
-	}
-	if err := a.checkSchema(ctx); err != nil {
-		return err
-	}
-	alg, err := a.db.Setting(ctx, signingAlgSetting)
-	if err != nil {
-		return fmt.Errorf("read the server's signing algorithm; start the server once: %w", err)
-	}
-	return keys.Abandon(ctx, a.db, keys.MasterKeySource{Value: cfg.MasterKey, File: cfg.MasterKeyFile, MayCreate: cfg.SQLite()}, alg, a.clock)
+		return keys.Abandon(ctx, a.db, masterKeySource(&cfg, cfg.SQLite()), alg, a.clock)
+	})
 }
 
 // alone keeps servers off the data directory until release is called.

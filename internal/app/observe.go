@@ -152,7 +152,7 @@ func (a *App) serves(ctx context.Context) bool {
 
 // databaseBytes returns the sizes of the files of an embedded database.
 func (a *App) databaseBytes() map[string]int64 {
-	path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:")
+	path, embedded := a.cfg.SQLitePath()
 	if !embedded {
 		return nil
 	}

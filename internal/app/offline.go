@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -19,8 +18,19 @@ import (
 // master key and no schema: a server that was started once has made them. With an
 // empty public URL it uses the server's; the algorithm of keys always is the
 // server's.
-func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) (err error) {
-	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
+func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) error {
+	return onDatabase(ctx, cfg, logger, func(a *App) error {
+		if err := a.openBeside(ctx); err != nil {
+			return err
+		}
+		return do(a)
+	})
+}
+
+// onDatabase opens the database of a server, lets do work with it, and closes it. It
+// makes none, and leaves the schema as it is.
+func onDatabase(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) (err error) {
+	if path, embedded := cfg.SQLitePath(); embedded {
 		if err := databaseThere(path); err != nil {
 			return err
 		}
@@ -31,9 +41,6 @@ func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func
 		return err
 	}
 	if err := a.checkSchema(ctx); err != nil {
-		return err
-	}
-	if err := a.openBeside(ctx); err != nil {
 		return err
 	}
 	return do(a)

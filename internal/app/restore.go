@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -41,12 +40,12 @@ type RestoredOrganization struct {
 // before or one that is restored, and never one that would take used tokens. Only
 // force lets it replace a database, which is kept under another name.
 func Restore(ctx context.Context, cfg config.Config, logger *slog.Logger, file string, force bool) (_ *Restored, err error) {
-	path, embedded := strings.CutPrefix(cfg.DatabaseURL, "sqlite:")
+	path, embedded := cfg.SQLitePath()
 	if !embedded {
 		return nil, errNotEmbedded
 	}
 	if err := dataFolder(cfg.DataDir); err != nil {
-		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
+		return nil, err
 	}
 	lock, err := lockData(cfg.DataDir)
 	if err != nil {

@@ -219,6 +219,14 @@ func TestRestoresThatAreRefused(t *testing.T) {
 			t.Errorf("%s: the folder was\n%s\nand is\n%s", test.name, before, after)
 		}
 	}
+	open := cfg
+	open.DataDir = t.TempDir()
+	if err := os.Chmod(open.DataDir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), open, quiet, file, true); err == nil || !strings.HasPrefix(err.Error(), "data-dir (AGENTIDP_DATA_DIR): "+open.DataDir+" can be written by others") {
+		t.Errorf("a folder that others can write to: %v", err)
+	}
 	if got := read(file); string(got) != string(whole) {
 		t.Error("the backup was changed")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -30,7 +29,7 @@ func stored(clock func() time.Time) func() time.Time {
 // notLost refuses to make a new database where one was used before and is gone, or was
 // emptied: to everybody outside, that would be another AgentIdP under the same name.
 func (a *App) notLost() error {
-	path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:")
+	path, embedded := a.cfg.SQLitePath()
 	if !embedded {
 		return nil
 	}
@@ -76,7 +75,7 @@ func (a *App) open(ctx context.Context) error {
 	if _, err := a.ring.Signer(ctx, org); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
-	if path, embedded := strings.CutPrefix(a.cfg.DatabaseURL, "sqlite:"); embedded {
+	if path, embedded := a.cfg.SQLitePath(); embedded {
 		if err := a.lock.remember(path); err != nil {
 			return fmt.Errorf("note which database is used: %w", err)
 		}

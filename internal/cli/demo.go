@@ -92,7 +92,7 @@ func (d *demo) start(ctx context.Context, dir string) (<-chan error, error) {
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data")},
 		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: "http://" + ciListener.Addr().String(),
-		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60, Dev: true,
+		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Limits: config.Limits{RefusalsPerMinute: 60}, Dev: true,
 		Listen: listener.Addr().String(),
 	}
 	if err := cfg.Complete(); err != nil {

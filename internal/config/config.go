@@ -39,7 +39,7 @@ type Config struct {
 	KeepDecisions time.Duration `group:"Retention" env:"AGENTIDP_KEEP_DECISIONS" default:"90d" help:"How long refused exchanges can be looked up; granted ones as long as their event, if that is longer (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
 	KeepEvents    time.Duration `group:"Retention" env:"AGENTIDP_KEEP_EVENTS" default:"400d" help:"How long the audit log is kept (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
 
-	RefusalsPerMinute int `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
+	Limits `embed:""`
 
 	MetricsListen string `group:"Watching" env:"AGENTIDP_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Address of the listener for Prometheus, which serves /metrics and nothing of the API; off: there is none." doc:"If it cannot be had, the server does not start. Whoever reaches it may read it: [what to watch](operating.md#what-to-watch)."`
 	Pprof         bool   `group:"Watching" env:"AGENTIDP_PPROF" help:"Serve profiles of the running process under /debug/pprof/ of the metrics listener. They tell of its inside, and taking one slows it down, so this is refused where that listener is not on loopback."`
@@ -47,8 +47,6 @@ type Config struct {
 	LogLevel  string `group:"Logs and development" env:"AGENTIDP_LOG_LEVEL" default:"info" help:"The least that is logged: debug, info, warn or error. Requests are info, but for those that failed here (5xx), which are error." doc:"[Logs](operating.md#logs)."`
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
-
-	Limits `embed:""`
 }
 
 // Storage says where data and the master key are.
@@ -65,8 +63,6 @@ type Storage struct {
 }
 
 const (
-	maxRefusals = 1_000_000
-
 	day     = 24 * time.Hour
 	longest = 36500 * day
 )
@@ -83,9 +79,6 @@ func (c *Config) Complete() error {
 	}
 	if c.TokenTTL < time.Minute || c.TokenTTL > time.Hour || c.TokenTTL%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("token-ttl (AGENTIDP_TOKEN_TTL): %s is not between 1m and 1h in whole seconds", c.TokenTTL))
-	}
-	if c.RefusalsPerMinute < 1 || c.RefusalsPerMinute > maxRefusals {
-		errs = append(errs, fmt.Errorf("refusals-per-minute (AGENTIDP_REFUSALS_PER_MINUTE): %d is not between 1 and %d", c.RefusalsPerMinute, maxRefusals))
 	}
 	if c.Drain < 0 || c.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("drain (AGENTIDP_DRAIN): %s is not between 0s and 1m", c.Drain))
@@ -116,7 +109,7 @@ func (s *Storage) Complete() error {
 	if s.MasterKeyFile == "" {
 		s.MasterKeyFile = filepath.Join(s.DataDir, "master.key")
 	}
-	if s.PostgreSQL() || s.SQLite() && s.DatabaseURL != "sqlite:" {
+	if path, embedded := s.SQLitePath(); s.PostgreSQL() || embedded && path != "" {
 		return nil
 	}
 	// It is not repeated: a password may be in it.
@@ -124,7 +117,15 @@ func (s *Storage) Complete() error {
 }
 
 // SQLite reports whether the database is embedded.
-func (s *Storage) SQLite() bool { return strings.HasPrefix(s.DatabaseURL, "sqlite:") }
+func (s *Storage) SQLite() bool {
+	_, embedded := s.SQLitePath()
+	return embedded
+}
+
+// SQLitePath returns the file of an embedded database.
+func (s *Storage) SQLitePath() (path string, embedded bool) {
+	return strings.CutPrefix(s.DatabaseURL, "sqlite:")
+}
 
 // PostgreSQL reports whether the database is a server's, which nodes may share.
 func (s *Storage) PostgreSQL() bool {

@@ -12,7 +12,7 @@ import (
 func good() config.Config {
 	return config.Config{
 		Listen: "127.0.0.1:8080", GitHubIssuer: "https://token.actions.githubusercontent.com",
-		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, RefusalsPerMinute: 60,
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Limits: config.Limits{RefusalsPerMinute: 60},
 	}
 }
 
@@ -66,7 +66,7 @@ func TestGoodConfigurations(t *testing.T) {
 		{"proxies", func(c *config.Config) {
 			c.TrustedProxies = []string{"10.0.0.0/8", " 192.0.2.7", "2001:db8::/32", "::1"}
 		}},
-		{"no limits", func(c *config.Config) { c.Limits = config.Limits{} }},
+		{"no limit but that of recorded refusals", func(c *config.Config) { c.Limits = config.Limits{RefusalsPerMinute: 60} }},
 		{"https on the port of http", func(c *config.Config) { c.PublicURL = "https://idp.example.com:80" }},
 		{"all addresses, for this machine alone", func(c *config.Config) { c.Listen, c.PublicURL = "0.0.0.0:8080", "http://localhost:8080" }},
 		{"an issuer beside the server, under another path", func(c *config.Config) {
@@ -272,7 +272,7 @@ func TestWrongConfigurations(t *testing.T) {
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	c := config.Config{
-		Storage: config.Storage{DatabaseURL: "oracle"}, Listen: "x", PublicURL: "http://idp.example.com/", GitHubIssuer: "github", SigningAlg: "none", TokenTTL: 7 * time.Hour, RefusalsPerMinute: -1, LogFormat: "xml", Dev: true,
+		Storage: config.Storage{DatabaseURL: "oracle"}, Listen: "x", PublicURL: "http://idp.example.com/", GitHubIssuer: "github", SigningAlg: "none", TokenTTL: 7 * time.Hour, Limits: config.Limits{RefusalsPerMinute: -1}, LogFormat: "xml", Dev: true,
 	}
 	err := c.Complete()
 	if err == nil {

@@ -8,8 +8,9 @@ import (
 )
 
 // Limits say how much of the server one party may take. 0 is no limit, but for
-// Concurrency.
+// Concurrency; recorded refusals always have one.
 type Limits struct {
+	RefusalsPerMinute        int      `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
 	ExchangesPerMinute       int      `group:"Limits" env:"AGENTIDP_EXCHANGES_PER_MINUTE" default:"600" help:"Exchanges of one repository in a minute, also at once, granted or not; 0: no limit."`
 	TokenRequestsPerMinute   int      `group:"Limits" env:"AGENTIDP_TOKEN_REQUESTS_PER_MINUTE" default:"3000" help:"Requests with one access token in a minute, also at once; 0: no limit."`
 	AddressFailuresPerMinute int      `group:"Limits" env:"AGENTIDP_ADDRESS_FAILURES_PER_MINUTE" default:"300" help:"Requests of one address in a minute that prove nothing (unproven subject tokens, refused bearer tokens); 0: no limit." doc:"Beyond it all but public documents and health is answered 429 to that address: [limits](operating.md#limits)."`
@@ -20,28 +21,32 @@ type Limits struct {
 	AddressConnections       int      `group:"Limits" env:"AGENTIDP_ADDRESS_CONNECTIONS" default:"1024" help:"Open connections of one address that is no trusted proxy; 0: no limit."`
 }
 
-// maxLimit is beyond what any server does in a minute.
-const maxLimit = 10_000_000
+// Each is beyond what any server does in a minute.
+const (
+	maxLimit    = 10_000_000
+	maxRefusals = 1_000_000 // twenty times as many are a provider's
+)
 
 // Complete checks the limits.
 func (l *Limits) Complete() error {
 	_, err := l.Proxies()
 	errs := []error{err}
 	for _, limit := range []struct {
-		name  string
-		value int
+		name             string
+		value, low, high int
 	}{
-		{"address-requests-per-minute", l.AddressRequestsPerMinute},
-		{"address-failures-per-minute", l.AddressFailuresPerMinute},
-		{"exchanges-per-minute", l.ExchangesPerMinute},
-		{"token-requests-per-minute", l.TokenRequestsPerMinute},
-		{"concurrency", l.Concurrency},
-		{"max-connections", l.MaxConnections},
-		{"address-connections", l.AddressConnections},
+		{"refusals-per-minute", l.RefusalsPerMinute, 1, maxRefusals},
+		{"address-requests-per-minute", l.AddressRequestsPerMinute, 0, maxLimit},
+		{"address-failures-per-minute", l.AddressFailuresPerMinute, 0, maxLimit},
+		{"exchanges-per-minute", l.ExchangesPerMinute, 0, maxLimit},
+		{"token-requests-per-minute", l.TokenRequestsPerMinute, 0, maxLimit},
+		{"concurrency", l.Concurrency, 0, maxLimit},
+		{"max-connections", l.MaxConnections, 0, maxLimit},
+		{"address-connections", l.AddressConnections, 0, maxLimit},
 	} {
-		if limit.value < 0 || limit.value > maxLimit {
+		if limit.value < limit.low || limit.value > limit.high {
 			variable := "AGENTIDP_" + strings.ToUpper(strings.ReplaceAll(limit.name, "-", "_"))
-			errs = append(errs, fmt.Errorf("%s (%s): %d is not between 0 and %d", limit.name, variable, limit.value, maxLimit))
+			errs = append(errs, fmt.Errorf("%s (%s): %d is not between %d and %d", limit.name, variable, limit.value, limit.low, limit.high))
 		}
 	}
 	return errors.Join(errs...)
