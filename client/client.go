@@ -216,3 +216,14 @@ func checkID(noun, id string) error {
 	}
 	return nil
 }
+
+// decodeKnown decodes what is to be sent back whole, and refuses what would be lost by
+// that: a member that this package does not know.
+func decodeKnown(doc []byte, v any, noun string) error {
+	decoder := json.NewDecoder(bytes.NewReader(doc))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(v); err != nil {
+		return fmt.Errorf("change the %s: it says what this program does not know (%w) and would be lost; use a program of the server's version", noun, err)
+	}
+	return nil
+}

@@ -1,10 +1,8 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -96,10 +94,8 @@ func (c *Client) ChangeTrustPolicy(ctx context.Context, id string, change func(*
 		return nil, err
 	}
 	var policy agentidp.TrustPolicy
-	decoder := json.NewDecoder(bytes.NewReader(doc))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&policy); err != nil {
-		return nil, fmt.Errorf("change the trust policy: it says what this program does not know (%w) and would be lost; use a program of the server's version", err)
+	if err := decodeKnown(doc, &policy, "trust policy"); err != nil {
+		return nil, err
 	}
 	if err := change(&policy.TrustPolicySpec); err != nil {
 		return nil, err

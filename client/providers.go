@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -76,10 +75,8 @@ func (c *Client) ChangeProvider(ctx context.Context, name string, change func(*a
 		return nil, err
 	}
 	var p agentidp.RegisteredProvider
-	decoder := json.NewDecoder(bytes.NewReader(doc))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&p); err != nil {
-		return nil, fmt.Errorf("change the provider: it says what this program does not know (%w) and would be lost; use a program of the server's version", err)
+	if err := decodeKnown(doc, &p, "provider"); err != nil {
+		return nil, err
 	}
 	if err := change(&p.ProviderSpec); err != nil {
 		return nil, err
