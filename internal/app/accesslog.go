@@ -28,7 +28,7 @@ func (a *App) log(w *response, r *http.Request, trace *problem.Trace, took time.
 	var before int64
 	if w.early {
 		var due bool
-		if before, due = a.entrance.requestLines.due(); !due {
+		if before, due = a.entrance.requestLines.Due(a.clock()); !due {
 			return
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,22 +31,20 @@ type admission struct {
 	exchanges, documents, others *limit.Gate
 
 	warned                        atomic.Bool // of a proxy that is not trusted
-	requestLines, connectionLines sampler
+	requestLines, connectionLines limit.Sampler
 }
 
-func newAdmission(l *config.Limits, clock func() time.Time) *admission {
+func newAdmission(l *config.Limits) *admission {
 	places := l.Concurrency
 	if places == 0 {
 		places = max(128, 64*runtime.GOMAXPROCS(0))
 	}
 	return &admission{
-		requests:        limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
-		failures:        limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
-		exchanges:       limit.NewGate(places, patience),
-		documents:       limit.NewGate(places, patience),
-		others:          limit.NewGate(places, patience),
-		requestLines:    sampler{clock: clock},
-		connectionLines: sampler{clock: clock},
+		requests:  limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
+		failures:  limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
+		exchanges: limit.NewGate(places, patience),
+		documents: limit.NewGate(places, patience),
+		others:    limit.NewGate(places, patience),
 	}
 }
 
@@ -120,31 +117,9 @@ func isDocument(rest string) bool {
 	return strings.HasPrefix(rest, "/.well-known/") || strings.HasPrefix(rest, "/api/v1/openapi.") || rest == "/api/v1/docs"
 }
 
-// sampler lets one line a second into the log of what strangers can cause at will.
-type sampler struct {
-	clock func() time.Time
-
-	mu   sync.Mutex
-	last time.Time
-	kept int64 // from the log, since the last line
-}
-
-// due reports whether a line may be written now, and how many were not before it.
-func (s *sampler) due() (keptBack int64, ok bool) {
-	now := s.clock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if passed := now.Sub(s.last); passed >= 0 && passed < time.Second {
-		s.kept++
-		return 0, false
-	}
-	keptBack, s.kept, s.last = s.kept, 0, now
-	return keptBack, true
-}
-
 // refusedConnection tells of connections that were closed for a limit.
 func (a *App) refusedConnection(peer netip.Addr) {
-	if before, ok := a.entrance.connectionLines.due(); ok {
+	if before, ok := a.entrance.connectionLines.Due(a.clock()); ok {
 		a.logger.Warn("a connection was closed: there are too many (AGENTIDP_MAX_CONNECTIONS, AGENTIDP_ADDRESS_CONNECTIONS)", "peer", peer, "not_logged_before", before)
 	}
 }

@@ -101,7 +101,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.proxies, err = a.cfg.Proxies(); err != nil {
 		return nil, err
 	}
-	a.entrance = newAdmission(&a.cfg.Limits, a.clock)
+	a.entrance = newAdmission(&a.cfg.Limits)
 	a.wire(opt.Version)
 	if a.cfg.TLS() {
 		if a.certificates, err = newCertificates(&a.cfg, a.clock, a.logger); err != nil {

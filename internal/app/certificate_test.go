@@ -268,7 +268,7 @@ func TestFailedHandshakesAreToldOnceASecond(t *testing.T) {
 	eventually(t, "the failures are counted", func() bool { return strings.Contains(w.logs.String(), "TLS handshake error") })
 	w.clock.advance(time.Second)
 	fail()
-	eventually(t, "the next second tells how many there were", func() bool { return strings.Contains(w.logs.String(), `"untold":1`) })
+	eventually(t, "the next second tells how many there were", func() bool { return strings.Contains(w.logs.String(), `"not_logged_before":1`) })
 	if n := strings.Count(w.logs.String(), "TLS handshake error"); n != 2 {
 		t.Errorf("%d lines for 21 failed handshakes", n)
 	}

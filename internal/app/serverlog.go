@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // serverLog takes what net/http has to say. Any stranger can make a TLS handshake
 // fail, as often as he likes, so of those at most one a second is told, with how many
 // were not.
 type serverLog struct {
-	logger *slog.Logger
-	clock  func() time.Time
-
-	mu     sync.Mutex
-	told   time.Time
-	untold int
+	logger     *slog.Logger
+	clock      func() time.Time
+	handshakes limit.Sampler
 }
 
 var handshakeError = []byte("TLS handshake error")
@@ -27,15 +25,8 @@ func (l *serverLog) Write(message []byte) (int, error) {
 	text := strings.TrimSpace(string(message))
 	if !bytes.Contains(message, handshakeError) {
 		l.logger.Warn(text)
-		return len(message), nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := l.clock(); now.Sub(l.told) < time.Second {
-		l.untold++
-	} else {
-		l.logger.Warn(text, "untold", l.untold)
-		l.told, l.untold = now, 0
+	} else if before, ok := l.handshakes.Due(l.clock()); ok {
+		l.logger.Warn(text, "not_logged_before", before)
 	}
 	return len(message), nil
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
 const (
-	maxSample   = 100         // refusals of one organization
-	sampleEvery = time.Second // of one organization, and of the log
-	maxDetail   = 512         // bytes
+	maxSample = 100 // refusals of one organization
+	maxDetail = 512 // bytes
 )
 
 // Tally counts subject tokens that were refused without a durable record:
@@ -29,10 +29,9 @@ type Tally struct {
 	clock  func() time.Time
 	since  time.Time
 
-	mu      sync.Mutex
-	of      map[string]*tenant // by organization
-	logged  time.Time
-	dropped uint64
+	mu    sync.Mutex
+	of    map[string]*tenant // by organization
+	lines limit.Sampler      // of the log
 }
 
 // tenant is what was refused in one organization.
@@ -40,7 +39,7 @@ type tenant struct {
 	counts map[refused]int64
 	sample []agentidp.Refusal // the oldest first, until it is full and goes round
 	next   int                // the place of the oldest, once it is full
-	last   time.Time          // when the sample got its latest
+	places limit.Sampler      // in the sample
 }
 
 // refused is what is counted. Both parts have few values: a reason of
@@ -87,13 +86,10 @@ func (t *Tally) count(orgID, requestID string, what refused, err error) {
 	defer t.mu.Unlock()
 	now := t.clock()
 	t.organization(orgID).add(now, requestID, what, cause)
-	if !due(now, t.logged) {
-		t.dropped++
-		return
+	if before, ok := t.lines.Due(now); ok {
+		t.logger.Warn("subject token refused without a record",
+			"request_id", requestID, "reason", what.reason, "provider", what.provider, "cause", cause, "not_logged_before", before)
 	}
-	t.logger.Warn("subject token refused without a record",
-		"request_id", requestID, "reason", what.reason, "provider", what.provider, "cause", cause, "not_logged_before", t.dropped)
-	t.logged, t.dropped = now, 0
 }
 
 func (t *Tally) organization(id string) *tenant {
@@ -107,10 +103,9 @@ func (t *Tally) organization(id string) *tenant {
 
 func (o *tenant) add(now time.Time, requestID string, what refused, cause error) {
 	o.counts[what]++
-	if !due(now, o.last) {
+	if _, ok := o.places.Due(now); !ok {
 		return
 	}
-	o.last = now
 	kept := agentidp.Refusal{At: now, RequestID: requestID, Reason: what.reason, Provider: what.provider, Detail: detail(cause)}
 	if len(o.sample) < maxSample {
 		o.sample = append(o.sample, kept)
@@ -118,13 +113,6 @@ func (o *tenant) add(now time.Time, requestID string, what refused, cause error)
 	}
 	o.sample[o.next] = kept
 	o.next = (o.next + 1) % maxSample
-}
-
-// due reports whether the next of a sample may be taken. A clock that was set back
-// does not stop it.
-func due(now, last time.Time) bool {
-	passed := now.Sub(last)
-	return passed < 0 || passed >= sampleEvery
 }
 
 // detail is what an operator reads of a cause. What strangers choose is quoted in it.

@@ -1,5 +1,6 @@
 // Package limit bounds what one party may take of the server: so many of something
-// in a minute (Buckets), so much at once (Gate), so many connections (Listener).
+// in a minute (Buckets), so much at once (Gate), so many connections (Listener), so many
+// lines of the log (Sampler).
 //
 // It does not own who a party is, what is counted, nor how much is allowed.
 package limit
