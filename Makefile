@@ -23,16 +23,18 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race soak-short contract fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race soak-short contract relying-party fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	cd test/openapi && $(GO) mod tidy -diff
+	cd test/relyingparty && $(GO) mod tidy -diff
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
 	cd test/openapi && $(GOLANGCI) run ./...
+	cd test/relyingparty && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing. All that
@@ -82,6 +84,19 @@ openapi-check:
 # Modules of their own, because they need more than the product does.
 contract: ## Hold api/openapi.json against the running server, with 3,000 generated requests
 	cd test/openapi && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+.PHONY: relying-party soak soak-short
+relying-party: ## Let go-oidc verify tokens through rotations of keys
+	cd test/relyingparty && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+# At least three days of the server's clock, with rotation, retention and policies that
+# come and go; CI runs it for a minute.
+SOAK = $(GO) test ./internal/app -run '^TestSoak$$' -count=1 -timeout 30m -v -soak
+soak: ## Let a server work for ten minutes, and look what it holds then
+	$(SOAK) 10m
+
+soak-short:
+	$(SOAK) 1m
 
 .PHONY: config-docs
 config-docs: ## Write docs/configuration.md and the example file from the Config struct
