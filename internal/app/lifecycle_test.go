@@ -100,7 +100,7 @@ func (w *world) failingStart(cfg config.Config) error {
 	return nil
 }
 
-// A-219, on disk: the harness asserts the same of the log of every world.
+// on disk: the harness asserts the same of the log of every world.
 func TestNoTokenIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

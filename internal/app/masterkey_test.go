@@ -15,7 +15,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// A-211, in terms of the one secret that a start needs.
+// in terms of the one secret that a start needs.
 func TestAMasterKeyThatIsNotRightStopsTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
