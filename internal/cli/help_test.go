@@ -95,23 +95,73 @@ func TestEveryCommandIsExplained(t *testing.T) {
 			t.Errorf("%s: its help has no example of it", n.FullPath())
 		}
 		for _, example := range examples {
-			parser, err := newParser(t.Context(), &IO{}, func(int) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			words := shellWord.FindAllString(example, -1)[1:]
-			for i := range words {
-				words[i] = strings.NewReplacer(`'`, "", `"`, "").Replace(words[i])
-			}
-			k, err := parser.Parse(words)
-			if err == nil {
-				err = checkGiven(k)
-			}
-			if err != nil {
+			if err := takes(t, example); err != nil {
 				t.Errorf("%s: the example %q is refused: %v", n.FullPath(), example, err)
 			}
 		}
 	})
+}
+
+// takes returns why the program would not take a command line, or nil.
+func takes(t *testing.T, line string) error {
+	t.Helper()
+	parser, err := newParser(t.Context(), &IO{}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := shellWord.FindAllString(line, -1)[1:]
+	for i := range words {
+		words[i] = strings.NewReplacer(`'`, "", `"`, "").Replace(words[i])
+	}
+	k, err := parser.Parse(words)
+	if err != nil {
+		return err
+	}
+	return checkGiven(k)
+}
+
+var (
+	commandBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+	commandLine  = regexp.MustCompile(`\bagentidp [a-z][^|)>;&#\n]*`)
+	blank        = regexp.MustCompile(`<[a-z _]*>|"\$\w+"|\$\(date [^)]*\)`)
+)
+
+// A command that the manual shows is one that the program takes, with these flags.
+// What incident.md shows is run (TestTheBreachDrill).
+func TestCommandsOfTheManualAreTaken(t *testing.T) {
+	t.Setenv("AGENTIDP_SERVER", "https://idp.example.com")
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func(blank string) string {
+		if strings.Contains(blank, "repository") {
+			return "74"
+		}
+		return "01a20199-cc89-7395-a8d3-a5f7089d1b41"
+	}
+	seen := 0
+	for _, file := range append(files, "../../README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(file) == "incident.md" {
+			continue
+		}
+		for _, block := range commandBlock.FindAllStringSubmatch(string(text), -1) {
+			script := blank.ReplaceAllStringFunc(strings.ReplaceAll(block[1], "\\\n", " "), fill)
+			for _, line := range commandLine.FindAllString(script, -1) {
+				seen++
+				if err := takes(t, line); err != nil {
+					t.Errorf("%s: %q is refused: %v", filepath.Base(file), strings.TrimSpace(line), err)
+				}
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d commands were found", seen)
+	}
 }
 
 func TestEveryCommandHasAConversation(t *testing.T) {
