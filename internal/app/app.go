@@ -111,7 +111,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	}
 	if a.listener == nil {
 		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
-			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w", err)
+			return nil, fmt.Errorf("listen (AGENTIDP_LISTEN): %w; %s", err, listenRemedy(err))
 		}
 	}
 	a.listener = &limit.Listener{

@@ -48,6 +48,9 @@ func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file st
 	defer func() { err = errors.Join(err, db.Close()) }()
 	began := time.Now().UTC()
 	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // 0600
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no folder %s; make it, or name a file in another", filepath.Dir(file))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make a file beside %s: %w", file, err)
 	}
@@ -81,6 +84,9 @@ func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file st
 
 func databaseThere(path string) error {
 	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%w; run it as the user of the server", err)
+		}
 		return fmt.Errorf("there is no database to work on; start the server once, or give its --data-dir: %w", err)
 	}
 	return nil

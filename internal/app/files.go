@@ -27,9 +27,21 @@ func masterKeySource(cfg *config.Config, create bool) keys.MasterKeySource {
 	return keys.MasterKeySource{Value: cfg.MasterKey, File: cfg.MasterKeyFile, MayCreate: create}
 }
 
+// listenRemedy says what to do where an address cannot be had.
+func listenRemedy(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "ports below 1024 need the capability cap_net_bind_service; or give another address"
+	}
+	return "stop whatever has it, or give another address"
+}
+
 // dataFolder makes the data directory.
 func dataFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err := os.MkdirAll(dir, 0o700)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w; make it for this user: sudo install -d -m 700 -o USER %s", err, dir)
+	}
+	if err != nil {
 		return fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
 	}
 	return checkFolder(dir)

@@ -61,7 +61,7 @@ func (c *emulateGitHubCmd) Run(ctx context.Context, std *IO) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return fmt.Errorf("--listen: %w; give another address", err)
 	}
 	e, err := c.emulator("http://" + listener.Addr().String())
 	if err != nil {
