@@ -172,7 +172,7 @@ func (c *Client) send(req *http.Request) (status int, header http.Header, body [
 	}))
 	res, err := hc.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		err = fmt.Errorf("%w; is a server running at %s://%s?", err, req.URL.Scheme, req.URL.Host)
+		err = fmt.Errorf("%w; no server is running at %s://%s", err, req.URL.Scheme, req.URL.Host)
 	}
 	if err != nil {
 		return 0, nil, nil, &noAnswer{error: err, sent: got.Load() || !wanted.Load()}
