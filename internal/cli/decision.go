@@ -130,6 +130,13 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 // they were held against the run.
 func checksOf(d *agentidp.Decision) []string {
 	var lines []string
+	switch {
+	case len(d.Checks) > 0 || d.Outcome != agentidp.OutcomeDenied:
+	case d.Code == agentidp.CodeTrustPolicyViolation:
+		return []string{"none: no policy is for this repository or workload"}
+	default:
+		return []string{"none: it was refused before policies were looked at"}
+	}
 	policy, width := "", 0
 	for _, check := range d.Checks {
 		width = max(width, len([]rune(printable(check.Check))))

@@ -156,6 +156,7 @@ func refuseLine(std *IO, k *kong.Context, err error) int {
 			}
 		}
 	}
+	text = strings.TrimSuffix(text, `, did you mean "-h"?`) // of every flag of one letter
 	complain(std, errors.New(text))
 	fmt.Fprintf(std.Err, "Run %s.\n", help)
 	return exitUsage
