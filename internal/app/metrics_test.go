@@ -83,7 +83,7 @@ const refreshed = 11 * time.Minute
 // outage of the CI's issuer.
 func aDay(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := newWorld(t, slices.Concat([]option{watched, func(c *config.Config) { c.RefusalsPerMinute = 3 }}, options)...)
+	w := newWorld(t, slices.Concat([]option{watched, func(c *config.Config) { c.RefusalsPerMinute = 2 }}, options)...)
 	admin := w.admin()
 	agent := w.agentWithPolicy(admin)
 	w.policy(admin, map[string]any{"branch": "main"})
