@@ -76,7 +76,7 @@ func newServer(t *testing.T, alg string) *server {
 	s.cfg = config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
 		PublicURL: url, Listen: listener.Addr().String(), GitHubIssuer: ciURL, Dev: true,
-		SigningAlg: alg, TokenTTL: 15 * time.Minute, KeyRotation: day, RefusalsPerMinute: 100,
+		SigningAlg: alg, TokenTTL: 15 * time.Minute, KeyRotation: day, Limits: config.Limits{RefusalsPerMinute: 100},
 	}
 	s.issuer = url + "/o/" + s.slug
 	s.start(listener)
