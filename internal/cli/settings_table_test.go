@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 const masterKey = "bm90IHRoZSBrZXkgb2YgYW55IGluc3RhbGxhdGlvbiE="
@@ -30,6 +31,11 @@ func open(name string) func(string) error {
 	}
 }
 
+// pipe is a pipe with a name: whoever opens it waits for the other end.
+func pipe(name string) func(string) error {
+	return func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, name), 0o600) }
+}
+
 func serve(args ...string) []string { return append([]string{"serve", "--check-config"}, args...) }
 
 var wrongSettings = []struct {
@@ -41,7 +47,11 @@ var wrongSettings = []struct {
 	{"a file that there is not", operator{args: serve("--config", "none.yaml")},
 		`config (AGENTIDP_CONFIG): open none.yaml: no such file or directory`},
 	{"a folder for a file", operator{args: serve("--config", "etc"), setUp: open("etc")},
-		`config (AGENTIDP_CONFIG): etc is not a file; give a YAML file`},
+		`config (AGENTIDP_CONFIG): etc is a folder, pipe or device, not a file; write the settings to a YAML file and give its path`},
+	{"a pipe that nobody writes to", operator{args: serve("--config", "pipe"), setUp: pipe("pipe")},
+		`config (AGENTIDP_CONFIG): pipe is a folder, pipe or device, not a file; write the settings to a YAML file and give its path`},
+	{"a device", operator{args: serve("--config", "/dev/null")},
+		`config (AGENTIDP_CONFIG): /dev/null is a folder, pipe or device, not a file; write the settings to a YAML file and give its path`},
 	{"text that is not YAML", operator{file: "listen: 127.0.0.1:8080\npublic-url: 'https://idp.example.com\n"},
 		`agentidp.yaml:2: is not YAML: found unexpected end of stream; put a value with special characters in quotes`},
 	{"a password that is not quoted", operator{file: "database-url: *hunter2\n"},

@@ -78,6 +78,10 @@ type access struct {
 }
 
 func readText(path string) (text string, mode access, err error) {
+	// Before it is opened: opening a pipe would wait for a writer.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return "", mode, fmt.Errorf("config (AGENTIDP_CONFIG): %s is a folder, pipe or device, not a file; write the settings to a YAML file and give its path", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", mode, fmt.Errorf("config (AGENTIDP_CONFIG): %w", err)
@@ -86,9 +90,6 @@ func readText(path string) (text string, mode access, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", mode, fmt.Errorf("config (AGENTIDP_CONFIG): %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", mode, fmt.Errorf("config (AGENTIDP_CONFIG): %s is not a file; give a YAML file", path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
