@@ -39,6 +39,7 @@ type RegisteredBy struct {
 	Subject      string `json:"subject" doc:"admin:<uuid>, policy:<id> or an agent's id."`
 	PolicyID     string `json:"policyId,omitempty" doc:"The bootstrap policy, for CI."`
 	Provider     string `json:"provider,omitempty"`
+	Issuer       string `json:"issuer,omitempty" doc:"The provider's, whose repositories and subjects these are; its name may be another issuer's by now. Absent for agents from before it was recorded."`
 	Repository   string `json:"repository,omitempty"`
 	RepositoryID string `json:"repositoryId,omitempty"`
 	Ref          string `json:"ref,omitempty"`

@@ -12,8 +12,8 @@ import (
 
 // RegisterAgent registers an agent on behalf of a bootstrap token. It is
 // idempotent for the repository that registered the agent: the same name from
-// the same (provider, repository id), or of a provider without repositories the same
-// (provider, subject), returns the existing agent, unchanged, with created false. spec holds name, description, agentType and version alone; the
+// the same (issuer, repository id), or of a provider without repositories the same
+// (issuer, subject), returns the existing agent, unchanged, with created false. spec holds name, description, agentType and version alone; the
 // edge refused anything else.
 //
 // The token's policy is read again in the same transaction, so a policy that was
@@ -35,9 +35,13 @@ func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization
 		if err != nil {
 			return err
 		}
+		by, err := r.registeredBy(ctx, tx, org, c)
+		if err != nil {
+			return err
+		}
 		agent, err = tx.AgentByName(ctx, org.ID, spec.Name)
 		if err == nil {
-			return sameOrigin(agent, c)
+			return r.sameOrigin(agent, by)
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -45,11 +49,11 @@ func (r *Registry) RegisterAgent(ctx context.Context, org *agentidp.Organization
 		if err := withinPolicy(ctx, tx, p, spec.Name); err != nil {
 			return err
 		}
-		agent, created = r.newAgent(org, spec, registeredBy(c)), true
+		agent, created = r.newAgent(org, spec, *by), true
 		err = tx.CreateAgent(ctx, agent)
 		if errors.Is(err, store.ErrExists) { // another registration got in between, perhaps of this repository by another policy
 			if agent, err = tx.AgentByName(ctx, org.ID, spec.Name); err == nil {
-				created, err = false, sameOrigin(agent, c)
+				created, err = false, r.sameOrigin(agent, by)
 			}
 			return err
 		}
@@ -91,12 +95,22 @@ func policyOf(agent *agentidp.Agent, bootstrap *agentidp.TrustPolicy) agentidp.T
 	return spec
 }
 
-func registeredBy(c *Caller) agentidp.RegisteredBy {
+// registeredBy says who a bootstrap token is. The token names its provider alone; whose
+// name that is cannot have changed since, because the policy that granted it is there: no
+// provider is deleted while a policy names it, and no policy moves to another provider.
+func (r *Registry) registeredBy(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller) (*agentidp.RegisteredBy, error) {
 	w := c.Workload
-	return agentidp.RegisteredBy{
-		Subject: c.Subject, PolicyID: c.PolicyID, Provider: w.Provider, Repository: w.Repository,
-		RepositoryID: w.RepositoryID, Ref: w.Ref, RunID: w.RunID, WorkloadSubject: w.Subject,
+	provider := r.builtIn(w.Provider)
+	if provider == nil {
+		var err error
+		if provider, err = tx.Provider(ctx, org.ID, w.Provider); err != nil {
+			return nil, err
+		}
 	}
+	return &agentidp.RegisteredBy{
+		Subject: c.Subject, PolicyID: c.PolicyID, Provider: w.Provider, Issuer: provider.Issuer, Repository: w.Repository,
+		RepositoryID: w.RepositoryID, Ref: w.Ref, RunID: w.RunID, WorkloadSubject: w.Subject,
+	}, nil
 }
 
 // bootstrapPolicy locks the policy behind a bootstrap token, so that two
@@ -115,12 +129,20 @@ func (r *Registry) bootstrapPolicy(ctx context.Context, tx *store.Tx, org *agent
 
 // sameOrigin decides what a name that is taken means for this caller. A holder
 // elsewhere is not described: that it exists is all that a stranger learns.
-func sameOrigin(agent *agentidp.Agent, c *Caller) error {
-	by, w := agent.RegisteredBy, c.Workload
+//
+// A repository or subject is its issuer's, whatever the provider is called. Agents from
+// before the issuer was recorded have none only where it is the configuration's, whose
+// name nobody else can take, or where the provider was gone already.
+func (r *Registry) sameOrigin(agent *agentidp.Agent, again *agentidp.RegisteredBy) error {
+	by := &agent.RegisteredBy
+	issuer := by.Issuer == again.Issuer
+	if by.Issuer == "" {
+		issuer = by.Provider == again.Provider && r.builtIn(by.Provider) != nil
+	}
 	// Two that have no repository are not the same for that: then it takes the same
 	// subject, which no subject at all is not.
-	same := by.RepositoryID == w.RepositoryID && by.WorkloadSubject == w.Subject && by.RepositoryID+by.WorkloadSubject != ""
-	if by.Provider != w.Provider || !same {
+	same := by.RepositoryID == again.RepositoryID && by.WorkloadSubject == again.WorkloadSubject && by.RepositoryID+by.WorkloadSubject != ""
+	if !issuer || !same {
 		return nameTaken(store.ErrExists)
 	}
 	if agent.Status == agentidp.AgentDecommissioned {

@@ -62,31 +62,37 @@ func TestThePolicyOfARegisteredAgentSaysAllThatItsBootstrapPolicySays(t *testing
 // that both have.
 func TestWhoRegistersAnAgentAgain(t *testing.T) {
 	t.Parallel()
-	type who = agentidp.Workload
+	type who = agentidp.RegisteredBy
+	const one, two = "https://one.example", "https://two.example"
+	r := &Registry{Config: Config{Providers: []*agentidp.Provider{{Name: "github", Issuer: one}}}}
 	for _, tt := range []struct {
 		name       string
 		registered who
 		again      who
 		same       bool
 	}{
-		{"the same repository", who{Provider: "github", RepositoryID: "74"}, who{Provider: "github", RepositoryID: "74"}, true},
-		{"after it was renamed", who{Provider: "github", Repository: "a/b", RepositoryID: "74"}, who{Provider: "github", Repository: "c/d", RepositoryID: "74"}, true},
-		{"another repository", who{Provider: "github", RepositoryID: "74"}, who{Provider: "github", RepositoryID: "75"}, false},
-		{"the same id at another provider", who{Provider: "github", RepositoryID: "74"}, who{Provider: "ghes", RepositoryID: "74"}, false},
-		{"the same subject", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "build"}, true},
-		{"another subject", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "deploy"}, false},
-		{"a subject in another case", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster", Subject: "Build"}, false},
-		{"the same subject at another provider", who{Provider: "cluster", Subject: "build"}, who{Provider: "google", Subject: "build"}, false},
-		{"nobody, twice", who{Provider: "cluster"}, who{Provider: "cluster"}, false},
-		{"nobody after somebody", who{Provider: "cluster", Subject: "build"}, who{Provider: "cluster"}, false},
-		{"somebody after nobody", who{Provider: "cluster"}, who{Provider: "cluster", Subject: "build"}, false},
-		{"a repository that is called like a subject", who{Provider: "cluster", Subject: "74"}, who{Provider: "cluster", RepositoryID: "74"}, false},
-		{"a repository with a subject", who{Provider: "x", RepositoryID: "74"}, who{Provider: "x", RepositoryID: "74", Subject: "build"}, false},
+		{"the same repository", who{Issuer: one, RepositoryID: "74"}, who{Issuer: one, RepositoryID: "74"}, true},
+		{"after it was renamed", who{Issuer: one, Repository: "a/b", RepositoryID: "74"}, who{Issuer: one, Repository: "c/d", RepositoryID: "74"}, true},
+		{"another repository", who{Issuer: one, RepositoryID: "74"}, who{Issuer: one, RepositoryID: "75"}, false},
+		{"the same id of another issuer", who{Provider: "ci", Issuer: one, RepositoryID: "74"}, who{Provider: "ci", Issuer: two, RepositoryID: "74"}, false},
+		{"the same id of an issuer under another name", who{Provider: "ci", Issuer: one, RepositoryID: "74"}, who{Provider: "ghes", Issuer: one, RepositoryID: "74"}, true},
+		{"the same subject", who{Issuer: one, WorkloadSubject: "build"}, who{Issuer: one, WorkloadSubject: "build"}, true},
+		{"another subject", who{Issuer: one, WorkloadSubject: "build"}, who{Issuer: one, WorkloadSubject: "deploy"}, false},
+		{"a subject in another case", who{Issuer: one, WorkloadSubject: "build"}, who{Issuer: one, WorkloadSubject: "Build"}, false},
+		{"the same subject of another issuer", who{Provider: "ci", Issuer: one, WorkloadSubject: "build"}, who{Provider: "ci", Issuer: two, WorkloadSubject: "build"}, false},
+		{"nobody, twice", who{Issuer: one}, who{Issuer: one}, false},
+		{"nobody after somebody", who{Issuer: one, WorkloadSubject: "build"}, who{Issuer: one}, false},
+		{"somebody after nobody", who{Issuer: one}, who{Issuer: one, WorkloadSubject: "build"}, false},
+		{"a repository that is called like a subject", who{Issuer: one, WorkloadSubject: "74"}, who{Issuer: one, RepositoryID: "74"}, false},
+		{"a repository with a subject", who{Issuer: one, RepositoryID: "74"}, who{Issuer: one, RepositoryID: "74", WorkloadSubject: "build"}, false},
+		{"before issuers were recorded, of the configuration", who{Provider: "github", RepositoryID: "74"}, who{Provider: "github", Issuer: one, RepositoryID: "74"}, true},
+		{"before issuers were recorded, of another provider", who{Provider: "github", RepositoryID: "74"}, who{Provider: "ghes", Issuer: one, RepositoryID: "74"}, false},
+		{"before issuers were recorded, of a provider that was registered anew", who{Provider: "ci", WorkloadSubject: "build"}, who{Provider: "ci", Issuer: two, WorkloadSubject: "build"}, false},
+		{"an administrator", who{Subject: "admin:1"}, who{Provider: "github", Issuer: one, RepositoryID: "74"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			agent := &agentidp.Agent{RegisteredBy: registeredBy(&Caller{Principal: &agentidp.Principal{Workload: &tt.registered}})}
-			err := sameOrigin(agent, &Caller{Principal: &agentidp.Principal{Workload: &tt.again}})
+			err := r.sameOrigin(&agentidp.Agent{RegisteredBy: tt.registered}, &tt.again)
 			if tt.same != (err == nil) || err != nil && agentidp.AsError(err).Code != agentidp.CodeAgentNameTaken {
 				t.Errorf("got %v", err)
 			}

@@ -87,10 +87,21 @@ type pinSeen struct {
 	seen   bool      // the policy was pinned
 }
 
+// replayKey is a used token of a provider as usedOf names it.
 type replayKey struct{ orgID, provider, key string }
 
 func (k replayKey) compare(other replayKey) int {
 	return cmp.Or(cmp.Compare(k.orgID, other.orgID), cmp.Compare(k.provider, other.provider), cmp.Compare(k.key, other.key))
+}
+
+// usedOf is what the used tokens of a provider are kept under. A registered one can be
+// deleted and its issuer registered anew, under any name, while its tokens live: they
+// stay used under the issuer, which no other provider of the organization has.
+func usedOf(p *agentidp.Provider) string {
+	if p.ID == "" { // of the configuration, as its name
+		return p.Name
+	}
+	return p.Issuer
 }
 
 func newGrantMember(g *Grant) *member {
@@ -108,9 +119,9 @@ func newGrantMember(g *Grant) *member {
 		m.seen[seenAgent] = seenRow{org, g.Agent.AgentID, g.Agent.Revision}
 	}
 	if g.ReplayKey != "" {
-		m.replay = replayKey{org, g.Provider.Name, g.ReplayKey}
+		m.replay = replayKey{org, usedOf(g.Provider), g.ReplayKey}
 		m.decisionID = g.Decision.ID
-		m.usedRow = []any{org, g.Provider.Name, g.ReplayKey, g.Decision.ID, micros(g.ReplayUntil)}
+		m.usedRow = []any{org, m.replay.provider, g.ReplayKey, g.Decision.ID, micros(g.ReplayUntil)}
 	}
 	if g.Pin.RepositoryID != "" {
 		m.pin = pinSeen{

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -66,6 +67,59 @@ func TestOldEventsAreFoundByRepositoryAndCode(t *testing.T) {
 			events, err := f.Events(t.Context(), f.org.ID, &test.filter, "", 10)
 			if got := idsOf(t, events, err, eventID); !slices.Equal(got, test.want) {
 				t.Errorf("%s: %v, want %v", test.name, got, test.want)
+			}
+		}
+	})
+}
+
+// An agent of before its issuer was recorded gets that of its provider, unless somebody
+// else has that name now; and a token that was used stays used.
+func TestOldAgentsAndUsedTokensAreTheirIssuers(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		old := func(provider string, registered time.Time) *agentidp.Agent {
+			a := newAgent(f.org.ID, newID()+"@acme.example")
+			a.RegisteredBy.Provider, a.RegisteredBy.Issuer, a.CreatedAt = provider, "", registered
+			f.createAgent(t, a)
+			return a
+		}
+		at := f.provider.CreatedAt
+		agents := map[string]*agentidp.Agent{
+			"the provider's":            old("ghes", at),
+			"its predecessor's":         old("ghes", at.Add(-time.Microsecond)),
+			"of the configuration":      old("github", at),
+			"of one that is gone":       old("gone", at),
+			"an administrator's":        old("", at),
+			"of another organization's": nil,
+		}
+		other := *f
+		other.addOrganization(t, "acme")
+		other.write(t, func(tx *store.Tx) error { return tx.DeleteProvider(ctx, other.provider) })
+		stranger := newAgent(other.org.ID, "x@acme.example")
+		stranger.RegisteredBy.Provider, stranger.RegisteredBy.Issuer = "ghes", ""
+		other.createAgent(t, stranger)
+		agents["of another organization's"] = stranger
+
+		again := f.grant()
+		again.Provider = f.provider
+		store.Exec(t, f.DB, "INSERT INTO used_tokens VALUES ('"+f.org.ID+"', 'ghes', '"+again.ReplayKey+"', 'd', 1)")
+		builtIn := f.grant()
+		store.Exec(t, f.DB, "INSERT INTO used_tokens VALUES ('"+f.org.ID+"', 'github', '"+builtIn.ReplayKey+"', 'd', 1)")
+
+		f.fillIn(t, "00017_issuers.sql")
+		for name, a := range agents {
+			want := ""
+			if name == "the provider's" {
+				want = f.provider.Issuer
+			}
+			got, err := f.Agent(ctx, a.OrganizationID, a.AgentID)
+			if err != nil || got.RegisteredBy.Issuer != want {
+				t.Errorf("%s: %q, want %q; %v", name, got.RegisteredBy.Issuer, want, err)
+			}
+		}
+		for _, g := range []*store.Grant{again, builtIn} {
+			if err := f.Issue(ctx, g); !errors.Is(err, store.ErrReplayed) {
+				t.Errorf("a token of %s that was used before: %v, want ErrReplayed", g.Provider.Name, err)
 			}
 		}
 	})

@@ -100,7 +100,7 @@ func newAgent(orgID, name string) *agentidp.Agent {
 			Owner: "ops@acme.example", DeploymentEnv: "production", Labels: map[string]string{"team": "ops"},
 		},
 		Status:       agentidp.AgentActive,
-		RegisteredBy: agentidp.RegisteredBy{Subject: "policy:p", PolicyID: "p", Provider: "github", Repository: "a/b", RepositoryID: "7", Ref: "refs/heads/main", RunID: "9", WorkloadSubject: "build"},
+		RegisteredBy: agentidp.RegisteredBy{Subject: "policy:p", PolicyID: "p", Provider: "github", Issuer: "https://ci.example", Repository: "a/b", RepositoryID: "7", Ref: "refs/heads/main", RunID: "9", WorkloadSubject: "build"},
 		CreatedAt:    now, UpdatedAt: now, Revision: 1,
 	}
 }
