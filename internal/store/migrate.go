@@ -14,10 +14,6 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrateRounds bounds how often Migrate starts again because another program
-// migrates the same database.
-const migrateRounds = 10
-
 // otherMigrates bounds how long one migration of another program is waited for. A
 // migration that fails here for a reason of its own is told so much later.
 const otherMigrates = 5 * time.Second
@@ -29,7 +25,7 @@ const otherMigrates = 5 * time.Second
 //
 // A schema newer than the program is refused.
 func (db *DB) Migrate(ctx context.Context) error {
-	for round := 1; ; round++ {
+	for { // each round begins at a later version than the one before, so they end
 		have, want, err := db.SchemaVersion(ctx)
 		if err != nil {
 			return err
@@ -44,7 +40,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || round == migrateRounds || !db.migratedElsewhere(ctx, have) {
+		if ctx.Err() != nil || !db.migratedElsewhere(ctx, have) {
 			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, err)
 		}
 	}
