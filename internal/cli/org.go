@@ -81,6 +81,7 @@ type orgCloseCmd struct {
 	Issuing `embed:""`
 
 	Slug string `arg:"" help:"Slug of the organization."`
+	Yes  bool   `help:"Do it: there is no way back."`
 }
 
 // Help is shown by org close --help.
@@ -91,11 +92,14 @@ tokens on its own accepts those that it has keys for until they expire. There is
 way back, and the slug stays taken.
 
 Example:
-  agentidp org close acme`
+  agentidp org close acme --yes`
 }
 
 // Run closes.
 func (c *orgCloseCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	if !c.Yes {
+		return usageError{fmt.Errorf("this ends the organization %q, with everything under its URL, for good; if that is meant, give --yes", c.Slug)}
+	}
 	return c.run(ctx, std, k, func(a *app.App) error {
 		org, closed, err := a.CloseOrganization(ctx, c.Slug)
 		if err != nil {

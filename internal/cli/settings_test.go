@@ -144,7 +144,7 @@ func TestCommandsBesideTheServerReadTheFile(t *testing.T) {
 	t.Parallel()
 	o := operator{file: "listen: 0.0.0.0:8443\npublic-url: https://idp.example.com\ndata-dir: /nowhere/at/all\n", mode: 0o644}
 	for _, args := range [][]string{
-		{"admin", "token"}, {"org", "list"}, {"keys", "list"}, {"keys", "rotate"}, {"org", "create", "acme"}, {"org", "close", "acme"},
+		{"admin", "token"}, {"org", "list"}, {"keys", "list"}, {"keys", "rotate"}, {"org", "create", "acme"}, {"org", "close", "acme", "--yes"},
 	} {
 		o.args = slices.Concat(args, []string{"--config", "agentidp.yaml"})
 		if _, stderr, code := o.runs(t); code != exitFailed || !strings.Contains(stderr, "stat /nowhere/at/all/agentidp.db") {
