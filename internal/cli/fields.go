@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -107,10 +108,10 @@ func created[T any](std *IO, k *kong.Context, body *Body) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	return createdFrom[T](std, body, flags)
+	return createdFrom[T](std, k, body, flags)
 }
 
-func createdFrom[T any](std *IO, body *Body, flags object) (*T, error) {
+func createdFrom[T any](std *IO, k *kong.Context, body *Body, flags object) (*T, error) {
 	o, err := body.read(std)
 	if err != nil {
 		return nil, err
@@ -118,5 +119,28 @@ func createdFrom[T any](std *IO, body *Body, flags object) (*T, error) {
 	if merge(o, flags); len(o) == 0 {
 		return nil, usageError{errors.New("there is nothing to create: give flags, or --file FILE")}
 	}
-	return as[T](o)
+	v, err := as[T](o)
+	if err != nil {
+		return nil, err
+	}
+	return v, checkRequired[T](o, body, memberFlags(k.Selected()))
+}
+
+// checkRequired refuses an object without a member that it must have, which would be
+// sent as an empty text.
+func checkRequired[T any](o object, body *Body, flags map[string]string) error {
+	var errs []error
+	for _, flag := range slices.Sorted(maps.Keys(flags)) {
+		switch member := flags[flag]; {
+		case !slices.Contains(requiredMembers(reflect.TypeFor[T]()), member) || o[member] != nil && o[member] != "":
+		case body.File != "":
+			errs = append(errs, fmt.Errorf("%s is required: say it in the file, or give --%s", member, flag))
+		default:
+			errs = append(errs, fmt.Errorf("--%s is required", flag))
+		}
+	}
+	if len(errs) > 0 {
+		return usageError{errors.Join(errs...)}
+	}
+	return nil
 }

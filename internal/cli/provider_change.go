@@ -67,7 +67,7 @@ func (c *providerCreateCmd) Run(ctx context.Context, std *IO, k *kong.Context) e
 	if err != nil {
 		return err
 	}
-	p, err := createdFrom[agentidp.RegisteredProvider](std, &c.Body, flags)
+	p, err := createdFrom[agentidp.RegisteredProvider](std, k, &c.Body, flags)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -87,17 +88,34 @@ func wrongType(name string, err error) error {
 // it embeds.
 func members(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range jsonFields(t) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		switch {
-		case field.Anonymous && name == "":
-			names = append(names, members(field.Type)...)
-		case name != "-":
+		names = append(names, name)
+	}
+	return names
+}
+
+// requiredMembers are those of them that a caller says and cannot leave out.
+func requiredMembers(t reflect.Type) []string {
+	var names []string
+	for field := range jsonFields(t) {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if options == "" && field.Tag.Get("readOnly") == "" {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+func jsonFields(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for _, field := range reflect.VisibleFields(t) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "-" && !(field.Anonymous && name == "") && !yield(field) {
+				return
+			}
+		}
+	}
 }
 
 func sortedKeys(o object) []string { return slices.Sorted(maps.Keys(o)) }
