@@ -76,6 +76,14 @@ func (d *doctor) say(status FindingStatus, check, remedy, format string, args ..
 	d.findings = append(d.findings, Finding{check, status, fmt.Sprintf(format, args...), remedy})
 }
 
+// counted says how many there are of what has a regular plural.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // folder looks at who may do what with the data directory, and at how full it is.
 func (d *doctor) folder() {
 	const check = "data directory"

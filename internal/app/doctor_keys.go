@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -25,7 +26,7 @@ func (d *doctor) masterKey(ctx context.Context) bool {
 		err = d.app.openBeside(ctx)
 	}
 	if err != nil {
-		d.say(FindingFail, check, "docs/lost-master-key.md says what to do if there is no right one", "%v", err)
+		d.say(FindingFail, check, "docs/lost-master-key.md says what to do if there is no right one", "%s", strings.TrimPrefix(err.Error(), check+": "))
 		return false
 	}
 	d.say(FindingOK, check, "", "it is the one that sealed the database")
@@ -67,7 +68,7 @@ func (d *doctor) keys(ctx context.Context) {
 		d.keysOf(org.Slug, list)
 	}
 	if len(d.findings) == wrong {
-		d.say(FindingOK, check, "", "of %d organizations, all open; each has one that signs", len(d.orgs))
+		d.say(FindingOK, check, "", "%s; each has one that signs", counted(len(d.orgs), "open organization"))
 	}
 }
 

@@ -121,7 +121,7 @@ func (d *doctor) issuers(ctx context.Context) {
 			d.say(FindingFail, "issuer "+all[i].Name, "without its keys every exchange is answered 503 once those that are known are a day old; let the server reach it", "%s: %v", address, reason(err))
 			continue
 		}
-		d.say(FindingOK, "issuer "+all[i].Name, "", "%s: %d keys", all[i].Issuer, keys)
+		d.say(FindingOK, "issuer "+all[i].Name, "", "%s: %s", all[i].Issuer, counted(keys, "key"))
 	}
 }
 

@@ -57,7 +57,7 @@ func TestDoctorSeesClocksAndAges(t *testing.T) {
 		look              string
 	}{
 		{"an old backup", "backup", "warn the latest is of ", 0, ""},
-		{"a key that is new", "signing keys", "ok of 1 organizations, all open", 29 * day, ""},
+		{"a key that is new", "signing keys", "ok 1 open organization; each has one that signs", 29 * day, ""},
 		{"a rotation that was due", "signing keys", "warn default: a successor was due at ", 32 * day, ""},
 		{"retention that works", "retention", "ok decisions are kept 90d, events for ever", 0, lookText(now, now.Add(-time.Hour))},
 		{"retention that waits", "retention", "warn nothing old is removed until", 0, lookText(now, now.Add(time.Hour))},
