@@ -89,7 +89,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	if err := dataFolder(a.cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if a.lock, err = lockData(a.cfg.DataDir); err != nil {
+	if a.lock, err = lockData(a.cfg.DataDir, usedByAnother); err != nil {
 		return nil, err
 	}
 	if err := a.notLost(); err != nil {

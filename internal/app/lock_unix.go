@@ -15,7 +15,14 @@ import (
 // when the process ends, however it ends.
 type dataLock struct{ file *os.File }
 
-func lockData(dir string) (*dataLock, error) {
+// What is said of a folder that is in use: to a second server, and to whoever works on
+// the database without one.
+const (
+	usedByAnother = "another agentidp serve uses %s; stop it, or give this one a folder of its own"
+	usedByServer  = "a server uses %s; stop it first"
+)
+
+func lockData(dir, used string) (*dataLock, error) {
 	path := filepath.Join(dir, "agentidp.lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -24,7 +31,7 @@ func lockData(dir string) (*dataLock, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): another agentidp serve uses %s; stop it, or give this one a folder of its own", dir)
+			return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): "+used, dir)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

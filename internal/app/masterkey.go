@@ -54,7 +54,7 @@ func alone(cfg config.Config) (release func() error, err error) {
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
 	}
-	lock, err := lockData(cfg.DataDir)
+	lock, err := lockData(cfg.DataDir, usedByServer)
 	if err != nil {
 		return nil, err
 	}

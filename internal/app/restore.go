@@ -47,7 +47,7 @@ func Restore(ctx context.Context, cfg config.Config, logger *slog.Logger, file s
 	if err := dataFolder(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	lock, err := lockData(cfg.DataDir)
+	lock, err := lockData(cfg.DataDir, usedByServer)
 	if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,7 @@ func TestRestoresThatAreRefused(t *testing.T) {
 	file := w.backup()
 	cfg := w.app.cfg
 	_, err := Restore(t.Context(), cfg, quiet, file, true)
-	if err == nil || !strings.Contains(err.Error(), "another agentidp serve uses "+cfg.DataDir) {
+	if err == nil || !strings.Contains(err.Error(), "a server uses "+cfg.DataDir+"; stop it first") {
 		t.Errorf("with a running server: %v", err)
 	}
 	w.stop()

@@ -108,8 +108,8 @@ func TestAnotherMasterKey(t *testing.T) {
 		}
 	}
 	write("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
-	command(exitFailed, "another agentidp serve uses", "keys", "reseal", "--new-master-key-file", next)
-	command(exitFailed, "another agentidp serve uses", "keys", "abandon", "--yes")
+	command(exitFailed, ": a server uses .*; stop it first", "keys", "reseal", "--new-master-key-file", next)
+	command(exitFailed, ": a server uses .*; stop it first", "keys", "abandon", "--yes")
 	d.end(syscall.SIGTERM)
 	command(exitUsage, "gives up every signing key.*give --yes", "keys", "abandon")
 	command(exitFailed, "is the one that sealed this database, so nothing is lost", "keys", "abandon", "--yes")
