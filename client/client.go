@@ -174,6 +174,9 @@ func (c *Client) send(req *http.Request) (status int, header http.Header, body [
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		err = fmt.Errorf("%w; no server is running at %s://%s", err, req.URL.Scheme, req.URL.Host)
 	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		err = fmt.Errorf("%w; it speaks plain http: use http:// if it is on this machine (loopback), or else give it a certificate", err)
+	}
 	if err != nil {
 		return 0, nil, nil, &noAnswer{error: err, sent: got.Load() || !wanted.Load()}
 	}

@@ -114,7 +114,8 @@ func passing(err error) bool {
 	name, ok := errors.AsType[*net.DNSError](err)
 	unknown := ok && name.IsNotFound
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	return unanswered && !slow && !unknown && !untrusted && !errors.Is(err, context.Canceled)
+	plain := errors.Is(err, http.ErrSchemeMismatch)
+	return unanswered && !slow && !unknown && !untrusted && !plain && !errors.Is(err, context.Canceled)
 }
 
 // unsent reports whether the request surely never left.

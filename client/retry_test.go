@@ -40,6 +40,7 @@ func TestWhichCallsAreRepeatedAfterWhichFailures(t *testing.T) {
 		{"a call that was called off", fate{err: context.Canceled}, none, true},
 		{"a host that nobody knows", unknownHost, none, false},
 		{"a certificate for another name", wrongCertificate, none, false},
+		{"a server that speaks plain http", fate{err: http.ErrSchemeMismatch, unsent: true}, none, false},
 		{"400", fate{status: 400}, none, false},
 		{"401", fate{status: 401}, none, false},
 		{"403", fate{status: 403}, none, false},

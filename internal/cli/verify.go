@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -98,18 +100,28 @@ func get(ctx context.Context, hc *http.Client, what, address string) ([]byte, er
 	return doc, nil
 }
 
-// serverURL checks --server and takes a trailing slash off it.
+// organizationPath is what the path of an organization's URL can be.
+var organizationPath = regexp.MustCompile(`^(/o/[^/]+)?$`)
+
+// serverURL checks the server's URL and takes a trailing slash off it.
 func serverURL(s string) (string, error) {
 	if s == "" {
 		return "", usageError{errors.New("--server (AGENTIDP_SERVER) is empty: give the server's public URL")}
+	}
+	source := "--server"
+	if s == os.Getenv("AGENTIDP_SERVER") {
+		source = "AGENTIDP_SERVER"
 	}
 	s = strings.TrimSuffix(s, "/")
 	err := checkURL(s)
 	if err == nil && strings.ContainsAny(s, "?#") {
 		err = errors.New("it has a query or fragment; give scheme, host and path alone")
 	}
+	if u, _ := url.Parse(s); err == nil && !organizationPath.MatchString(u.Path) {
+		err = errors.New("its path is not /o/SLUG; give the server's public URL as it is, with /o/SLUG for another organization than the default")
+	}
 	if err != nil {
-		return "", usageError{fmt.Errorf("--server: %w", err)}
+		return "", usageError{fmt.Errorf("%s: %w", source, err)}
 	}
 	return s, nil
 }
