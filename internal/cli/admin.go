@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ Examples:
 
 // Run prints the token.
 func (c *adminTokenCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
+	if c.TTL == 0 { // to others that means the default
+		return usageError{errors.New("--ttl: it is 0s; give between 1s and 30d, or leave it out for 1h")}
+	}
 	return c.run(ctx, std, k, func(a *app.App) error {
 		token, rec, err := a.AdminToken(ctx, c.Org, c.Scope, c.TTL)
 		if err != nil {

@@ -152,8 +152,14 @@ Example:
   agentidp policy delete --revoke-issued 01890000-0000-7000-8000-000000000000`
 }
 
-// Run deletes each of them, also when another could not be deleted.
+// Run deletes each of them, also when another could not be deleted, or none where one is
+// no id.
 func (c *policyDeleteCmd) Run(ctx context.Context, std *IO) error {
+	for _, id := range c.ID {
+		if _, err := parseUUID(id); err != nil {
+			return usageError{fmt.Errorf("<id>: %w", err)}
+		}
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err

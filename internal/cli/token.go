@@ -23,7 +23,7 @@ type tokenCmd struct {
 
 type tokenExchangeCmd struct {
 	Server    string `required:"" env:"AGENTIDP_SERVER" placeholder:"URL" help:"The server's public URL, with /o/SLUG for another organization than the default."`
-	AgentID   string `placeholder:"UUID" help:"The agent (default: a bootstrap token, good only to register agents)."`
+	AgentID   string `type:"uuid" placeholder:"UUID" help:"The agent (default: a bootstrap token, good only to register agents)."`
 	Scope     string `help:"Space-separated scopes (default: all that the policy allows)."`
 	Audience  string `placeholder:"URI" help:"The service that the token is for (default: the policy's first)."`
 	TokenFile string `placeholder:"FILE" help:"Read the ID token from FILE, - for standard input (default: ask GitHub Actions for one)."`
