@@ -17,8 +17,11 @@ import (
 func TestGettingStartedWithoutGitHub(t *testing.T) {
 	t.Parallel()
 	n := newNewcomer(t, "../../docs/getting-started.md")
-	n.trusts(n.block("emulate github"), n.block("serve --dev"))
+	n.trusts(n.block("emulate github"), n.block("AGENTIDP_DEV=true"))
 
+	n.session = n.run(n.block("agentidp doctor"))
+	n.says(1, "^ok    public URL ")
+	n.says(1, "^ok    issuer github +http://"+n.issuer+": 1 key$")
 	n.session = n.run(n.block("agentidp admin token"))
 	n.says(1, "^repository: org/your-repo$")
 	n.says(1, "^audiences:  https://deploy.example.com$")
@@ -51,7 +54,7 @@ func TestTheReadmeWithoutGitHub(t *testing.T) {
 	t.Parallel()
 	n := newNewcomer(t, "../../README.md")
 	emulate := n.block("emulate github")
-	n.trusts(strings.Replace(emulate, "emulate github", "emulate github --listen "+n.issuer, 1), n.block("serve --dev"))
+	n.trusts(strings.Replace(emulate, "emulate github", "emulate github --listen "+n.issuer, 1), n.block("AGENTIDP_DEV=true"))
 
 	n.session = n.run(n.block("agentidp admin token"))
 	n.says(1, "^agentId: ")
@@ -136,8 +139,7 @@ func (n *newcomer) trusts(emulate, serve string) {
 		}
 	}
 	n.run = n.shell()
-	n.run(regexp.MustCompile(`(?m)^export .*\n`).FindString(serve))
-	for _, export := range regexp.MustCompile(`(?m)^ *export .*\n`).FindAllString(exports, -1) {
+	for _, export := range regexp.MustCompile(`(?m)^ *export .*\n`).FindAllString(serve+exports, -1) {
 		n.run(export)
 	}
 }
@@ -146,7 +148,7 @@ func (n *newcomer) trusts(emulate, serve string) {
 // what it has printed when that has said what it should.
 func (n *newcomer) terminal(block, until string, more ...string) string {
 	n.t.Helper()
-	block = regexp.MustCompile(`(?m)^(agentidp (?:emulate|serve|audit tail) )`).ReplaceAllString(block, "exec $1")
+	block = regexp.MustCompile(`(?m)^(agentidp (?:emulate|serve|audit tail)\b)`).ReplaceAllString(block, "exec $1")
 	cmd := exec.Command("sh", "-euc", block)
 	cmd.Dir, cmd.Env = n.folder, append(append([]string{}, n.env...), more...)
 	var problems bytes.Buffer
