@@ -107,11 +107,13 @@ func requiredMembers(t reflect.Type) []string {
 	return names
 }
 
+// jsonFields are the fields that have a JSON name, and those of what is embedded.
 func jsonFields(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
 		for _, field := range reflect.VisibleFields(t) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "-" && !(field.Anonymous && name == "") && !yield(field) {
+			embedded := field.Anonymous && name == ""
+			if name != "-" && !embedded && !yield(field) {
 				return
 			}
 		}
