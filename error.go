@@ -40,6 +40,7 @@ const (
 	// CodeAuthenticationRequired is a 401 to a request that presented nothing.
 	CodeAuthenticationRequired = "authentication_required"
 	CodeInsufficientScope      = "insufficient_scope"
+	CodeCrossSiteRequest       = "cross_site_request"
 	CodeNotFound               = "not_found"
 	CodeMethodNotAllowed       = "method_not_allowed"
 	CodePreconditionFailed     = "precondition_failed"

@@ -26,9 +26,11 @@ const patience = 500 * time.Millisecond
 type admission struct {
 	requests *limit.Buckets[netip.Addr]
 	failures *limit.Buckets[netip.Addr] // of requests that proved nothing
+	foreign  *limit.Buckets[netip.Addr] // requests of pages: they use up nothing of their visitor's
 
 	// A flood on one leaves the others their places.
 	exchanges, documents, others *limit.Gate
+	exchangeBodies, otherBodies  *limit.Share[netip.Addr]
 
 	warned                        atomic.Bool // of a proxy that is not trusted
 	requestLines, connectionLines limit.Sampler
@@ -42,9 +44,13 @@ func newAdmission(l *config.Limits) *admission {
 	return &admission{
 		requests:  limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
 		failures:  limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
+		foreign:   limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
 		exchanges: limit.NewGate(places, patience),
 		documents: limit.NewGate(places, patience),
 		others:    limit.NewGate(places, patience),
+
+		exchangeBodies: limit.NewShare[netip.Addr](readAheadTotal),
+		otherBodies:    limit.NewShare[netip.Addr](readAheadTotal),
 	}
 }
 
@@ -61,15 +67,30 @@ func (m *admission) gate(slug, rest string) *limit.Gate {
 	return m.others
 }
 
-// admit lets a request in, or says why not. The address comes first: it costs
-// nothing to send one away for that.
+// unread returns of what the bodies are taken that wait for a place.
+func (m *admission) unread(gate *limit.Gate) *limit.Share[netip.Addr] {
+	if gate == m.exchanges {
+		return m.exchangeBodies
+	}
+	return m.otherBodies
+}
+
+// admit lets a request in, or says why not. What a page sends comes first, and then
+// the address: it costs nothing to send one away for that.
 func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 	gate := a.entrance.gate(slug, rest)
 	if gate == nil {
 		return nil
 	}
-	now, last := a.clock(), false
-	if state, ok := a.entrance.requests.Take(now, w.counted); !ok {
+	now, last, requests := a.clock(), false, a.entrance.requests
+	if w.foreign = crossSite(r.Header, a.cfg.PublicURL); w.foreign {
+		if gate != a.entrance.documents {
+			w.early = true
+			return errCrossSite()
+		}
+		requests = a.entrance.foreign
+	}
+	if state, ok := requests.Take(now, w.counted); !ok {
 		w.early = true
 		return limit.Refusal(state, "Too many requests came from your network address in a minute. Wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE).")
 	}
@@ -80,7 +101,7 @@ func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 			return limit.Refusal(state, "Too many requests from your network address presented no acceptable token. Look for whatever sends them (the answers before this one say why), and wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE).")
 		}
 		last = state.Remaining < state.Quota/2
-		if err := w.readAhead(r); err != nil {
+		if err := w.readAhead(r, a.entrance.unread(gate)); err != nil {
 			return err
 		}
 	}
@@ -97,9 +118,10 @@ func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 
 // settle counts a request that proved nothing against its address. What is refused
 // after a signature was proven is not: an honest repository's mistakes must not keep
-// those from the door that share its address.
+// those from the door that share its address. Nor is what a page sends: whoever looks at
+// it is not the sender. It gets documents, at which failures are not looked.
 func (a *App) settle(w *response, trace *problem.Trace) {
-	if w.early {
+	if w.early || w.foreign {
 		return
 	}
 	unproven := trace.Unproven

@@ -1,35 +1,58 @@
 package app
 
 import (
-	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/problem"
 )
 
 const (
 	// readAheadMost is one byte more than any handler takes, so that each sees what
 	// is too large by itself.
 	readAheadMost = 64<<10 + 1
-	// keptBody is how large a buffer may be that is kept for the next request.
-	keptBody = 8 << 10
+	// blockSize is in what steps memory is given to a body, as it comes. An exchange
+	// takes one.
+	blockSize = 4 << 10
+	// readAheadTotal is how much memory bodies have that nobody works on yet: of
+	// exchanges, and of all others. An address has at most a quarter, 4 MiB, which is
+	// a thousand bodies of one block; whoever is honest has sent his in a moment.
+	readAheadTotal = 16 << 20
 )
+
+type block [blockSize]byte
 
 // body is the body of a request, of which the beginning was read already.
 type body struct {
-	ahead   bytes.Buffer
-	limited io.LimitedReader
-	rest    io.Reader
+	blocks []*block
+	size   int  // how much was read ahead
+	taken  int  // how much of that the handler has
+	ended  bool // there is no more
+	rest   io.Reader
+
+	share *limit.Share[netip.Addr] // what the blocks were taken of
+	of    netip.Addr
 }
 
-var bodies = sync.Pool{New: func() any { return &body{} }}
+var (
+	bodies = sync.Pool{New: func() any { return &body{} }}
+	blocks = sync.Pool{New: func() any { return &block{} }}
+)
+
+var errNoRoom = errors.New("no memory is left for bodies")
 
 // readAhead reads the body of a request before it takes a place, so that whoever
 // sends slowly takes none. What is too large is for the handler to refuse, and where
-// the length says so already, nothing of it is read.
-func (w *response) readAhead(r *http.Request) error {
+// the length says so already, nothing of it is read. A body that does not come is a
+// failure of its address, however it breaks off: it has cost memory, for as long as the
+// sender wanted.
+func (w *response) readAhead(r *http.Request, share *limit.Share[netip.Addr]) error {
 	switch {
 	case r.ContentLength == 0:
 		return nil
@@ -40,21 +63,63 @@ func (w *response) readAhead(r *http.Request) error {
 		return nil
 	}
 	b, _ := bodies.Get().(*body)
-	b.rest, b.limited = r.Body, io.LimitedReader{R: r.Body, N: readAheadMost}
+	b.rest, b.share, b.of = r.Body, share, w.counted
 	w.body = b
-	if _, err := b.ahead.ReadFrom(&b.limited); err != nil {
+	switch err := b.fill(r.ContentLength); {
+	case errors.Is(err, errNoRoom):
+		w.early = true
+		if r.ProtoMajor == 1 { // or net/http waits for the rest of the body before it answers
+			w.Header()["Connection"] = connectionClose
+		}
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+			"The server holds as many unfinished request bodies as it has memory for, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
+		e.RetryAfter = time.Second
+		return e.WithCause(err)
+	case err != nil:
+		problem.Unproven(r.Context())
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
 	}
 	r.Body = b
 	return nil
 }
 
+// fill reads ahead, block by block. What fits in one finds room also while larger
+// bodies have taken all of theirs.
+func (b *body) fill(length int64) error {
+	for b.size < readAheadMost {
+		if b.size == len(b.blocks)*blockSize {
+			large := length > blockSize || length < 0 && b.size > 0
+			if !b.share.Take(b.of, blockSize, large) {
+				return errNoRoom
+			}
+			next, _ := blocks.Get().(*block)
+			b.blocks = append(b.blocks, next)
+		}
+		room := b.blocks[len(b.blocks)-1][b.size%blockSize:]
+		n, err := b.rest.Read(room[:min(len(room), readAheadMost-b.size)])
+		b.size += n
+		if errors.Is(err, io.EOF) {
+			b.ended = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Read reads what was read ahead, and then on.
 func (b *body) Read(p []byte) (int, error) {
-	switch {
-	case b.ahead.Len() > 0:
-		return b.ahead.Read(p)
-	case b.limited.N > 0: // it ended before that
+	if b.taken < b.size {
+		from := b.taken % blockSize
+		n := copy(p, b.blocks[b.taken/blockSize][from:min(blockSize, from+b.size-b.taken)])
+		if b.taken += n; b.taken == b.size {
+			b.free()
+		}
+		return n, nil
+	}
+	if b.ended {
 		return 0, io.EOF
 	}
 	return b.rest.Read(p)
@@ -64,14 +129,23 @@ func (b *body) Read(p []byte) (int, error) {
 // To do it here would be to wait, in a place, for what the client still sends.
 func (*body) Close() error { return nil }
 
-// release lets the next request have the buffer. Nothing of this one may read it
-// any more.
-func (b *body) release() {
-	if b.ahead.Cap() > keptBody {
+// free gives the memory back: when the handler has all of it, or has answered without.
+func (b *body) free() {
+	if len(b.blocks) == 0 {
 		return
 	}
-	b.ahead.Reset()
-	b.rest, b.limited.R = nil, nil
+	b.share.Give(b.of, len(b.blocks)*blockSize)
+	for _, one := range b.blocks {
+		blocks.Put(one)
+	}
+	clear(b.blocks)
+	b.blocks, b.taken = b.blocks[:0], b.size
+}
+
+// release lets the next request have the body. Nothing of this one may read it any more.
+func (b *body) release() {
+	b.free()
+	*b = body{blocks: b.blocks}
 	bodies.Put(b)
 }
 

@@ -20,12 +20,16 @@ type response struct {
 	counted netip.Addr  // what it is counted as
 	gate    *limit.Gate // whose place the request has
 	body    *body       // what was read ahead of it
-	early   bool        // it was turned away for a limit, before any work
+	early   bool        // it was turned away before any work
+	foreign bool        // a page of another site had its visitor's browser send it
 }
 
-// leave gives the place back. It comes with the first byte of the answer: what is
-// left is sending, which is as slow as the client wants it to be.
+// leave gives the place back, and the memory of the body. It comes with the first byte
+// of the answer: what is left is sending, which is as slow as the client wants it to be.
 func (w *response) leave() {
+	if w.body != nil {
+		w.body.free()
+	}
 	if w.gate != nil {
 		w.gate.Leave()
 		w.gate = nil

@@ -207,13 +207,22 @@ func TestOriginsAndHeaders(t *testing.T) {
 			t.Errorf("%s: request_id %q, X-Request-Id %q", name, id, a.Header.Get("X-Request-Id"))
 		}
 	}
-	for _, origin := range []string{"https://evil.example", "null", w.url} {
+	for _, origin := range []string{"https://evil.example", "null", w.url + ".evil.example", w.url} {
+		status, code := 405, agentidp.CodeMethodNotAllowed
+		if origin != w.url {
+			status, code = 403, agentidp.CodeCrossSiteRequest
+		}
 		for _, path := range []string{exchangePath, agentsPath, policiesPath} {
-			a := w.want(w.do("OPTIONS", path, "", nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"), 405, agentidp.CodeMethodNotAllowed)
+			a := w.want(w.do("OPTIONS", path, "", nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"), status, code)
 			b := w.do("POST", path, admin, "{}", "Origin", origin)
-			for name := range a.Header {
-				if strings.HasPrefix(name, "Access-Control-") || b.Header.Get(name) != "" && strings.HasPrefix(name, "Access-Control-") {
-					t.Errorf("A-207 %s for origin %s: %s", path, origin, name)
+			if b.Status < 400 || (b.str("code") == agentidp.CodeCrossSiteRequest) != (origin != w.url) {
+				t.Errorf("A-207 %s for origin %s: %d %s", path, origin, b.Status, b.Raw)
+			}
+			for _, h := range []http.Header{a.Header, b.Header} {
+				for name := range h {
+					if strings.HasPrefix(name, "Access-Control-") {
+						t.Errorf("A-207 %s for origin %s: %s", path, origin, name)
+					}
 				}
 			}
 		}

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // Clients that are slow on purpose: the server ends what they do by its own
@@ -210,6 +212,7 @@ func TestA202ConnectionsThatIdleAfterARequest(t *testing.T) {
 // What was read ahead is the body, and what breaks off is none.
 func TestReadingAhead(t *testing.T) {
 	t.Parallel()
+	share := limit.NewShare[netip.Addr](readAheadTotal)
 	for _, tt := range []struct {
 		name   string
 		length int64
@@ -227,7 +230,7 @@ func TestReadingAhead(t *testing.T) {
 	} {
 		for range 2 { // the second may have the buffer of the first
 			w, r := &response{}, &http.Request{ContentLength: tt.length, Body: io.NopCloser(tt.body)}
-			if err := w.readAhead(r); (err == nil) != tt.ok {
+			if err := w.readAhead(r, share); (err == nil) != tt.ok {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 			if s, ok := tt.body.(*strings.Reader); ok && tt.length >= readAheadMost && s.Len() != int(tt.length) {

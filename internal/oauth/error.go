@@ -42,7 +42,9 @@ func errorCode(e *agentidp.Error) string {
 	case agentidp.Unauthenticated:
 		return "invalid_token"
 	case agentidp.Denied:
-		return "insufficient_scope"
+		if e.Code == agentidp.CodeInsufficientScope {
+			return "insufficient_scope"
+		}
 	}
 	return "invalid_request"
 }

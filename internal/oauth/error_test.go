@@ -23,6 +23,7 @@ func TestErrorsInTheFormOfOAuth(t *testing.T) {
 		{"too large", newError(agentidp.TooLarge, agentidp.CodePayloadTooLarge, "x"), 413, failure{"invalid_request", "x", "payload_too_large", "id"}},
 		{"no good credential", newError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, "x"), 401, failure{"invalid_token", "x", "invalid_token", "id"}},
 		{"without the scope", newError(agentidp.Denied, agentidp.CodeInsufficientScope, "x"), 403, failure{"insufficient_scope", "x", "insufficient_scope", "id"}},
+		{"from a page", newError(agentidp.Denied, agentidp.CodeCrossSiteRequest, "x"), 403, failure{"invalid_request", "x", "cross_site_request", "id"}},
 		{"storage is away", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "x"), 503, failure{"temporarily_unavailable", "x", "temporarily_unavailable", "id"}},
 		{"the characters that RFC 6749 allows", newError(agentidp.Invalid, agentidp.CodeInvalidRequest, "say \"a\\b\", é\n<c>"), 400, failure{"invalid_request", "say 'a?b', ??<c>", "invalid_request", "id"}},
 		{"a private cause stays private", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "x").WithCause(errors.New("password")), 503, failure{"temporarily_unavailable", "x", "temporarily_unavailable", "id"}},
