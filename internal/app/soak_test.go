@@ -3,7 +3,6 @@ package app
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -36,8 +35,14 @@ type soak struct {
 	admin   string
 	serial  atomic.Int64
 	done    atomic.Int64 // operations
-	samples []sample
+	tables  []string
+	samples []sample // with room from the start: what is measured must not grow with them
 }
+
+const (
+	soakTables  = 32     // there is room for
+	soakSamples = 20_000 // in ten minutes, on a fast machine
+)
 
 // sample is what the server holds at the end of a round.
 type sample struct {
@@ -45,15 +50,18 @@ type sample struct {
 	heap       uint64
 	goroutines int
 	files      int
-	rows       map[string]int
+	rows       [soakTables]int // in the order of soak.tables
 }
+
+// in returns how many rows a table had.
+func (s *soak) in(table string, at sample) int { return at.rows[slices.Index(s.tables, table)] }
 
 // growing are the tables that grow with use, and are emptied.
 var growing = []string{"access_tokens", "decisions", "events", "used_tokens"}
 
 // Not parallel: it counts goroutines and files of the process.
 func TestSoak(t *testing.T) {
-	s := &soak{forger: newForger(t, func(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeyRotation = day, day, day })}
+	s := &soak{samples: make([]sample, 0, soakSamples), forger: newForger(t, func(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeyRotation = day, day, day })}
 	s.warm()
 	before := s.sample(0)
 	began := time.Now()
@@ -83,8 +91,8 @@ func TestSoak(t *testing.T) {
 		return after.goroutines <= before.goroutines && after.files <= before.files
 	})
 	for _, table := range growing {
-		if after.rows[table] > before.rows[table] {
-			t.Errorf("%d rows are left in %s; there were %d", after.rows[table], table, before.rows[table])
+		if is, was := s.in(table, after), s.in(table, before); is > was {
+			t.Errorf("%d rows are left in %s; there were %d", is, table, was)
 		}
 	}
 	// A key stays for 31 days, the hours of as many rounds, after its successor has its turn.
@@ -245,20 +253,20 @@ func (s *soak) sample(at time.Duration) sample {
 }
 
 // count returns how many rows each table has.
-func (s *soak) count() map[string]int {
+func (s *soak) count() (rows [soakTables]int) {
 	s.t.Helper()
-	var names string
-	err := s.rows.QueryRowContext(s.t.Context(), "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'").Scan(&names)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	rows := map[string]int{}
-	for name := range strings.SplitSeq(names, ",") {
-		var n int
-		if err := s.rows.QueryRowContext(s.t.Context(), `SELECT count(*) FROM "`+name+`"`).Scan(&n); err != nil {
+	if s.tables == nil {
+		var names string
+		err := s.rows.QueryRowContext(s.t.Context(), "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'").Scan(&names)
+		if err != nil {
 			s.t.Fatal(err)
 		}
-		rows[name] = n
+		s.tables = slices.Sorted(strings.SplitSeq(names, ","))
+	}
+	for i, name := range s.tables {
+		if err := s.rows.QueryRowContext(s.t.Context(), `SELECT count(*) FROM "`+name+`"`).Scan(&rows[i]); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	return rows
 }
@@ -269,10 +277,11 @@ func (s *soak) rowsAreBounded(before sample) {
 	s.t.Helper()
 	first := s.samples[0]
 	for _, table := range growing {
-		aRound := first.rows[table] - before.rows[table]
+		aRound := s.in(table, first) - s.in(table, before)
+		most := s.in(table, before) + 54*aRound
 		for i, now := range s.samples {
-			if most := before.rows[table] + 54*aRound; now.rows[table] > most {
-				s.t.Errorf("round %d: %d rows in %s; %d a round, kept for a day, are %d", i, now.rows[table], table, aRound, most)
+			if n := s.in(table, now); n > most {
+				s.t.Errorf("round %d: %d rows in %s; %d a round, kept for a day, are %d", i, n, table, aRound, most)
 				break
 			}
 		}
@@ -321,17 +330,16 @@ func (s *soak) report(before sample) {
 		s.t.Logf("slope of live heap in the last half: %.0f KiB an hour", slope(s.samples[len(s.samples)/2:]))
 	}
 	most := before
-	most.rows = maps.Clone(before.rows)
 	for _, now := range s.samples {
 		most.goroutines, most.files = max(most.goroutines, now.goroutines), max(most.files, now.files)
-		for table, n := range now.rows {
-			most.rows[table] = max(most.rows[table], n)
+		for i, n := range now.rows {
+			most.rows[i] = max(most.rows[i], n)
 		}
 	}
 	s.t.Logf("goroutines: %d before, at most %d; files: %d before, at most %d", before.goroutines, most.goroutines, before.files, most.files)
 	var tables []string
-	for _, table := range slices.Sorted(maps.Keys(most.rows)) {
-		tables = append(tables, fmt.Sprintf("%s %d/%d/%d", table, before.rows[table], most.rows[table], last.rows[table]))
+	for i, table := range s.tables {
+		tables = append(tables, fmt.Sprintf("%s %d/%d/%d", table, before.rows[i], most.rows[i], last.rows[i]))
 	}
 	s.t.Logf("rows before/at most/last: %s", strings.Join(tables, ", "))
 }
