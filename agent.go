@@ -9,6 +9,8 @@ type AgentSpec struct {
 	AgentType     AgentType         `json:"agentType,omitempty" enum:"screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom" doc:"Default custom."`
 	Version       string            `json:"version,omitempty" maxLength:"100" doc:"The agent's own software version."`
 	Capabilities  []string          `json:"capabilities,omitempty" maxItems:"100" doc:"Scopes (resource:action) that its tokens may carry." example:"[\"deploy:production\"]"`
+	Audiences     []string          `json:"audiences,omitempty" maxItems:"20" doc:"Audiences that it may ask for when it authenticates with a credential of its own; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
+	MayDelegateTo []string          `json:"mayDelegateTo,omitempty" maxItems:"100" doc:"Ids of the agents that may act for it in a token exchange (RFC 8693). Absent: nobody."`
 	Owner         string            `json:"owner,omitempty" maxLength:"254" doc:"Who answers for it."`
 	DeploymentEnv DeploymentEnv     `json:"deploymentEnv,omitempty" enum:"development,staging,production" doc:"For people; nothing is decided by it."`
 	Labels        map[string]string `json:"labels,omitempty" doc:"For people; nothing is decided by them."`

@@ -11,8 +11,16 @@ const (
 	OutcomeDenied  Outcome = "denied"
 )
 
-// Decision is the durable record of one exchange whose subject token's signature
-// was proven: what came, what was decided, and why.
+// The grant types (RFC 6749 §4.4, RFC 8693 §2.1, RFC 7523 §2.1). The exchange of a
+// subject token is a token exchange, at /api/v1/oidc/token too.
+const (
+	GrantClientCredentials = "client_credentials"
+	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// Decision is the durable record of one attempt to get a token whose caller is proven,
+// by its subject token or by its credential: what came, what was decided, and why.
 type Decision struct {
 	ID                string    `json:"id" doc:"The decision_id of the exchange's answer."`
 	OrganizationID    string    `json:"-"`
@@ -21,7 +29,8 @@ type Decision struct {
 	Outcome           Outcome   `json:"outcome" enum:"allowed,denied"`
 	Code              string    `json:"code,omitempty" doc:"Why it was denied, as the answer said."`
 	Reason            string    `json:"reason,omitempty" doc:"Refines invalid_token."`
-	Provider          string    `json:"provider"`
+	GrantType         string    `json:"grantType" doc:"How it was asked for: a grant_type of RFC 6749, RFC 8693 or RFC 7523."`
+	Provider          string    `json:"provider,omitempty" doc:"Absent where no subject token of a provider was presented."`
 	Repository        string    `json:"repository,omitempty" doc:"As the subject token says, like all that follows of the run."`
 	RepositoryID      string    `json:"repositoryId,omitempty"`
 	RepositoryOwnerID string    `json:"repositoryOwnerId,omitempty"`
@@ -30,6 +39,9 @@ type Decision struct {
 	Event             string    `json:"event,omitempty"`
 	RunID             string    `json:"runId,omitempty"`
 	AgentID           string    `json:"agentId,omitempty" doc:"As the request named it, which may be no agent's id; absent in bootstrap mode."`
+	CredentialID      string    `json:"credentialId,omitempty" doc:"The credential with which the client authenticated."`
+	ActorID           string    `json:"actorId,omitempty" doc:"The agent that acts for the agent."`
+	ParentTokenID     string    `json:"parentTokenId,omitempty" doc:"The jti of the access token that was exchanged."`
 	PolicyID          string    `json:"policyId,omitempty" doc:"The policy that granted; of those that refused, the one that got furthest."`
 	TokenID           string    `json:"tokenId,omitempty" doc:"The jti of the access token that was issued."`
 	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy. Lists leave them out: read the decision by its id."`

@@ -39,6 +39,12 @@ const (
 
 	// CodeAuthenticationRequired is a 401 to a request that presented nothing.
 	CodeAuthenticationRequired = "authentication_required"
+	// CodeInvalidClient is a 401 to a client whose authentication failed.
+	CodeInvalidClient          = "invalid_client"
+	CodeUnauthorizedClient     = "unauthorized_client"
+	CodeUnsupportedGrantType   = "unsupported_grant_type"
+	CodeInvalidDPoPProof       = "invalid_dpop_proof"
+	CodeDelegationNotPermitted = "delegation_not_permitted"
 	CodeInsufficientScope      = "insufficient_scope"
 	CodeCrossSiteRequest       = "cross_site_request"
 	CodeNotFound               = "not_found"
@@ -60,17 +66,18 @@ const (
 	CodeIssuerUnreachable         = "issuer_unreachable"
 	CodeTemporarilyUnavailable    = "temporarily_unavailable"
 
-	CodePolicyExists          = "policy_exists"
-	CodePolicyLimitReached    = "policy_limit_reached"
-	CodePinConflict           = "pin_conflict"
-	CodeAgentLimitReached     = "agent_limit_reached"
-	CodeAgentNameNotPermitted = "agent_name_not_permitted"
-	CodeAgentNameTaken        = "agent_name_taken"
-	CodeAgentDecommissioned   = "agent_decommissioned"
-	CodeOrganizationExists    = "organization_exists"
-	CodeProviderExists        = "provider_exists"
-	CodeProviderInUse         = "provider_in_use"
-	CodeProviderBuiltIn       = "provider_built_in"
+	CodePolicyExists           = "policy_exists"
+	CodePolicyLimitReached     = "policy_limit_reached"
+	CodePinConflict            = "pin_conflict"
+	CodeAgentLimitReached      = "agent_limit_reached"
+	CodeAgentNameNotPermitted  = "agent_name_not_permitted"
+	CodeAgentNameTaken         = "agent_name_taken"
+	CodeAgentDecommissioned    = "agent_decommissioned"
+	CodeCredentialLimitReached = "credential_limit_reached"
+	CodeOrganizationExists     = "organization_exists"
+	CodeProviderExists         = "provider_exists"
+	CodeProviderInUse          = "provider_in_use"
+	CodeProviderBuiltIn        = "provider_built_in"
 )
 
 // Reasons refine CodeInvalidToken, and only after the subject token's signature

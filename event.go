@@ -28,6 +28,10 @@ const (
 	EventAgentSuspended            EventType = "agent_suspended"
 	EventAgentReactivated          EventType = "agent_reactivated"
 	EventAgentDecommissioned       EventType = "agent_decommissioned"
+	EventCredentialCreated         EventType = "credential_created"
+	EventCredentialRotated         EventType = "credential_rotated"
+	EventCredentialRevoked         EventType = "credential_revoked"
+	EventTokenReissued             EventType = "token_reissued"
 	EventSigningKeyCreated         EventType = "signing_key_created"
 	EventSigningKeyCompromised     EventType = "signing_key_compromised"
 	EventOrganizationCreated       EventType = "organization_created"
@@ -48,6 +52,7 @@ var EventTypes = []EventType{
 	EventAdminTokenIssued, EventPolicyCreated, EventPolicyReplaced, EventPolicyDeleted,
 	EventProviderCreated, EventProviderReplaced, EventProviderDeleted,
 	EventAgentRegistered, EventAgentUpdated, EventAgentSuspended, EventAgentReactivated, EventAgentDecommissioned,
+	EventCredentialCreated, EventCredentialRotated, EventCredentialRevoked, EventTokenReissued,
 	EventSigningKeyCreated, EventSigningKeyCompromised, EventTokenRevoked, EventTokensRevoked,
 	EventOrganizationCreated, EventOrganizationClosed, EventDatabaseRestored,
 }

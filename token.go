@@ -13,12 +13,39 @@ type AccessToken struct {
 	PolicyID       string // agent and bootstrap tokens
 	DecisionID     string // agent and bootstrap tokens
 	Provider       string // agent and bootstrap tokens
-	RepositoryID   string // agent and bootstrap tokens
+	RepositoryID   string // agent and bootstrap tokens that came from a subject token
+	CredentialID   string // tokens that a client got with a credential
+	ParentID       string // jti of the access token that this one was exchanged for
+	Depth          int    // how many such exchanges lie behind it
+	ActorID        string // the agent that acts for the subject
+	KeyThumbprint  string // jkt of the key that it is bound to (RFC 9449); empty: a bearer token
 	Scope          string // space-separated
 	Audience       string
 	IssuedAt       time.Time // whole seconds, as in the token
 	ExpiresAt      time.Time // whole seconds, as in the token
 	RevokedAt      time.Time // zero: not revoked
+}
+
+// Confirmation is the claim cnf of a token that is bound to a key (RFC 7800, RFC 9449
+// §6.1).
+type Confirmation struct {
+	KeyThumbprint string `json:"jkt"`
+}
+
+// TokenType is the token_type of an access token: how it is presented (RFC 6749 §7.1).
+func (t *AccessToken) TokenType() string {
+	if t.KeyThumbprint != "" {
+		return "DPoP"
+	}
+	return "Bearer"
+}
+
+// Confirmation returns the claim cnf, nil for a bearer token.
+func (t *AccessToken) Confirmation() *Confirmation {
+	if t.KeyThumbprint == "" {
+		return nil
+	}
+	return &Confirmation{t.KeyThumbprint}
 }
 
 // Introspection is what the server says of an access token now (RFC 7662 §2.2), from
@@ -38,6 +65,9 @@ type Introspection struct {
 	TokenType string    `json:"token_type,omitempty"`
 	AgentName string    `json:"agent_name,omitempty"`
 	Workload  *Workload `json:"workload,omitempty"`
+
+	Confirmation *Confirmation `json:"cnf,omitempty"`
+	Actor        *Actor        `json:"act,omitempty"`
 
 	// Unproven is whether somebody without any credential presented what no key of
 	// the organization signed. It is not told.

@@ -12,7 +12,7 @@ import (
 const agentRows = `
 	SELECT organization_id, id, name, description, agent_type, version, capabilities, owner, deployment_env, labels, status,
 		registered_by_subject, registered_by_policy_id, registered_by_provider, registered_by_repository,
-		registered_by_repository_id, registered_by_ref, registered_by_run_id, registered_by_workload_subject, registered_by_issuer,
+		registered_by_repository_id, registered_by_ref, registered_by_run_id, registered_by_workload_subject, registered_by_issuer, audiences, may_delegate_to,
 		created_at, updated_at, revision
 	FROM agents`
 
@@ -60,7 +60,7 @@ func scanAgent(rows *sql.Rows, a *agentidp.Agent) error {
 	by := &a.RegisteredBy
 	return rows.Scan(&a.OrganizationID, &a.AgentID, &a.Name, &a.Description, &a.AgentType, &a.Version, jsonColumn{&a.Capabilities},
 		&a.Owner, &a.DeploymentEnv, jsonColumn{&a.Labels}, &a.Status,
-		&by.Subject, &by.PolicyID, &by.Provider, &by.Repository, &by.RepositoryID, &by.Ref, &by.RunID, &by.WorkloadSubject, &by.Issuer,
+		&by.Subject, &by.PolicyID, &by.Provider, &by.Repository, &by.RepositoryID, &by.Ref, &by.RunID, &by.WorkloadSubject, &by.Issuer, jsonColumn{&a.Audiences}, jsonColumn{&a.MayDelegateTo},
 		microsTime{&a.CreatedAt}, microsTime{&a.UpdatedAt}, &a.Revision)
 }
 
@@ -72,12 +72,13 @@ func (t *Tx) CreateAgent(ctx context.Context, a *agentidp.Agent) error {
 		INSERT INTO agents (organization_id, id, name, name_folded, description, agent_type, version, capabilities, owner,
 			deployment_env, labels, status, registered_by_subject, registered_by_policy_id, registered_by_provider,
 			registered_by_repository, registered_by_repository_id, registered_by_ref, registered_by_run_id,
-			registered_by_workload_subject, registered_by_issuer, created_at, updated_at, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+			registered_by_workload_subject, registered_by_issuer, audiences, may_delegate_to, created_at, updated_at, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 		ON CONFLICT DO NOTHING`,
 		a.OrganizationID, a.AgentID, a.Name, agentidp.FoldAgentName(a.Name), a.Description, string(a.AgentType), a.Version, listText(a.Capabilities), a.Owner,
 		string(a.DeploymentEnv), labelsText(a.Labels), string(a.Status), by.Subject, by.PolicyID, by.Provider,
-		by.Repository, by.RepositoryID, by.Ref, by.RunID, by.WorkloadSubject, by.Issuer, micros(a.CreatedAt), micros(a.UpdatedAt), a.Revision)
+		by.Repository, by.RepositoryID, by.Ref, by.RunID, by.WorkloadSubject, by.Issuer,
+		listText(a.Audiences), listText(a.MayDelegateTo), micros(a.CreatedAt), micros(a.UpdatedAt), a.Revision)
 }
 
 // LockAgent returns the agent and keeps it as it is until the transaction ends:
@@ -99,10 +100,11 @@ func (t *Tx) UpdateAgent(ctx context.Context, a *agentidp.Agent) error {
 	}
 	return t.update(ctx, "update agent", `
 		UPDATE agents SET name = $3, name_folded = $4, description = $5, agent_type = $6, version = $7, capabilities = $8, owner = $9,
-			deployment_env = $10, labels = $11, status = $12, updated_at = $13, revision = $14
-		WHERE organization_id = $1 AND id = $2 AND revision = $15`,
+			deployment_env = $10, labels = $11, status = $12, audiences = $13, may_delegate_to = $14, updated_at = $15, revision = $16
+		WHERE organization_id = $1 AND id = $2 AND revision = $17`,
 		a.OrganizationID, a.AgentID, a.Name, agentidp.FoldAgentName(a.Name), a.Description, string(a.AgentType), a.Version, listText(a.Capabilities), a.Owner,
-		string(a.DeploymentEnv), labelsText(a.Labels), string(a.Status), micros(a.UpdatedAt), a.Revision, a.Revision-1)
+		string(a.DeploymentEnv), labelsText(a.Labels), string(a.Status),
+		listText(a.Audiences), listText(a.MayDelegateTo), micros(a.UpdatedAt), a.Revision, a.Revision-1)
 }
 
 func labelsText(labels map[string]string) string {

@@ -155,7 +155,9 @@ func (b *batch) writeRecords() error {
 	n := len(b.members)
 	decisions, tokens, events := make([][]any, 0, n), make([][]any, 0, n), make([][]any, 0, 2*n)
 	for m := range b.live() {
-		decisions = append(decisions, m.decision)
+		if m.decision != nil {
+			decisions = append(decisions, m.decision)
+		}
 		if m.tokenRow != nil {
 			tokens = append(tokens, m.tokenRow)
 		}

@@ -11,6 +11,8 @@ const (
 	seenProvider
 	seenPolicy
 	seenAgent
+	seenActor
+	seenCredential
 )
 
 // versionedTables are where they are. Every change of such a row by an
@@ -24,6 +26,8 @@ var versionedTables = [...]struct {
 	seenProvider:     {from: "oidc_providers", keyColumns: []string{"organization_id", "id"}, fence: lockProviders.kind},
 	seenPolicy:       {from: "oidc_trust_policies", keyColumns: []string{"organization_id", "id"}, fence: lockPolicies.kind},
 	seenAgent:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
+	seenActor:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
+	seenCredential:   {from: "credentials", where: "revoked_at = 0 AND ", keyColumns: []string{"organization_id", "id"}, fence: lockCredentials.kind},
 }
 
 // keyCounts are how many keys one SELECT carries; the last key is repeated to

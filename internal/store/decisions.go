@@ -7,7 +7,7 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const decisionColumns = "organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id, ref, event, run_id, agent_id, policy_id, token_id, subject"
+const decisionColumns = "organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id, ref, event, run_id, agent_id, policy_id, token_id, subject, grant_type, credential_id, actor_id, parent_token_id"
 
 var insertDecisions = newInserter("decisions", decisionColumns+", repository_folded, checks", "")
 
@@ -17,7 +17,7 @@ func decisionRow(orgID string, d *agentidp.Decision) []any {
 		checks = jsonText(d.Checks)
 	}
 	return []any{orgID, d.ID, d.RequestID, micros(d.At), string(d.Outcome), d.Code, d.Reason, d.Provider, d.Repository, d.RepositoryID,
-		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, d.Subject, agentidp.FoldRepository(d.Repository), checks}
+		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, d.Subject, d.GrantType, d.CredentialID, d.ActorID, d.ParentTokenID, agentidp.FoldRepository(d.Repository), checks}
 }
 
 // Decision returns the record of one exchange, or ErrNotFound.
@@ -45,10 +45,10 @@ func decisionsQuery(orgID string, f *agentidp.DecisionFilter, before string, lim
 
 // decisions ends a query of the decisions that pass the filter.
 func (q *query) decisions(f *agentidp.DecisionFilter, before string, limit int) {
-	q.newestWith("policy_id", f.PolicyID)
+	q.newestWithSome("policy_id", f.PolicyID)
 	q.newestWith("agent_id", f.AgentID)
-	q.newestWith("repository_id", f.RepositoryID)
-	q.newestWith("repository_folded", agentidp.FoldRepository(f.Repository))
+	q.newestWithSome("repository_id", f.RepositoryID)
+	q.newestWithSome("repository_folded", agentidp.FoldRepository(f.Repository))
 	q.newestWith("code", f.Code)
 	if f.Code != "" || f.Outcome == agentidp.OutcomeDenied {
 		q.and("outcome = 'denied'") // as the index says it, or it is not used
@@ -62,5 +62,5 @@ func (q *query) decisions(f *agentidp.DecisionFilter, before string, limit int) 
 // decisionFields are where decisionColumns go.
 func decisionFields(d *agentidp.Decision) []any {
 	return []any{&d.OrganizationID, &d.ID, &d.RequestID, microsTime{&d.At}, &d.Outcome, &d.Code, &d.Reason, &d.Provider, &d.Repository, &d.RepositoryID,
-		&d.RepositoryOwnerID, &d.Ref, &d.Event, &d.RunID, &d.AgentID, &d.PolicyID, &d.TokenID, &d.Subject}
+		&d.RepositoryOwnerID, &d.Ref, &d.Event, &d.RunID, &d.AgentID, &d.PolicyID, &d.TokenID, &d.Subject, &d.GrantType, &d.CredentialID, &d.ActorID, &d.ParentTokenID}
 }

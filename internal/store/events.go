@@ -57,19 +57,12 @@ func eventsQuery(orgID string, f *agentidp.EventFilter, before string, limit int
 	return q
 }
 
-// otherEvents ends a query of events that are no grants. What makes an index partial
-// is said as the index says it, or it is not used.
+// otherEvents ends a query of events that are no grants.
 func (q *query) otherEvents(f *agentidp.EventFilter, before string, limit int) {
 	q.newestWith("policy_id", f.PolicyID)
 	q.newestWith("agent_id", f.AgentID)
-	if f.Repository != "" {
-		q.newestWith("repository_folded", agentidp.FoldRepository(f.Repository))
-		q.and("repository_folded <> ''")
-	}
-	if f.Code != "" {
-		q.newestWith("code", f.Code)
-		q.and("code <> ''")
-	}
+	q.newestWithSome("repository_folded", agentidp.FoldRepository(f.Repository))
+	q.newestWithSome("code", f.Code)
 	q.newestWith("type", string(f.Type))
 	q.and("type <> 'token_issued'")
 	q.newestFirst(f.Since, f.Until, before, limit)

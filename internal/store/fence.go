@@ -30,6 +30,7 @@ var (
 	lockProviders     = lockable{"provider", "oidc_providers", "id"}
 	lockPolicies      = lockable{"policy", "oidc_trust_policies", "id"}
 	lockAgents        = lockable{"agent", "agents", "id"}
+	lockCredentials   = lockable{"credential", "credentials", "id"}
 )
 
 // rowKey names a row of a lockable table.

@@ -9,14 +9,16 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-// Grant is one exchange that is about to succeed: what the decision was based
-// on, and what is to be written. All rows are written in the name of
+// Grant is one token that is about to be issued: what the decision was based on, and
+// what is to be written. What it was not based on is nil. All rows are written in the name of
 // Organization, whatever their own OrganizationID says.
 type Grant struct {
 	Organization *agentidp.Organization // ID and Revision as seen
 	Provider     *agentidp.Provider     // ID "": from the configuration, nothing to compare; else Revision as seen
 	Policy       *agentidp.TrustPolicy  // ID, Revision, Repository and Pinned as seen; Pinned nil: this grant pins
 	Agent        *agentidp.Agent        // AgentID and Revision as seen; nil in bootstrap mode
+	Actor        *agentidp.Agent        // likewise, of the agent that acts for Agent
+	Credential   *agentidp.Credential   // CredentialID and Revision as seen
 	Pin          agentidp.Pin           // the token's ids; no RepositoryID: there is nothing to pin
 	ReplayKey    string                 // "": single use is off for this provider
 	ReplayUntil  time.Time
@@ -49,6 +51,32 @@ func (db *DB) Record(ctx context.Context, d *agentidp.Decision, events ...agenti
 	return db.committer.submit(ctx, m)
 }
 
+// Once is something that is good for one use beside subject tokens: a client's
+// assertion, a proof of possession.
+type Once struct {
+	Of    string // whose keys these are; no provider has such a name, nor any issuer
+	Key   string
+	Until time.Time // from then on it is refused for its age
+}
+
+// UseOnce uses something up, with the same commit as the exchanges of the moment.
+// ErrReplayed: it was used before, on any node. Other errors are those of Issue.
+func (db *DB) UseOnce(ctx context.Context, orgID string, o Once) error {
+	id := agentidp.NewID(db.clock())
+	return db.committer.submit(ctx, &member{
+		done: make(chan error, 1), replay: replayKey{orgID, o.Of, o.Key}, decisionID: id,
+		usedRow: []any{orgID, o.Of, o.Key, id, micros(o.Until)},
+	})
+}
+
+// Append writes an event alone, with the same commit as the exchanges of the moment.
+// Errors are those of Issue.
+func (db *DB) Append(ctx context.Context, e agentidp.Event) error {
+	m := &member{done: make(chan error, 1)}
+	m.addEvents(e.OrganizationID, []agentidp.Event{e})
+	return db.committer.submit(ctx, m)
+}
+
 // member is one Issue or Record in a batch. The caller's goroutine fills it, so
 // that the committer, of which there is one, has little left to do. It shares
 // nothing that the caller may change later.
@@ -60,7 +88,7 @@ type member struct {
 	decisionID string
 	pinRow     []any
 	tokenRow   []any // nil for Record
-	decision   []any
+	decision   []any // nil where there is none
 	events     [][]any
 	pinEvent   []any
 	matchedAt  time.Time
@@ -113,8 +141,18 @@ func newGrantMember(g *Grant) *member {
 		decision:  decisionRow(org, &g.Decision),
 	}
 	m.seen[seenOrganization] = seenRow{org, org, g.Organization.Revision}
-	m.seen[seenProvider] = seenRow{org, g.Provider.ID, g.Provider.Revision}
-	m.seen[seenPolicy] = seenRow{org, g.Policy.ID, g.Policy.Revision}
+	if g.Provider != nil {
+		m.seen[seenProvider] = seenRow{org, g.Provider.ID, g.Provider.Revision}
+	}
+	if g.Policy != nil {
+		m.seen[seenPolicy] = seenRow{org, g.Policy.ID, g.Policy.Revision}
+	}
+	if g.Actor != nil {
+		m.seen[seenActor] = seenRow{org, g.Actor.AgentID, g.Actor.Revision}
+	}
+	if g.Credential != nil {
+		m.seen[seenCredential] = seenRow{org, g.Credential.CredentialID, g.Credential.Revision}
+	}
 	if g.Agent != nil {
 		m.seen[seenAgent] = seenRow{org, g.Agent.AgentID, g.Agent.Revision}
 	}

@@ -69,6 +69,15 @@ func (q *query) newestWith(column, value string) {
 	}
 }
 
+// newestWithSome is newestWith for an index that leaves out the empty value: what makes
+// it partial is said as the index says it, or it is not used.
+func (q *query) newestWithSome(column, value string) {
+	q.newestWith(column, value)
+	if value != "" {
+		q.and(column + " <> ''")
+	}
+}
+
 // newestFirst ends the query: at most limit rows of since or later and before
 // until (zero: no bound), whose id is less than before (empty: all), in descending
 // order of ids.

@@ -9,7 +9,7 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const tokenColumns = "organization_id, id, kind, subject, agent_id, policy_id, decision_id, provider, repository_id, scope, audience, issued_at, expires_at, revoked_at"
+const tokenColumns = "organization_id, id, kind, subject, agent_id, policy_id, decision_id, provider, repository_id, scope, audience, issued_at, expires_at, revoked_at, credential_id, parent_id, depth, actor_id, key_thumbprint"
 
 var insertTokens = newInserter("access_tokens", tokenColumns, "")
 
@@ -17,14 +17,16 @@ var insertTokens = newInserter("access_tokens", tokenColumns, "")
 // token: the caller says in whose name it writes.
 func tokenRow(orgID string, t *agentidp.AccessToken) []any {
 	return []any{orgID, t.ID, string(t.Kind), t.Subject, t.AgentID, t.PolicyID, t.DecisionID, t.Provider, t.RepositoryID,
-		t.Scope, t.Audience, micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RevokedAt)}
+		t.Scope, t.Audience, micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RevokedAt),
+		t.CredentialID, t.ParentID, t.Depth, t.ActorID, t.KeyThumbprint}
 }
 
 // Token returns the record of an issued token, or ErrNotFound.
 func (r reads) Token(ctx context.Context, orgID, id string) (*agentidp.AccessToken, error) {
 	scan := func(rows *sql.Rows, t *agentidp.AccessToken) error {
 		return rows.Scan(&t.OrganizationID, &t.ID, &t.Kind, &t.Subject, &t.AgentID, &t.PolicyID, &t.DecisionID, &t.Provider, &t.RepositoryID,
-			&t.Scope, &t.Audience, microsTime{&t.IssuedAt}, microsTime{&t.ExpiresAt}, microsTime{&t.RevokedAt})
+			&t.Scope, &t.Audience, microsTime{&t.IssuedAt}, microsTime{&t.ExpiresAt}, microsTime{&t.RevokedAt},
+			&t.CredentialID, &t.ParentID, &t.Depth, &t.ActorID, &t.KeyThumbprint)
 	}
 	return one(ctx, r, "read access token", scan,
 		"SELECT "+tokenColumns+" FROM access_tokens WHERE organization_id = $1 AND id = $2", orgID, id)

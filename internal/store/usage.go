@@ -27,7 +27,7 @@ func newUsage() *usage { return &usage{counts: make(map[rowID]usageCount)} }
 
 // count notes a member that was issued.
 func (u *usage) count(m *member) {
-	if m.tokenRow == nil {
+	if m.tokenRow == nil || m.seen[seenPolicy].id == "" {
 		return
 	}
 	key := rowID{m.seen[seenPolicy].orgID, m.seen[seenPolicy].id}

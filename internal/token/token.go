@@ -53,6 +53,9 @@ type claims struct {
 	Scope     string             `json:"scope,omitempty"`
 	AgentName string             `json:"agent_name,omitempty"`
 	Workload  *agentidp.Workload `json:"workload,omitempty"`
+
+	Confirmation *agentidp.Confirmation `json:"cnf,omitempty"`
+	Actor        *agentidp.Actor        `json:"act,omitempty"`
 }
 
 // Mint signs the access token that a record describes. The token must not leave

@@ -1,0 +1,26 @@
+package agentidp
+
+import "time"
+
+// Proof is a DPoP proof that was checked (RFC 9449 §4.3): whoever sent the request has
+// the private key. It was not looked up whether the proof was used before.
+type Proof struct {
+	Thumbprint string    // jkt: the RFC 7638 thumbprint of the key
+	ID         string    // of the proof: SHA-256 of its jti, base64url
+	Until      time.Time // from then on it is refused for its age
+}
+
+// Actor is the claim act (RFC 8693 §4.1): who acts for the subject, and who did so
+// before, the latest first.
+type Actor struct {
+	Subject string `json:"sub"`
+	Actor   *Actor `json:"act,omitempty"`
+}
+
+// Depth returns how many act, one behind the other.
+func (a *Actor) Depth() int {
+	if a == nil {
+		return 0
+	}
+	return 1 + a.Actor.Depth()
+}
