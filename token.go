@@ -26,6 +26,32 @@ type AccessToken struct {
 	RevokedAt      time.Time // zero: not revoked
 }
 
+// TokenResponse is the answer to whoever gets a token (RFC 6749 §5.1, RFC 8693 §2.2.1),
+// with members of our own.
+type TokenResponse struct {
+	AccessToken     string `json:"access_token" doc:"The access token: a JWT (RFC 9068)."`
+	TokenType       string `json:"token_type" example:"Bearer" doc:"DPoP where the token is bound to a key."`
+	IssuedTokenType string `json:"issued_token_type" example:"urn:ietf:params:oauth:token-type:access_token"`
+	ExpiresIn       int64  `json:"expires_in" doc:"Seconds."`
+	ExpiresAt       string `json:"expires_at" doc:"RFC 3339, UTC." format:"date-time"`
+	Scope           string `json:"scope,omitempty" doc:"What was granted; absent where nothing was."`
+	AgentID         string `json:"agent_id,omitempty" doc:"Absent in bootstrap mode."`
+	DecisionID      string `json:"decision_id" doc:"The durable record of this exchange."`
+
+	RateLimit RateLimit `json:"-"`
+}
+
+// NewTokenResponse returns the answer for a token whose record is durable.
+func NewTokenResponse(signed string, t *AccessToken, l RateLimit) *TokenResponse {
+	return &TokenResponse{
+		AccessToken: signed, TokenType: t.TokenType(), IssuedTokenType: "urn:ietf:params:oauth:token-type:access_token",
+		ExpiresIn: int64(t.ExpiresAt.Sub(t.IssuedAt) / time.Second),
+		ExpiresAt: t.ExpiresAt.UTC().Format(time.RFC3339),
+		Scope:     t.Scope, AgentID: t.AgentID, DecisionID: t.DecisionID,
+		RateLimit: l,
+	}
+}
+
 // Confirmation is the claim cnf of a token that is bound to a key (RFC 7800, RFC 9449
 // §6.1).
 type Confirmation struct {

@@ -37,7 +37,7 @@ func (a *API) registerExchange(mux humago.Mux) {
 	responses := a.failures([]int{400, 401, 403, 413, 415, 429, 500, 503})
 	responses["200"] = &huma.Response{
 		Description: "The access token.",
-		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchange.Response](), true, "")}},
+		Content:     map[string]*huma.MediaType{mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[agentidp.TokenResponse](), true, "")}},
 	}
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "exchangeToken", Method: http.MethodPost, Path: ExchangePath, Tags: []string{"Exchange"},

@@ -11,7 +11,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/problem"
 )
 
@@ -19,7 +18,7 @@ import (
 // tell its reader. Bodies of requests, and they alone, end in Request or Patch.
 var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[exchangeBody]():                      "ExchangeRequest",
-	reflect.TypeFor[exchange.Response]():                 "ExchangeResponse",
+	reflect.TypeFor[agentidp.TokenResponse]():            "ExchangeResponse",
 	reflect.TypeFor[problem.Document]():                  "Problem",
 	reflect.TypeFor[agentidp.TrustPolicySpec]():          "TrustPolicyRequest",
 	reflect.TypeFor[list[agentidp.TrustPolicy]]():        "TrustPolicyList",

@@ -70,7 +70,7 @@ func (x *Exchanger) Refusals() *Tally { return x.refusals }
 // the request: whatever is granted or recorded was compared with what it is now. The
 // response may be sent as soon as it is returned: everything about it is durable by
 // then. An error that is no *agentidp.Error is the context's: the caller left.
-func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
+func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*agentidp.TokenResponse, error) {
 	began := time.Now()
 	resp, err := x.exchange(ctx, org, req)
 	if x.Observe != nil {
@@ -79,7 +79,7 @@ func (x *Exchanger) Exchange(ctx context.Context, org *agentidp.Organization, re
 	return resp, err
 }
 
-func (x *Exchanger) exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*Response, error) {
+func (x *Exchanger) exchange(ctx context.Context, org *agentidp.Organization, req *Request) (*agentidp.TokenResponse, error) {
 	// 1. What the request says itself, and the format of the subject token, before
 	// anything is spent on it.
 	scopes, err := req.check()
@@ -106,7 +106,7 @@ func (x *Exchanger) exchange(ctx context.Context, org *agentidp.Organization, re
 
 // round is one pass over steps 2 to 8. store.ErrStale asks for another; afresh
 // forbids it what is remembered.
-func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*Response, error) {
+func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *Request, scopes []string, unverified *verify.Unverified, afresh bool) (*agentidp.TokenResponse, error) {
 	// 2., 3. Who issued the subject token, and that it is authentic.
 	a, err := x.prove(ctx, org, req, unverified, afresh)
 	if err != nil {
@@ -142,7 +142,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	return newResponse(signed, grant, req.limit), nil // 8. only after the commit
+	return agentidp.NewTokenResponse(signed, &grant.Token, req.limit), nil // 8. only after the commit
 }
 
 // prove is steps 2 and 3. An error is what the caller is answered, or store.ErrStale.

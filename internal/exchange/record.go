@@ -17,7 +17,7 @@ func (a *attempt) newDecision() *agentidp.Decision {
 	c := a.claims
 	return &agentidp.Decision{
 		ID: agentidp.NewID(now), OrganizationID: a.org.ID, RequestID: a.request.RequestID, At: now,
-		Outcome: agentidp.OutcomeDenied, GrantType: agentidp.GrantTokenExchange, Provider: a.provider.Name,
+		Outcome: agentidp.OutcomeDenied, GrantType: cmp.Or(a.request.GrantType, agentidp.GrantTokenExchange), Provider: a.provider.Name,
 		Repository: c.Repository, RepositoryID: c.RepositoryID, RepositoryOwnerID: c.RepositoryOwnerID,
 		Subject: c.Subject, Ref: c.Ref, Event: c.Event, RunID: c.RunID, AgentID: a.request.AgentID,
 	}

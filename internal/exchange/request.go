@@ -2,11 +2,9 @@ package exchange
 
 import (
 	"slices"
-	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
-	"github.com/sentryagent/agentidp/internal/store"
 )
 
 // Request asks for an exchange.
@@ -21,33 +19,13 @@ type Request struct {
 	Bad       []agentidp.FieldError
 	RequestID string
 
+	// Proof, where there is one, is that of a key to which the token will be bound (RFC
+	// 9449 §5); nil: a bearer token.
+	Proof     *agentidp.Proof
+	GrantType string // as the decision records it; empty: agentidp.GrantTokenExchange
+
 	limit    agentidp.RateLimit // where its repository stands
 	provider string             // whose issuer the token names, once that is known
-}
-
-// Response is the answer of a granted exchange (RFC 8693 §2.2.1, with members of
-// our own).
-type Response struct {
-	AccessToken     string `json:"access_token" doc:"The access token: a JWT (RFC 9068)."`
-	TokenType       string `json:"token_type" example:"Bearer"`
-	IssuedTokenType string `json:"issued_token_type" example:"urn:ietf:params:oauth:token-type:access_token"`
-	ExpiresIn       int64  `json:"expires_in" doc:"Seconds."`
-	ExpiresAt       string `json:"expires_at" doc:"RFC 3339, UTC." format:"date-time"`
-	Scope           string `json:"scope,omitempty" doc:"What was granted; absent where nothing was."`
-	AgentID         string `json:"agent_id,omitempty" doc:"Absent in bootstrap mode."`
-	DecisionID      string `json:"decision_id" doc:"The durable record of this exchange."`
-
-	RateLimit agentidp.RateLimit `json:"-"` // of the repository's exchanges
-}
-
-func newResponse(signed string, g *store.Grant, l agentidp.RateLimit) *Response {
-	return &Response{
-		AccessToken: signed, TokenType: "Bearer", IssuedTokenType: "urn:ietf:params:oauth:token-type:access_token",
-		ExpiresIn: int64(g.Token.ExpiresAt.Sub(g.Token.IssuedAt) / time.Second),
-		ExpiresAt: g.Token.ExpiresAt.UTC().Format(time.RFC3339),
-		Scope:     g.Token.Scope, AgentID: g.Token.AgentID, DecisionID: g.Decision.ID,
-		RateLimit: l,
-	}
 }
 
 const (
