@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/registry":   {"internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
+	"internal/credential": {},
 	"internal/audit":      {"internal/store"},
 	"internal/limit":      {},
 	"internal/token":      {"internal/keys", "internal/jose", "internal/limit", "internal/store"},

@@ -45,6 +45,12 @@ func AgentsQuery(orgID string, f *agentidp.AgentFilter, after string, limit int)
 	return q.text, q.args
 }
 
+// CredentialsQuery is what Credentials runs.
+func CredentialsQuery(orgID, agentID, after string, limit int) (string, []any) {
+	q := credentialsQuery(orgID, agentID, after, limit)
+	return q.text, q.args
+}
+
 // OldestQuery is what RemoveDue runs on decisions and events.
 func OldestQuery(table, which string) (choose, remove string) { return oldestQuery(table, which) }
 

@@ -108,6 +108,7 @@ func TestKeysAndSettingsReadAsTheyWereWritten(t *testing.T) {
 func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		ctx, org, none := t.Context(), f.org.ID, newID()
+		mine := f.newCredential(t, func(*agentidp.Credential) {})
 		f.addOrganization(t, "other") // what f has now belongs to somebody else
 		reads := map[string]func() error{
 			"organization":       func() error { _, err := f.Organization(ctx, "nobody"); return err },
@@ -128,12 +129,20 @@ func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
 			"another organization's policy": func() error { _, err := f.Policy(ctx, org, f.policy.ID); return err },
 			"agent":                         func() error { _, err := f.Agent(ctx, org, none); return err },
 			"another organization's agent":  func() error { _, err := f.Agent(ctx, org, f.agent.AgentID); return err },
-			"agent by name":                 func() error { _, err := f.AgentByName(ctx, org, "nobody@x"); return err },
-			"token":                         func() error { _, err := f.Token(ctx, org, none); return err },
-			"decision":                      func() error { _, err := f.Decision(ctx, org, none); return err },
-			"pin":                           func() error { _, err := f.Pin(ctx, org, "github", "acme/deploy"); return err },
-			"setting":                       func() error { _, err := f.Setting(ctx, "none"); return err },
-			"key set":                       func() error { _, _, err := f.KeySet(ctx, "https://none"); return err },
+			"credential":                    func() error { _, err := f.Credential(ctx, org, none); return err },
+			"another organization's credential": func() error {
+				_, err := f.Credential(ctx, f.org.ID, mine.CredentialID)
+				return err
+			},
+			"another organization's credential to lock": func() error {
+				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockCredential(ctx, f.org.ID, mine.CredentialID); return err })
+			},
+			"agent by name": func() error { _, err := f.AgentByName(ctx, org, "nobody@x"); return err },
+			"token":         func() error { _, err := f.Token(ctx, org, none); return err },
+			"decision":      func() error { _, err := f.Decision(ctx, org, none); return err },
+			"pin":           func() error { _, err := f.Pin(ctx, org, "github", "acme/deploy"); return err },
+			"setting":       func() error { _, err := f.Setting(ctx, "none"); return err },
+			"key set":       func() error { _, _, err := f.KeySet(ctx, "https://none"); return err },
 			"organization to lock": func() error {
 				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockOrganization(ctx, none); return err })
 			},

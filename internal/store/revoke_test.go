@@ -32,6 +32,17 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
 			return tx.UpdateAgent(t.Context(), a)
 		},
+		"credential revoked": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			return tx.UpdateCredential(t.Context(), changed(f.credential, func(c *agentidp.Credential) { c.RevokedAt, c.Revision = new(now), 2 }))
+		},
+		"credential rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			c, err := tx.LockCredential(t.Context(), f.org.ID, f.credential.CredentialID)
+			if err != nil {
+				return err
+			}
+			c.ExpiresAt, c.Revision = new(now), c.Revision+1
+			return tx.UpdateCredential(t.Context(), c)
+		},
 		"provider deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
 			return tx.DeleteProvider(t.Context(), f.provider)
 		},
@@ -59,6 +70,7 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			f.createAgent(t, f.agent)
 			f.policy = newPolicy(f.org.ID, "acme/"+f.agent.AgentID, f.agent.AgentID)
 			f.createPolicy(t, f.policy)
+			f.credential = f.newCredential(t, func(*agentidp.Credential) {})
 
 			var revoked, stop atomic.Bool
 			var before, after atomic.Int64
@@ -70,6 +82,9 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 						g := f.grant()
 						if strings.HasPrefix(name, "provider ") {
 							g.Provider = f.provider
+						}
+						if strings.HasPrefix(name, "credential ") {
+							g.Credential = f.credential
 						}
 						switch err := nodes[i%len(nodes)].Issue(t.Context(), g); {
 						case err == nil && late:

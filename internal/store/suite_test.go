@@ -46,6 +46,8 @@ type fixture struct {
 	provider *agentidp.Provider
 	policy   *agentidp.TrustPolicy
 	agent    *agentidp.Agent
+
+	credential *agentidp.Credential // of the agent, in tests that make one
 }
 
 func newFixture(t testing.TB, url string) *fixture {

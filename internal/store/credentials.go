@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+)
+
+// credentialRows reads whole credentials, with the instant of their last use.
+const credentialRows = `
+	SELECT organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision,
+		coalesce((SELECT u.last_used_at FROM credential_usage u
+			WHERE u.organization_id = credentials.organization_id AND u.credential_id = credentials.id), 0)
+	FROM credentials`
+
+// Credential returns one credential, ended or not, or ErrNotFound.
+func (r reads) Credential(ctx context.Context, orgID, id string) (*agentidp.Credential, error) {
+	return one(ctx, r, "read credential", scanCredential, credentialRows+" WHERE organization_id = $1 AND id = $2", orgID, id)
+}
+
+// Credentials returns at most limit credentials of an agent, ended ones too, whose id
+// is greater than after (empty: all), by id.
+func (r reads) Credentials(ctx context.Context, orgID, agentID, after string, limit int) ([]agentidp.Credential, error) {
+	q := credentialsQuery(orgID, agentID, after, limit)
+	return list(ctx, r, "list credentials", scanCredential, q.text, q.args...)
+}
+
+func credentialsQuery(orgID, agentID, after string, limit int) *query {
+	q := newQuery(credentialRows, orgID)
+	q.oldestExactly("agent_id", agentID)
+	q.oldestFirst(after, limit)
+	return q
+}
+
+// CountLiveCredentials counts the credentials of an agent that authenticate at an
+// instant. It is exact while LockAgent holds the agent, for whoever creates one.
+func (r reads) CountLiveCredentials(ctx context.Context, orgID, agentID string, at time.Time) (int, error) {
+	n, err := one(ctx, r, "count credentials", scanValue[int], `
+		SELECT count(*) FROM credentials
+		WHERE organization_id = $1 AND agent_id = $2 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $3)`,
+		orgID, agentID, micros(at))
+	if err != nil {
+		return 0, err
+	}
+	return *n, nil
+}
+
+func scanCredential(rows *sql.Rows, c *agentidp.Credential) error {
+	var jwks string
+	err := rows.Scan(&c.OrganizationID, &c.CredentialID, &c.AgentID, &c.Type, &c.Description, &c.SecretHash, &jwks,
+		optionalTime{&c.ExpiresAt}, optionalTime{&c.RevokedAt}, &c.CreatedBy, microsTime{&c.CreatedAt}, &c.Revision, optionalTime{&c.LastUsedAt})
+	c.ClientID = c.AgentID
+	if jwks != "" {
+		c.JWKS = []byte(jwks)
+	}
+	return err
+}
+
+// CreateCredential inserts c; ErrExists if there is one with its id.
+func (t *Tx) CreateCredential(ctx context.Context, c *agentidp.Credential) error {
+	return t.insert(ctx, "create credential", `
+		INSERT INTO credentials (organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+		c.OrganizationID, c.CredentialID, c.AgentID, string(c.Type), c.Description, c.SecretHash, string(c.JWKS),
+		optionalMicros(c.ExpiresAt), optionalMicros(c.RevokedAt), c.CreatedBy, micros(c.CreatedAt), c.Revision)
+}
+
+// LockCredential returns the credential and keeps it as it is until the transaction
+// ends: nobody else changes it, and nothing is issued to whoever presents it.
+func (t *Tx) LockCredential(ctx context.Context, orgID, id string) (*agentidp.Credential, error) {
+	if err := t.lock(ctx, lockCredentials, orgID, id); err != nil {
+		return nil, err
+	}
+	return t.Credential(ctx, orgID, id)
+}
+
+// UpdateCredential writes when c ends, with its new revision; nothing else of it can
+// change. ErrStale: the stored revision is not c.Revision−1, or the credential is
+// gone. Once the transaction is committed, one that was revoked gets nothing more,
+// from any node.
+func (t *Tx) UpdateCredential(ctx context.Context, c *agentidp.Credential) error {
+	if err := t.lock(ctx, lockCredentials, c.OrganizationID, c.CredentialID); err != nil {
+		return staleIfNotFound(err)
+	}
+	return t.update(ctx, "update credential",
+		"UPDATE credentials SET expires_at = $3, revoked_at = $4, revision = $5 WHERE organization_id = $1 AND id = $2 AND revision = $6",
+		c.OrganizationID, c.CredentialID, optionalMicros(c.ExpiresAt), optionalMicros(c.RevokedAt), c.Revision, c.Revision-1)
+}

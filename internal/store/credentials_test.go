@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/pgtest"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// newCredential is a secret of the fixture's agent, unless changed.
+func (f *fixture) newCredential(t testing.TB, change func(*agentidp.Credential)) *agentidp.Credential {
+	t.Helper()
+	c := &agentidp.Credential{
+		CredentialID: newID(), OrganizationID: f.org.ID, AgentID: f.agent.AgentID,
+		CredentialSpec: agentidp.CredentialSpec{Type: agentidp.CredentialSecret, Description: "in the vault"},
+		SecretHash:     "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", CreatedBy: "admin:1", CreatedAt: now, Revision: 1,
+	}
+	change(c)
+	c.ClientID = c.AgentID
+	f.write(t, func(tx *store.Tx) error { return tx.CreateCredential(t.Context(), c) })
+	return c
+}
+
+func TestCredentialsReadAsTheyWereWritten(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		plain := f.newCredential(t, func(*agentidp.Credential) {})
+		keys := f.newCredential(t, func(c *agentidp.Credential) {
+			c.Type, c.SecretHash, c.JWKS = agentidp.CredentialPublicKey, "", []byte(`{"keys":[]}`)
+			c.ExpiresAt, c.RevokedAt = new(now.Add(time.Hour)), new(now.Add(time.Minute))
+		})
+		for _, want := range []*agentidp.Credential{plain, keys} {
+			got, err := f.Credential(ctx, f.org.ID, want.CredentialID)
+			same(t, got, want, err)
+		}
+		store.Exec(t, f.DB, "INSERT INTO credential_usage (organization_id, credential_id, last_used_at) VALUES ($1, $2, $3)",
+			f.org.ID, plain.CredentialID, now.UnixMicro())
+		store.Exec(t, f.DB, "INSERT INTO credential_usage (organization_id, credential_id, last_used_at) VALUES ($1, $2, $3)",
+			newID(), keys.CredentialID, now.UnixMicro()) // of another organization
+		plain.LastUsedAt = new(now)
+		got, err := f.Credentials(ctx, f.org.ID, f.agent.AgentID, "", 10)
+		same(t, got, []agentidp.Credential{*plain, *keys}, err)
+		if err := f.Write(ctx, func(tx *store.Tx) error { return tx.CreateCredential(ctx, plain) }); !errors.Is(err, store.ErrExists) {
+			t.Errorf("the same id again: %v, want ErrExists", err)
+		}
+	})
+}
+
+func TestOfACredentialOnlyItsEndCanChange(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		c := f.newCredential(t, func(*agentidp.Credential) {})
+		next := *c
+		next.Description, next.SecretHash, next.AgentID = "elsewhere", "another", newID()
+		next.ExpiresAt, next.RevokedAt, next.Revision = new(now.Add(time.Hour)), new(now), 2
+		update := func(c agentidp.Credential) error {
+			return f.Write(ctx, func(tx *store.Tx) error { return tx.UpdateCredential(ctx, &c) })
+		}
+		if err := update(next); err != nil {
+			t.Fatal(err)
+		}
+		want := *c
+		want.ExpiresAt, want.RevokedAt, want.Revision = next.ExpiresAt, next.RevokedAt, 2
+		got, err := f.Credential(ctx, f.org.ID, c.CredentialID)
+		same(t, got, &want, err)
+		gone, foreign := next, next
+		gone.CredentialID, gone.Revision = newID(), 3
+		foreign.OrganizationID, foreign.Revision = newID(), 3
+		for name, c := range map[string]agentidp.Credential{"the same revision again": next, "one that is gone": gone, "another organization's": foreign} {
+			if err := update(c); !errors.Is(err, store.ErrStale) {
+				t.Errorf("%s: %v, want ErrStale", name, err)
+			}
+		}
+	})
+}
+
+func TestLiveCredentialsOfAnAgentAreCounted(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		f.newCredential(t, func(*agentidp.Credential) {})
+		f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Microsecond)) })
+		f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = new(now) })
+		f.newCredential(t, func(c *agentidp.Credential) { c.RevokedAt = new(now) })
+		f.newCredential(t, func(c *agentidp.Credential) { c.AgentID = newID() })
+		f.newCredential(t, func(c *agentidp.Credential) { c.OrganizationID = newID() })
+		n, err := f.CountLiveCredentials(t.Context(), f.org.ID, f.agent.AgentID, now)
+		same(t, n, 2, err)
+	})
+}
+
+func TestCredentialsAreListedInPages(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		var all []string
+		for range 3 {
+			all = append(all, f.newCredential(t, func(*agentidp.Credential) {}).CredentialID)
+			f.newCredential(t, func(c *agentidp.Credential) { c.AgentID = newID() })
+		}
+		own, agent := f.org.ID, f.agent.AgentID
+		page := func(orgID, after string) []string {
+			credentials, err := f.Credentials(t.Context(), orgID, agent, after, 2)
+			return idsOf(t, credentials, err, func(c agentidp.Credential) string { return c.CredentialID })
+		}
+		same(t, page(own, ""), all[:2], nil)
+		same(t, page(own, all[1]), all[2:], nil)
+		same(t, page(newID(), ""), []string{}, nil)
+	})
+}
+
+func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
+	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "plan.db"))
+	text, args := store.CredentialsQuery(f.org.ID, f.agent.AgentID, newID(), 50)
+	plan := store.Plan(t, f.DB, text, args...)
+	if !slices.ContainsFunc(plan, func(step string) bool {
+		return strings.Contains(step, "USING INDEX credentials_agent") && strings.Contains(step, "id>?")
+	}) {
+		t.Errorf("SQLite: %q", plan)
+	}
+	f = newFixture(t, pgtest.Start(t))
+	store.Exec(t, f.DB, `INSERT INTO credentials (organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
+		SELECT $1, 'x' || g, 'a' || g % 2000, '', '', '', '', 0, 0, '', 0, 1 FROM generate_series(1, 20000) g`, f.org.ID)
+	store.Exec(t, f.DB, "ANALYZE")
+	text, args = store.CredentialsQuery(f.org.ID, "a7", newID(), 50)
+	if plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n"); !strings.Contains(plan, "using credentials_agent ") || strings.Contains(plan, "Sort") {
+		t.Errorf("PostgreSQL:\n%s", plan)
+	}
+}
