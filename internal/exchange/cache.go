@@ -3,9 +3,9 @@ package exchange
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
 )
@@ -14,9 +14,9 @@ import (
 // alone: the issuing commit compares the versions of what it relied on, and a denial
 // never rests on it. It is filled on demand and bounded.
 type cache struct {
-	providers  bounded[[2]string, *agentidp.Provider]
-	candidates bounded[cacheKey, []*policy.Compiled]
-	agents     bounded[[2]string, *agentidp.Agent]
+	providers  *limit.Cache[[2]string, *agentidp.Provider]
+	candidates *limit.Cache[cacheKey, []*policy.Compiled]
+	agents     *limit.Cache[[2]string, *agentidp.Agent]
 }
 
 // cacheKey names the candidates of a repository: by name and by id, because a
@@ -27,11 +27,11 @@ type cacheKey struct{ org, provider, repository, repositoryID string }
 const cacheSize = 10_000
 
 func newCache() *cache {
-	c := &cache{}
-	c.providers.entries = map[[2]string]*agentidp.Provider{}
-	c.candidates.entries = map[cacheKey][]*policy.Compiled{}
-	c.agents.entries = map[[2]string]*agentidp.Agent{}
-	return c
+	return &cache{
+		providers:  limit.NewCache[[2]string, *agentidp.Provider](cacheSize),
+		candidates: limit.NewCache[cacheKey, []*policy.Compiled](cacheSize),
+		agents:     limit.NewCache[[2]string, *agentidp.Agent](cacheSize),
+	}
 }
 
 // provider returns the registered provider of an issuer, nil where there is none, and
@@ -41,19 +41,19 @@ func newCache() *cache {
 func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string, fresh bool) (*agentidp.Provider, bool, error) {
 	key := [2]string{orgID, issuer}
 	if !fresh {
-		if p, ok := c.providers.get(key); ok {
+		if p, ok := c.providers.Get(key); ok {
 			return p, false, nil
 		}
 	}
 	p, err := db.ProviderByIssuer(ctx, orgID, issuer)
 	if errors.Is(err, store.ErrNotFound) {
-		c.providers.drop(key)
+		c.providers.Drop(key)
 		return nil, true, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	c.providers.put(key, p)
+	c.providers.Put(key, p)
 	return p, true, nil
 }
 
@@ -61,7 +61,7 @@ func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string
 // read from the database.
 func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, fresh bool) ([]*policy.Compiled, bool, error) {
 	if !fresh {
-		if compiled, ok := c.candidates.get(key); ok {
+		if compiled, ok := c.candidates.Get(key); ok {
 			return compiled, false, nil
 		}
 	}
@@ -74,9 +74,9 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, fresh 
 		compiled[i] = policy.Compile(&rows[i])
 	}
 	if len(compiled) > 0 { // a repository without policies is anybody's: it takes no room here
-		c.candidates.put(key, compiled)
+		c.candidates.Put(key, compiled)
 	} else {
-		c.candidates.drop(key)
+		c.candidates.Drop(key)
 	}
 	return compiled, true, nil
 }
@@ -86,50 +86,18 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, fresh 
 func (c *cache) agent(ctx context.Context, db *store.DB, orgID, agentID string, fresh bool) (*agentidp.Agent, bool, error) {
 	key := [2]string{orgID, agentID}
 	if !fresh {
-		if agent, ok := c.agents.get(key); ok {
+		if agent, ok := c.agents.Get(key); ok {
 			return agent, false, nil
 		}
 	}
 	agent, err := db.Agent(ctx, orgID, agentID)
 	if errors.Is(err, store.ErrNotFound) {
-		c.agents.drop(key)
+		c.agents.Drop(key)
 		return nil, true, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	c.agents.put(key, agent)
+	c.agents.Put(key, agent)
 	return agent, true, nil
-}
-
-// bounded is a map of at most cacheSize entries; when full, an arbitrary one
-// makes room, which Go's map order picks well enough.
-type bounded[K comparable, V any] struct {
-	mu      sync.RWMutex
-	entries map[K]V
-}
-
-func (b *bounded[K, V]) get(key K) (V, bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	v, ok := b.entries[key]
-	return v, ok
-}
-
-func (b *bounded[K, V]) put(key K, v V) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.entries) >= cacheSize {
-		for old := range b.entries {
-			delete(b.entries, old)
-			break
-		}
-	}
-	b.entries[key] = v
-}
-
-func (b *bounded[K, V]) drop(key K) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.entries, key)
 }

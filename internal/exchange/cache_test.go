@@ -50,7 +50,7 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	}
 	read(key, false, 0, true)
 	read(key, false, 0, true) // that there is none is not remembered: it would be for whoever asks
-	if n := len(c.candidates.entries); n != 0 {
+	if n := c.candidates.Len(); n != 0 {
 		t.Errorf("%d entries for nothing", n)
 	}
 	write(t, db, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", "1"), "1") })
@@ -126,7 +126,7 @@ func TestProvidersAreReadOnceAndWhenAskedTo(t *testing.T) {
 	}
 	look("a", "https://github.example", false, 0, true) // never a row
 	look("a", issuer, false, -1, false)
-	if n := len(x.cache.providers.entries); n != 0 {
+	if n := x.cache.providers.Len(); n != 0 {
 		t.Errorf("%d entries for an issuer that nobody registered", n)
 	}
 	p := &agentidp.Provider{ID: "x", OrganizationID: "a", Name: "ci", Issuer: issuer, CreatedAt: time.Now(), Revision: 1}
@@ -193,27 +193,9 @@ func TestNobodyLooksForAnAgentThatNoPolicyNames(t *testing.T) {
 			a := &attempt{Exchanger: x, org: &agentidp.Organization{ID: r.org}, provider: &agentidp.Provider{Name: "github"},
 				claims: &agentidp.Claims{Repository: r.repository, RepositoryID: "74"}, request: &Request{AgentID: r.agent}}
 			input, _, _, err := a.candidates(t.Context(), mustRead)
-			if err != nil || (input.Agent != nil) != r.looked || len(x.cache.agents.entries) > 0 != r.looked {
-				t.Errorf("%+v: agent %v, %d remembered, %v", r, input.Agent, len(x.cache.agents.entries), err)
+			if err != nil || (input.Agent != nil) != r.looked || x.cache.agents.Len() > 0 != r.looked {
+				t.Errorf("%+v: agent %v, %d remembered, %v", r, input.Agent, x.cache.agents.Len(), err)
 			}
 		}
-	}
-}
-
-func TestTheCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	b := &bounded[int, int]{entries: map[int]int{}}
-	for i := range 3 * cacheSize {
-		b.put(i, i)
-		if got, ok := b.get(i); !ok || got != i {
-			t.Fatalf("%d is not there", i)
-		}
-	}
-	if n := len(b.entries); n != cacheSize {
-		t.Errorf("%d entries, want %d", n, cacheSize)
-	}
-	b.drop(3*cacheSize - 1)
-	if _, ok := b.get(3*cacheSize - 1); ok {
-		t.Error("dropped, and there")
 	}
 }
