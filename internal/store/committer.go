@@ -141,6 +141,8 @@ var errClosed = fmt.Errorf("the database is closed: %w", ErrUnavailable)
 
 func (c *committer) run() {
 	defer close(c.stopped)
+	usage := time.NewTicker(usageInterval)
+	defer usage.Stop()
 	batch := make([]*member, 0, maxBatch)
 	for {
 		select {
@@ -151,7 +153,7 @@ func (c *committer) run() {
 			}
 			time.Sleep(c.gather)
 			c.commit(c.fill(batch))
-		case <-c.usage.due():
+		case <-usage.C:
 			c.flushUsage()
 		case <-c.stopping:
 			for len(c.queue) > 0 {

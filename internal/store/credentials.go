@@ -34,6 +34,15 @@ func credentialsQuery(orgID, agentID, after string, limit int) *query {
 	return q
 }
 
+// KeyCredentials returns at most limit credentials of an agent that are public keys: those
+// that were not revoked first, then the newest.
+func (r reads) KeyCredentials(ctx context.Context, orgID, agentID string, limit int) ([]agentidp.Credential, error) {
+	return list(ctx, r, "read public keys of an agent", scanCredential, credentialRows+`
+		WHERE organization_id = $1 AND agent_id = $2 AND type = $3
+		ORDER BY CASE WHEN revoked_at = 0 THEN 0 ELSE 1 END, id DESC LIMIT $4`,
+		orgID, agentID, string(agentidp.CredentialPublicKey), limit)
+}
+
 // CountLiveCredentials counts the credentials of an agent that authenticate at an
 // instant. It is exact while LockAgent holds the agent, for whoever creates one.
 func (r reads) CountLiveCredentials(ctx context.Context, orgID, agentID string, at time.Time) (int, error) {

@@ -22,6 +22,7 @@ type Grant struct {
 	Pin          agentidp.Pin           // the token's ids; no RepositoryID: there is nothing to pin
 	ReplayKey    string                 // "": single use is off for this provider
 	ReplayUntil  time.Time
+	Once         *Once // used up by the grant where no subject token is; nil: nothing
 	Token        agentidp.AccessToken
 	Decision     agentidp.Decision
 	Events       []agentidp.Event // a token_issued among them has the ID and At of Decision, by which it is found
@@ -33,7 +34,7 @@ type Grant struct {
 //   - nil: everything was as seen, the subject token is used up, and token,
 //     decision and events are on disk;
 //   - ErrStale: something was not as seen; read again and decide again;
-//   - ErrReplayed: the subject token was used before;
+//   - ErrReplayed: the subject token, or Once, was used before;
 //   - ErrUnavailable: the storage is gone, or the outcome is unknown. It may have
 //     been written, so the subject token must be taken for used;
 //   - ctx's error: the caller left before anything began.
@@ -62,11 +63,14 @@ type Once struct {
 // UseOnce uses something up, with the same commit as the exchanges of the moment.
 // ErrReplayed: it was used before, on any node. Other errors are those of Issue.
 func (db *DB) UseOnce(ctx context.Context, orgID string, o Once) error {
-	id := agentidp.NewID(db.clock())
-	return db.committer.submit(ctx, &member{
-		done: make(chan error, 1), replay: replayKey{orgID, o.Of, o.Key}, decisionID: id,
-		usedRow: []any{orgID, o.Of, o.Key, id, micros(o.Until)},
-	})
+	m := &member{done: make(chan error, 1)}
+	m.useUp(orgID, agentidp.NewID(db.clock()), &o)
+	return db.committer.submit(ctx, m)
+}
+
+func (m *member) useUp(orgID, decisionID string, o *Once) {
+	m.replay, m.decisionID = replayKey{orgID, o.Of, o.Key}, decisionID
+	m.usedRow = []any{orgID, o.Of, o.Key, decisionID, micros(o.Until)}
 }
 
 // Append writes an event alone, with the same commit as the exchanges of the moment.
@@ -160,6 +164,9 @@ func newGrantMember(g *Grant) *member {
 		m.replay = replayKey{org, usedOf(g.Provider), g.ReplayKey}
 		m.decisionID = g.Decision.ID
 		m.usedRow = []any{org, m.replay.provider, g.ReplayKey, g.Decision.ID, micros(g.ReplayUntil)}
+	}
+	if g.Once != nil {
+		m.useUp(org, g.Decision.ID, g.Once)
 	}
 	if g.Pin.RepositoryID != "" {
 		m.pin = pinSeen{

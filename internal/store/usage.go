@@ -1,93 +1,156 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
-// usageInterval is how old the counters of a policy may be.
+// usageInterval is how old the counters of policies and credentials may be.
 const usageInterval = time.Minute
 
-// usage counts the grants of each policy in memory. Only the committer's
-// goroutine touches it, so it needs no lock.
+// usage counts in memory the grants of each policy, and when each credential was last
+// used. The committer writes it; what is to be counted may come from anywhere.
 type usage struct {
-	counts map[rowID]usageCount // by policy
-	timer  *time.Timer          // nil while there is nothing to write
+	mu     sync.Mutex
+	counts map[usageKey]usageCount
+}
+
+// usageKey names what is counted: a row of one of usageTables.
+type usageKey struct {
+	table int
+	row   rowID
+}
+
+func (k usageKey) compare(other usageKey) int {
+	return cmp.Or(cmp.Compare(k.table, other.table), k.row.compare(other.row))
 }
 
 type usageCount struct {
-	matches int64
-	last    time.Time
+	times int64
+	last  time.Time
 }
 
-func newUsage() *usage { return &usage{counts: make(map[rowID]usageCount)} }
+const (
+	policyUsage = iota
+	credentialUsage
+)
 
-// count notes a member that was issued.
-func (u *usage) count(m *member) {
-	if m.tokenRow == nil || m.seen[seenPolicy].id == "" {
-		return
-	}
-	key := rowID{m.seen[seenPolicy].orgID, m.seen[seenPolicy].id}
-	n := u.counts[key]
-	n.matches++
-	if m.matchedAt.After(n.last) {
-		n.last = m.matchedAt
-	}
-	u.counts[key] = n
-	if u.timer == nil {
-		u.timer = time.NewTimer(usageInterval)
-	}
-}
-
-// due fires when there is something to write and its time has come.
-func (u *usage) due() <-chan time.Time {
-	if u.timer == nil {
-		return nil
-	}
-	return u.timer.C
-}
-
-// flushUsage adds the counters to the database. What cannot be written now is
-// kept for the next time: these are for people, and nothing is decided by them.
-func (c *committer) flushUsage() {
-	c.usage.timer = nil
-	if len(c.usage.counts) == 0 {
-		return
-	}
-	ctx, cancel := c.batchContext()
-	defer cancel()
-	if err := c.writeUsage(ctx); err != nil {
-		c.db.log.WarnContext(ctx, "the counters of the policies are written later", "error", err)
-		c.usage.timer = time.NewTimer(usageInterval)
-		return
-	}
-	clear(c.usage.counts)
-}
-
-// writeUsage sorts the rows, so that two nodes cannot deadlock, and leaves out
-// policies that are gone.
-func (c *committer) writeUsage(ctx context.Context) (err error) {
-	const upsert = `
+// usageTables say how the counters are added to what is there. Whoever is counted may
+// be gone: then nothing is written.
+var usageTables = [...]struct {
+	what, upsert string
+	counted      bool // the statement takes how often, too
+}{
+	policyUsage: {what: "policy", counted: true, upsert: `
 		INSERT INTO policy_usage (organization_id, policy_id, last_matched_at, match_count)
 		SELECT organization_id, id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM oidc_trust_policies WHERE organization_id = $1 AND id = $2
 		ON CONFLICT (organization_id, policy_id) DO UPDATE SET
 			match_count = policy_usage.match_count + excluded.match_count,
 			last_matched_at = CASE WHEN excluded.last_matched_at > policy_usage.last_matched_at
-				THEN excluded.last_matched_at ELSE policy_usage.last_matched_at END`
-	keys := slices.SortedFunc(maps.Keys(c.usage.counts), rowID.compare)
+				THEN excluded.last_matched_at ELSE policy_usage.last_matched_at END`},
+	credentialUsage: {what: "credential", upsert: `
+		INSERT INTO credential_usage (organization_id, credential_id, last_used_at)
+		SELECT organization_id, id, CAST($3 AS BIGINT) FROM credentials WHERE organization_id = $1 AND id = $2
+		ON CONFLICT (organization_id, credential_id) DO UPDATE SET
+			last_used_at = CASE WHEN excluded.last_used_at > credential_usage.last_used_at
+				THEN excluded.last_used_at ELSE credential_usage.last_used_at END`},
+}
+
+func newUsage() *usage { return &usage{counts: make(map[usageKey]usageCount)} }
+
+// CredentialUsed notes that a credential authenticated somebody to whom nothing was
+// issued; Issue notes it of the credential of its grant. It is written within a minute
+// and lost with the process: it is for people.
+func (db *DB) CredentialUsed(orgID, id string, at time.Time) {
+	u := db.committer.usage
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.add(usageKey{credentialUsage, rowID{orgID, id}}, at)
+}
+
+// count notes a member that was issued.
+func (u *usage) count(m *member) {
+	if m.tokenRow == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if seen := &m.seen[seenPolicy]; seen.id != "" {
+		u.add(usageKey{policyUsage, rowID{seen.orgID, seen.id}}, m.matchedAt)
+	}
+	if seen := &m.seen[seenCredential]; seen.id != "" {
+		u.add(usageKey{credentialUsage, rowID{seen.orgID, seen.id}}, m.matchedAt)
+	}
+}
+
+func (u *usage) add(key usageKey, at time.Time) {
+	n := u.counts[key]
+	n.times++
+	if at.After(n.last) {
+		n.last = at
+	}
+	u.counts[key] = n
+}
+
+// take returns what was counted since the last time.
+func (u *usage) take() map[usageKey]usageCount {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	counts := u.counts
+	if len(counts) > 0 {
+		u.counts = make(map[usageKey]usageCount)
+	}
+	return counts
+}
+
+// putBack adds what could not be written to what was counted since.
+func (u *usage) putBack(counts map[usageKey]usageCount) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for key, n := range counts {
+		u.add(key, n.last)
+		sum := u.counts[key]
+		sum.times += n.times - 1
+		u.counts[key] = sum
+	}
+}
+
+// flushUsage adds the counters to the database. What cannot be written now is
+// kept for the next time: these are for people, and nothing is decided by them.
+func (c *committer) flushUsage() {
+	counts := c.usage.take()
+	if len(counts) == 0 {
+		return
+	}
+	ctx, cancel := c.batchContext()
+	defer cancel()
+	if err := c.writeUsage(ctx, counts); err != nil {
+		c.db.log.WarnContext(ctx, "the counters of policies and credentials are written later", "error", err)
+		c.usage.putBack(counts)
+	}
+}
+
+// writeUsage sorts the rows, so that two nodes cannot deadlock.
+func (c *committer) writeUsage(ctx context.Context, counts map[usageKey]usageCount) (err error) {
 	s, err := c.db.commit.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer s.finish()
 	defer func() { _ = s.tx.Rollback() }() // after a commit it does nothing
-	for _, key := range keys {
-		n := c.usage.counts[key]
-		if err := s.exec(upsert, []any{key.orgID, key.id, micros(n.last), n.matches}); err != nil {
-			return fmt.Errorf("count the matches of policy %s: %w", key.id, err)
+	for _, key := range slices.SortedFunc(maps.Keys(counts), usageKey.compare) {
+		t, n := &usageTables[key.table], counts[key]
+		args := []any{key.row.orgID, key.row.id, micros(n.last)}
+		if t.counted {
+			args = append(args, n.times)
+		}
+		if err := s.exec(t.upsert, args); err != nil {
+			return fmt.Errorf("count the uses of %s %s: %w", t.what, key.row.id, err)
 		}
 	}
 	return s.tx.Commit()

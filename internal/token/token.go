@@ -68,7 +68,7 @@ func (t *Tokens) Mint(ctx context.Context, org *agentidp.Organization, rec *agen
 	payload, err := json.Marshal(claims{
 		Issuer: org.Issuer, Subject: rec.Subject, ClientID: rec.Subject, Audience: rec.Audience,
 		IssuedAt: rec.IssuedAt.Unix(), NotBefore: rec.IssuedAt.Unix(), ExpiresAt: rec.ExpiresAt.Unix(),
-		ID: rec.ID, Scope: rec.Scope, AgentName: agentName, Workload: workload,
+		ID: rec.ID, Scope: rec.Scope, AgentName: agentName, Workload: workload, Confirmation: rec.Confirmation(),
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode access token: %w", err)

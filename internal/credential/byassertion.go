@@ -1,0 +1,161 @@
+package credential
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+var errOtherKey = errors.New("no key of such a client signed the assertion")
+
+// byAssertion authenticates a client that signed an assertion for this (RFC 7523 §2.2).
+// The assertion is used up only where everything else about it is right, so that
+// strangers, and those whose key was revoked, cause no write.
+func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organization, p *Presented, afresh bool) (*agentidp.Credential, error) {
+	as, err := parseAssertion(p.Assertion)
+	if err != nil {
+		return nil, unproven(err)
+	}
+	c, err := a.signedBy(ctx, org, as, afresh)
+	if err != nil {
+		return nil, err
+	}
+	now := a.Clock()
+	if err := ended(c, now); err != nil {
+		return nil, err
+	}
+	if err := as.check(org.Issuer, p.ClientID, now); err != nil {
+		return nil, err
+	}
+	err = a.DB.UseOnce(ctx, org.ID, store.Once{Of: "client_assertion:" + c.AgentID, Key: as.id(), Until: as.until()})
+	switch {
+	case errors.Is(err, store.ErrReplayed):
+		return nil, refuse("jti", "was used before: an assertion is good for one request. Sign a fresh one for every request, also for a retry")
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	return c, nil
+}
+
+// signedBy returns the credential of the key that signed an assertion, which may have
+// ended. Nothing that was remembered is a reason to refuse.
+func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion, afresh bool) (*agentidp.Credential, error) {
+	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, afresh)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	now := a.Clock()
+	c, tried := as.signer(known, nil, now)
+	if !read && (c == nil || !c.Live(now)) {
+		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, true)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if c == nil {
+			var more bool
+			c, more = as.signer(current, known, now)
+			tried = tried || more
+		} else {
+			c = byID(current, c.CredentialID)
+		}
+	}
+	if c == nil {
+		if decoy := a.decoys[as.jws.Header.Alg]; decoy != nil && !tried {
+			_ = as.jws.Verify(decoy) // for the time that it takes
+		}
+		return nil, unproven(errOtherKey)
+	}
+	return c, nil
+}
+
+// signer finds the credential whose key signed an assertion, and says whether there was
+// a signature to verify. What stands in before was tried.
+func (as *assertion) signer(all, before []signer, now time.Time) (c *agentidp.Credential, tried bool) {
+	for _, s := range as.candidates(all, now) {
+		if byID(before, s.CredentialID) != nil {
+			continue
+		}
+		for _, key := range s.keys {
+			if key.Algorithm != as.jws.Header.Alg {
+				continue
+			}
+			tried = true
+			if as.jws.Verify(key) == nil {
+				return s.Credential, true
+			}
+		}
+	}
+	return nil, tried
+}
+
+// candidates are the keys that an assertion may be signed with: those that its kid names.
+// A client that has one key need not name it; one that has several must, so that no
+// assertion has a choice of keys. Ended ones count where there are no others.
+func (as *assertion) candidates(all []signer, now time.Time) (named []signer) {
+	kid := as.jws.Header.Kid
+	if kid == "" {
+		live := slices.DeleteFunc(slices.Clone(all), func(s signer) bool { return !s.Live(now) })
+		if len(live) > 0 {
+			all = live
+		}
+		if len(all) == 1 && len(all[0].keys) == 1 {
+			return all
+		}
+		return nil
+	}
+	for _, s := range all {
+		for i, key := range s.keys {
+			if key.ID == kid {
+				named = append(named, signer{s.Credential, s.keys[i : i+1]})
+			}
+		}
+	}
+	return named
+}
+
+func byID(all []signer, id string) *agentidp.Credential {
+	i := slices.IndexFunc(all, func(s signer) bool { return s.CredentialID == id })
+	if i < 0 {
+		return nil
+	}
+	return all[i].Credential
+}
+
+// newDecoys returns a key for each algorithm, which nobody has the private half of or
+// will use: what a signature is held against where there is no key, so that the answer
+// takes as long.
+func newDecoys() map[string]*jose.Key {
+	decoys := map[string]*jose.Key{}
+	add := func(alg string, public any) {
+		if key, err := jose.NewKey("", alg, public); err == nil {
+			decoys[alg] = key
+		}
+	}
+	modulus := make([]byte, 256)
+	_, _ = rand.Read(modulus) // never fails: it ends the program instead
+	modulus[0] |= 0x80
+	modulus[255] |= 1
+	for _, alg := range []string{jose.RS256, jose.RS384, jose.RS512} {
+		add(alg, &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537})
+	}
+	for alg, curve := range map[string]elliptic.Curve{jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384()} {
+		if key, err := ecdsa.GenerateKey(curve, rand.Reader); err == nil {
+			add(alg, &key.PublicKey)
+		}
+	}
+	if public, _, err := ed25519.GenerateKey(rand.Reader); err == nil {
+		add(jose.EdDSA, public)
+	}
+	return decoys
+}

@@ -1,0 +1,108 @@
+package credential
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// cache remembers credentials and agents, for speed alone: what is granted is compared
+// in the commit, and no refusal rests on it. It is filled on demand and bounded, and
+// what is not in the database takes no room, so that strangers cannot empty it: each of
+// their requests costs one look at an index, as long as the door lets them in.
+type cache struct {
+	credentials *limit.Cache[[2]string, *agentidp.Credential]
+	signers     *limit.Cache[[2]string, []signer] // by agent
+	agents      *limit.Cache[[2]string, *agentidp.Agent]
+}
+
+// signer is a credential with its keys as they were parsed.
+type signer struct {
+	*agentidp.Credential
+	keys []*jose.Key
+}
+
+const (
+	cacheSize = 10_000
+	// maxSigners bounds the keys of one agent that are looked at: more than it can
+	// have at once, so that some of what ended is known for what it was.
+	maxSigners = 40
+)
+
+func newCache() *cache {
+	return &cache{
+		credentials: limit.NewCache[[2]string, *agentidp.Credential](cacheSize),
+		signers:     limit.NewCache[[2]string, []signer](cacheSize),
+		agents:      limit.NewCache[[2]string, *agentidp.Agent](cacheSize),
+	}
+}
+
+// credential returns a credential, nil where there is none, and whether that was just
+// read from the database.
+func (c *cache) credential(ctx context.Context, db *store.DB, orgID, id string, fresh bool) (*agentidp.Credential, bool, error) {
+	key := [2]string{orgID, id}
+	if !fresh {
+		if cred, ok := c.credentials.Get(key); ok {
+			return cred, false, nil
+		}
+	}
+	cred, err := db.Credential(ctx, orgID, id)
+	if errors.Is(err, store.ErrNotFound) {
+		c.credentials.Drop(key)
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	c.credentials.Put(key, cred)
+	return cred, true, nil
+}
+
+// signersOf returns the public keys of an agent, revoked ones too, and whether they were
+// just read from the database.
+func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID string, fresh bool) ([]signer, bool, error) {
+	key := [2]string{orgID, agentID}
+	if !fresh {
+		if known, ok := c.signers.Get(key); ok {
+			return known, false, nil
+		}
+	}
+	rows, err := db.KeyCredentials(ctx, orgID, agentID, maxSigners)
+	if err != nil {
+		return nil, false, err
+	}
+	found := make([]signer, 0, len(rows))
+	for i := range rows {
+		keys, err := jose.ParseJWKS(rows[i].JWKS, jose.Algorithms)
+		if err != nil { // it was parsed when it was registered
+			return nil, false, err
+		}
+		found = append(found, signer{&rows[i], keys})
+	}
+	if len(found) > 0 {
+		c.signers.Put(key, found)
+	} else {
+		c.signers.Drop(key)
+	}
+	return found, true, nil
+}
+
+// agent returns an agent that has a credential.
+func (c *cache) agent(ctx context.Context, db *store.DB, orgID, id string, fresh bool) (*agentidp.Agent, error) {
+	key := [2]string{orgID, id}
+	if !fresh {
+		if agent, ok := c.agents.Get(key); ok {
+			return agent, nil
+		}
+	}
+	agent, err := db.Agent(ctx, orgID, id)
+	if err != nil {
+		return nil, err
+	}
+	c.agents.Put(key, agent)
+	return agent, nil
+}
