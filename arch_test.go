@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/oauth":      {"internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
+	"internal/grant":      {"internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/registry":   {"internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
 	"internal/audit":      {"internal/store"},
 	"internal/limit":      {},
