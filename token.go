@@ -103,7 +103,7 @@ type Introspection struct {
 // TokenSelection chooses issued tokens, to revoke them. Its members combine with
 // AND; an absent one excludes nothing.
 type TokenSelection struct {
-	AgentID      string     `json:"agentId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens of this agent."`
+	AgentID      string     `json:"agentId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens of this agent, and those with which it acts for another."`
 	PolicyID     string     `json:"policyId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens that this trust policy granted, also when it was deleted since."`
 	RepositoryID string     `json:"repositoryId,omitempty" minLength:"1" maxLength:"64" doc:"Tokens that runs of this repository got: its numeric id, as a string." example:"74"`
 	IssuedBefore *time.Time `json:"issuedBefore,omitempty" doc:"Tokens whose iat, in whole seconds, is before this instant; alone, those of administrators too." example:"2026-11-21T12:00:00Z"`

@@ -21,7 +21,9 @@ import (
 	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/audit"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/grant"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/metrics"
@@ -59,6 +61,8 @@ type App struct {
 	resolver *net.Resolver
 	verifier *verify.Verifier
 	exchange *exchange.Exchanger
+	clients  *credential.Authenticator
+	granter  *grant.Granter
 	metrics  *metrics.Metrics
 	routes   routes
 	listener net.Listener
@@ -134,10 +138,16 @@ func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verif
 func (a *App) wire(version string) {
 	a.verifier = a.newVerifier(a.registry.Kinds)
 	a.registry.Verifier = a.verifier
+	agents := token.NewAgentLimit(0)
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
-		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Clock: a.clock, Logger: a.logger,
+		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Agents: agents, Clock: a.clock, Logger: a.logger,
 		Observe: a.exchanged,
+	})
+	a.clients = credential.New(credential.Config{DB: a.db, Clock: a.clock})
+	a.granter = grant.New(grant.Config{
+		DB: a.db, Tokens: a.tokens, Clients: a.clients, Organization: a.registry.ReadOrganization, TokenTTL: a.cfg.TokenTTL,
+		RefusalsPerMinute: a.cfg.RefusalsPerMinute, Agents: agents, Clock: a.clock,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
 	oauth.New(&a.routes, a.ring, a.tokens, a.cfg.SigningAlg)

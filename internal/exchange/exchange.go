@@ -41,6 +41,7 @@ type Config struct {
 	RefusalsPerMinute int
 	// ExchangesPerMinute bounds all exchanges of one repository; 0: no limit.
 	ExchangesPerMinute int
+	Agents             *token.AgentLimit // of the tokens of an agent, whatever the grant
 	Clock              func() time.Time
 	Logger             *slog.Logger
 	// Observe, when set, is told how each exchange ended, before its caller is.
@@ -123,6 +124,11 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	}
 	if !outcome.Granted {
 		return nil, a.refuse(ctx, afresh, outcome, outcome.Err)
+	}
+
+	// Only what is decided counts for the agent: nobody else uses up what is its.
+	if err := a.countFor(agent); err != nil {
+		return nil, a.limited(err)
 	}
 
 	// 6. Sign. The token stays here until its record is durable.

@@ -68,3 +68,13 @@ func (l *limits) refusal(now time.Time, key limitKey) error {
 	}
 	return limit.Refusal(state, "Exchanges were refused too often. The answers before this one say why; mend that, and try again later with a fresh ID token.")
 }
+
+// countFor counts a token that is about to be issued to an agent, once in an exchange.
+func (a *attempt) countFor(agent *agentidp.Agent) error {
+	if agent == nil || a.request.counted {
+		return nil
+	}
+	a.request.counted = true
+	_, err := a.Agents.Take(a.Clock(), a.org.ID, agent.AgentID)
+	return err
+}

@@ -26,6 +26,7 @@ type Request struct {
 
 	limit    agentidp.RateLimit // where its repository stands
 	provider string             // whose issuer the token names, once that is known
+	counted  bool               // against the limit of its agent
 }
 
 const (

@@ -56,7 +56,6 @@ type attempt struct {
 	request  *ClientCredentialsRequest
 	afresh   bool // all of it was just read
 	counted  bool // against the agent's limit
-	limit    agentidp.RateLimit
 	decision *agentidp.Decision
 }
 
@@ -72,11 +71,9 @@ func (a *attempt) clientCredentials(ctx context.Context) (*agentidp.TokenRespons
 	}
 
 	// 3. An agent's tokens are limited, once it is decided that it may have one.
-	if !a.counted {
-		if a.limit, err = a.Agents.Take(a.Clock(), a.org.ID, a.client.Agent.AgentID); err != nil {
-			return nil, err
-		}
-		a.counted = true
+	limited, err := a.limit()
+	if err != nil {
+		return nil, err
 	}
 
 	// 4. Sign. The token stays here until its record is durable.
@@ -91,13 +88,22 @@ func (a *attempt) clientCredentials(ctx context.Context) (*agentidp.TokenRespons
 	err = a.DB.Issue(ctx, grant)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, a.deny(ctx, errProofReplayed)
+		return nil, a.deny(ctx, badProof("The DPoP proof was used before; make a fresh one for every request (jti)."))
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	return agentidp.NewTokenResponse(signed, &grant.Token, a.limit), nil // 6. only after the commit
+	return agentidp.NewTokenResponse(signed, &grant.Token, limited), nil // 6. only after the commit
+}
+
+// limit counts a token of the agent, once.
+func (a *attempt) limit() (agentidp.RateLimit, error) {
+	if a.counted {
+		return a.Agents.Look(a.Clock(), a.org.ID, a.client.Agent.AgentID), nil
+	}
+	a.counted = true
+	return a.Agents.Take(a.Clock(), a.org.ID, a.client.Agent.AgentID)
 }
 
 // decide says what a client gets, or why nothing. An agent without capabilities may have
@@ -110,14 +116,14 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 	}
 	scopes, ok := agentidp.ParseScope(req.Scope)
 	if !ok {
-		return "", "", refusal(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice (RFC 6749 §3.3)")
+		return "", "", invalid(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice (RFC 6749 §3.3)")
 	}
 	if req.Scope == "" {
 		scopes = agent.Capabilities
 	}
 	for _, s := range scopes {
 		if !slices.Contains(agent.Capabilities, s) {
-			return "", "", refusal(agentidp.CodeInvalidScope, "scope", "asks for "+s+", which is none of the agent's capabilities; ask for less, or have it added to the agent")
+			return "", "", invalid(agentidp.CodeInvalidScope, "scope", "asks for "+s+", which is none of the agent's capabilities; ask for less, or have it added to the agent")
 		}
 	}
 	listed := agent.Audiences
@@ -129,7 +135,7 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 		audience = listed[0]
 	}
 	if !slices.Contains(listed, audience) {
-		return "", "", refusal(agentidp.CodeInvalidTarget, "audience", "is none of the agent's audiences; leave it out for the first of them, or have it added to the agent")
+		return "", "", invalid(agentidp.CodeInvalidTarget, "audience", "is none of the agent's audiences; leave it out for the first of them, or have it added to the agent")
 	}
 	return strings.Join(scopes, " "), audience, nil
 }
@@ -157,13 +163,3 @@ func (a *attempt) grant(scope, audience string) *store.Grant {
 	g.Events = []agentidp.Event{event}
 	return g
 }
-
-func refusal(code, field, reason string) error {
-	return &agentidp.Error{Kind: agentidp.Invalid, Code: code, Message: field + " " + reason + ".",
-		Details: []agentidp.FieldError{{Field: field, Reason: reason}}}
-}
-
-// errProofReplayed is the refusal of a proof that was used before. It is used up with
-// what it was presented for.
-var errProofReplayed = agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof,
-	"This DPoP proof was used before; each one is good for one request. Sign a fresh one for every request, also for a retry.")

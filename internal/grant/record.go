@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -42,9 +41,8 @@ func (a *attempt) refuse(ctx context.Context, err error) error {
 // without a record. How many are recorded is limited; beyond that the answer is 429 and
 // costs no write.
 func (a *attempt) deny(ctx context.Context, err error) error {
-	now, agentID := a.Clock(), a.client.Agent.AgentID
-	if state, ok := a.refusals.Take(now, [2]string{a.org.ID, agentID}); !ok {
-		return limit.Refusal(state, "Tokens were refused to this agent too often. The answers before this one say why; mend that, and try again later.")
+	if err := a.refused(a.org.ID, a.client.Agent.AgentID); err != nil {
+		return err
 	}
 	e := *agentidp.AsError(err)
 	d := a.decision
@@ -54,7 +52,7 @@ func (a *attempt) deny(ctx context.Context, err error) error {
 	if err := a.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
 		return unavailable(err)
 	}
-	a.DB.CredentialUsed(a.org.ID, a.client.Credential.CredentialID, now)
+	a.DB.CredentialUsed(a.org.ID, a.client.Credential.CredentialID, d.At)
 	return &e
 }
 

@@ -197,3 +197,41 @@ func TestWhatIsOldIsFoundByAnIndexInPostgreSQL(t *testing.T) {
 		}
 	}
 }
+
+// A token is judged by those that it came from, so their records must be there as long as
+// its own: the one that it was got for never ends before it.
+func TestATokensParentIsKeptAsLongAsIt(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		parents := map[string]string{}
+		var ends []time.Time
+		for i := range 6 {
+			end := now.Truncate(time.Second).Add(time.Duration(i/2) * 10 * time.Second)
+			parent := f.token(t, func(a *agentidp.AccessToken) { a.ExpiresAt = end })
+			for _, earlier := range []time.Duration{10 * time.Second, time.Second, 0} {
+				child := f.token(t, func(a *agentidp.AccessToken) { a.ParentID, a.Depth, a.ExpiresAt = parent, 1, end.Add(-earlier) })
+				parents[child], ends = parent, append(ends, end.Add(-earlier))
+			}
+		}
+		slices.SortFunc(ends, time.Time.Compare)
+		kept := func(id string) bool {
+			_, err := f.Token(t.Context(), f.org.ID, id)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
+			}
+			return err == nil
+		}
+		for _, end := range slices.CompactFunc(ends, time.Time.Equal) {
+			f.removeAll(t, &store.Retention{AccessTokens: end.Add(time.Microsecond)})
+			for child, parent := range parents {
+				if kept(child) && !kept(parent) {
+					t.Errorf("%v later a token is there and the one that it was got for is not", end.Sub(now))
+				}
+			}
+		}
+		for child := range parents {
+			if kept(child) {
+				t.Error("one that has expired is left")
+			}
+		}
+	})
+}

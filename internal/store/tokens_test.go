@@ -69,6 +69,8 @@ func TestTokensAreRevokedBySelection(t *testing.T) {
 		"agent":      func(a *agentidp.AccessToken) { a.AgentID = agent },
 		"policy":     func(a *agentidp.AccessToken) { a.PolicyID = policy },
 		"both":       func(a *agentidp.AccessToken) { a.AgentID, a.PolicyID = agent, policy },
+		"acts":       func(a *agentidp.AccessToken) { a.AgentID, a.ActorID = "agent-2", agent },
+		"acted for":  func(a *agentidp.AccessToken) { a.AgentID, a.ActorID = "agent-2", "agent-3" },
 		"repository": func(a *agentidp.AccessToken) { a.RepositoryID = "99" },
 		"old":        func(a *agentidp.AccessToken) { a.IssuedAt, a.AgentID = hour.Add(-time.Second), agent },
 		"admin": func(a *agentidp.AccessToken) {
@@ -82,13 +84,14 @@ func TestTokensAreRevokedBySelection(t *testing.T) {
 		chosen agentidp.TokenSelection
 		want   []string
 	}{
-		{"by agent, and by the clock of a node that is behind", agentidp.TokenSelection{AgentID: agent}, []string{"agent", "both", "old", "just expired"}},
+		{"by agent, and by the clock of a node that is behind", agentidp.TokenSelection{AgentID: agent}, []string{"agent", "both", "acts", "old", "just expired"}},
+		{"by the agent that is acted for", agentidp.TokenSelection{AgentID: "agent-2"}, []string{"acts", "acted for"}},
 		{"by policy", agentidp.TokenSelection{PolicyID: policy}, []string{"policy", "both"}},
 		{"by repository", agentidp.TokenSelection{RepositoryID: "99"}, []string{"repository"}},
 		{"members combine with AND", agentidp.TokenSelection{AgentID: agent, PolicyID: policy}, []string{"both"}},
 		{"before an instant", agentidp.TokenSelection{IssuedBefore: &hour}, []string{"old"}},
 		{"an instant is compared with whole seconds", agentidp.TokenSelection{IssuedBefore: new(hour.Add(time.Microsecond))}, []string{"old", "admin"}},
-		{"all of them", agentidp.TokenSelection{IssuedBefore: new(now.Add(time.Hour))}, []string{"agent", "policy", "both", "repository", "old", "admin", "just expired"}},
+		{"all of them", agentidp.TokenSelection{IssuedBefore: new(now.Add(time.Hour))}, []string{"agent", "policy", "both", "acts", "acted for", "repository", "old", "admin", "just expired"}},
 		{"before all time", agentidp.TokenSelection{IssuedBefore: new(time.Time{})}, nil},
 		{"an agent that there is not", agentidp.TokenSelection{AgentID: "nobody"}, nil},
 		{"of the wrong sort", agentidp.TokenSelection{AgentID: policy}, nil},

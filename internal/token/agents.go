@@ -34,3 +34,12 @@ func (l *AgentLimit) Take(now time.Time, orgID, agentID string) (agentidp.RateLi
 	}
 	return state, nil
 }
+
+// Look returns where an agent stands, and counts nothing.
+func (l *AgentLimit) Look(now time.Time, orgID, agentID string) agentidp.RateLimit {
+	if l == nil {
+		return agentidp.RateLimit{}
+	}
+	state, _ := l.issued.Look(now, [2]string{orgID, agentID})
+	return state
+}

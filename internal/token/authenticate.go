@@ -15,8 +15,9 @@ import (
 
 // Authenticate turns a bearer token into the principal that presents it to an
 // organization's management API (RFC 9068 §4): a token that is good now, and meant
-// for that API, and not used too often in a minute. Errors: those of judge, and
-// TooMany.
+// for that API, and not used too often in a minute. One with which somebody acts for
+// another never is: nothing may be managed in another's name. Errors: those of judge,
+// and TooMany.
 func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, bearer string) (*agentidp.Principal, error) {
 	c, rec, err := t.judge(ctx, org, bearer)
 	if err != nil {
@@ -24,6 +25,9 @@ func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, b
 	}
 	if rec.Audience != org.ManagementAudience() {
 		return nil, invalid("It is meant for another service: this API accepts only tokens whose aud is " + org.ManagementAudience() + ".")
+	}
+	if rec.ActorID != "" {
+		return nil, invalid("It is a delegated token: the management API takes only an agent's own.")
 	}
 	used, err := t.use(rec)
 	if err != nil {
@@ -48,7 +52,8 @@ func (t *Tokens) use(rec *agentidp.AccessToken) (agentidp.RateLimit, error) {
 
 // judge says whether an access token is good now, whatever its audience: signed by
 // the organization, recorded, in time and not revoked, and what it stands for (the
-// agent, the bootstrap policy) still there. Every check but the signature and the
+// agent, who acts for it, the tokens that it came from, the bootstrap policy) still
+// there. Every check but the signature and the
 // issuer is made against the database as it is now, and what the token is worth
 // stands in the record that is returned, not in its claims. Errors: Unauthenticated
 // (invalid_token, with the reason), Unavailable.
@@ -103,13 +108,10 @@ func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer 
 func (t *Tokens) stillStands(ctx context.Context, rec *agentidp.AccessToken, now time.Time) error {
 	switch rec.Kind {
 	case agentidp.PrincipalAgent:
-		agent, err := t.db.Agent(ctx, rec.OrganizationID, rec.AgentID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return unavailable(err)
+		if err := t.active(ctx, rec.OrganizationID, rec.AgentID, "Its agent is not active."); err != nil {
+			return err
 		}
-		if err != nil || agent.Status != agentidp.AgentActive {
-			return invalid("Its agent is not active.")
-		}
+		return t.lineStands(ctx, rec)
 	case agentidp.PrincipalBootstrap:
 		policy, err := t.db.Policy(ctx, rec.OrganizationID, rec.PolicyID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -118,6 +120,17 @@ func (t *Tokens) stillStands(ctx context.Context, rec *agentidp.AccessToken, now
 		if err != nil || policy.Mode != agentidp.ModeEnforce || (policy.ExpiresAt != nil && !now.Before(*policy.ExpiresAt)) {
 			return invalid("The trust policy that granted it is no longer in force.")
 		}
+	}
+	return nil
+}
+
+func (t *Tokens) active(ctx context.Context, orgID, agentID, otherwise string) error {
+	agent, err := t.db.Agent(ctx, orgID, agentID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return unavailable(err)
+	}
+	if err != nil || agent.Status != agentidp.AgentActive {
+		return invalid(otherwise)
 	}
 	return nil
 }

@@ -43,7 +43,8 @@ func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bea
 	return &agentidp.Introspection{
 		Active: true, Scope: rec.Scope, ClientID: rec.Subject, Subject: rec.Subject, Audience: rec.Audience, Issuer: org.Issuer,
 		IssuedAt: rec.IssuedAt.Unix(), NotBefore: rec.IssuedAt.Unix(), ExpiresAt: rec.ExpiresAt.Unix(),
-		ID: rec.ID, TokenType: "Bearer", AgentName: c.AgentName, Workload: c.Workload,
+		ID: rec.ID, TokenType: rec.TokenType(), AgentName: c.AgentName, Workload: c.Workload,
+		Confirmation: rec.Confirmation(), Actor: c.Actor,
 	}, nil
 }
 

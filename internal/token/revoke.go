@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -19,7 +20,7 @@ func (t *Tokens) RevokeOwn(ctx context.Context, org *agentidp.Organization, requ
 	if err != nil || rec == nil {
 		return false, err
 	}
-	return true, t.revoke(ctx, rec, rec.Subject, requestID)
+	return true, t.revoke(ctx, rec, cmp.Or(rec.ActorID, rec.Subject), requestID)
 }
 
 // Revoke revokes one access token of the organization for a caller who presents it

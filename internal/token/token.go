@@ -61,6 +61,12 @@ type claims struct {
 // Mint signs the access token that a record describes. The token must not leave
 // the server before the record is durable. agentName and workload may be empty.
 func (t *Tokens) Mint(ctx context.Context, org *agentidp.Organization, rec *agentidp.AccessToken, agentName string, workload *agentidp.Workload) (string, error) {
+	return t.MintFor(ctx, org, rec, agentName, workload, nil)
+}
+
+// MintFor is Mint for a token with which somebody acts for its subject (RFC 8693 §4.1);
+// actor may be nil.
+func (t *Tokens) MintFor(ctx context.Context, org *agentidp.Organization, rec *agentidp.AccessToken, agentName string, workload *agentidp.Workload, actor *agentidp.Actor) (string, error) {
 	signer, err := t.ring.Signer(ctx, org)
 	if err != nil {
 		return "", err
@@ -68,7 +74,8 @@ func (t *Tokens) Mint(ctx context.Context, org *agentidp.Organization, rec *agen
 	payload, err := json.Marshal(claims{
 		Issuer: org.Issuer, Subject: rec.Subject, ClientID: rec.Subject, Audience: rec.Audience,
 		IssuedAt: rec.IssuedAt.Unix(), NotBefore: rec.IssuedAt.Unix(), ExpiresAt: rec.ExpiresAt.Unix(),
-		ID: rec.ID, Scope: rec.Scope, AgentName: agentName, Workload: workload, Confirmation: rec.Confirmation(),
+		ID: rec.ID, Scope: rec.Scope, AgentName: agentName, Workload: workload,
+		Confirmation: rec.Confirmation(), Actor: actor,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode access token: %w", err)

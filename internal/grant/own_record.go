@@ -1,0 +1,126 @@
+package grant
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+// newDecision starts the record of an attempt: denied until an issuing commit says
+// otherwise.
+func (o *own) newDecision() *agentidp.Decision {
+	now := o.Clock()
+	d := &agentidp.Decision{
+		ID: agentidp.NewID(now), OrganizationID: o.org.ID, RequestID: o.req.RequestID, At: now,
+		Outcome: agentidp.OutcomeDenied, GrantType: agentidp.GrantTokenExchange, AgentID: o.acts,
+	}
+	if o.req.Client != nil {
+		d.CredentialID = o.req.Client.Credential.CredentialID
+	}
+	if s := o.subject; s != nil {
+		d.AgentID, d.ActorID, d.ParentTokenID = s.AgentID, s.ActorID, s.ID
+		if o.delegates() {
+			d.ActorID = o.acts
+		}
+	}
+	return d
+}
+
+// record puts the decision and its event into a grant.
+func (o *own) record(g *store.Grant) {
+	d := *o.decision
+	d.Outcome, d.TokenID = agentidp.OutcomeAllowed, g.Token.ID
+	if g.Policy != nil {
+		d.PolicyID = g.Policy.ID
+	}
+	event := o.event(agentidp.EventTokenIssued, map[string]string{"parent_token_id": d.ParentTokenID})
+	event.ID, event.TokenID, event.PolicyID = d.ID, d.TokenID, d.PolicyID
+	g.Decision, g.Events = d, []agentidp.Event{event}
+}
+
+// refuse records a refusal and returns the error that the caller sees, with the record's
+// id. None rests on an organization that has changed since it was read: store.ErrStale
+// asks for another round. One that cannot be recorded is answered as unavailable.
+func (o *own) refuse(ctx context.Context, err error) error {
+	e := agentidp.AsError(err)
+	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
+		return err
+	}
+	if !o.afresh {
+		now, err := o.Organization(ctx, o.org.Slug)
+		if err != nil {
+			return err
+		}
+		if now.Revision != o.org.Revision {
+			return store.ErrStale
+		}
+	}
+	if err := o.refused(o.org.ID, o.who()); err != nil {
+		return err
+	}
+	d := o.decision
+	d.Code, d.Reason = e.Code, e.Reason
+	event := o.event(agentidp.EventExchangeDenied, map[string]string{agentidp.DataCode: e.Code})
+	if e.Reason != "" {
+		event.Data["reason"] = e.Reason
+	}
+	// The caller may leave; its refusal is recorded all the same.
+	if err := o.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
+		return unavailable(err)
+	}
+	denied := *e
+	denied.DecisionID = d.ID
+	return &denied
+}
+
+// limit counts a token of its agent, once.
+func (o *own) limit() (agentidp.RateLimit, error) {
+	if o.afresh {
+		return o.Agents.Look(o.Clock(), o.org.ID, o.subject.AgentID), nil
+	}
+	return o.Agents.Take(o.Clock(), o.org.ID, o.subject.AgentID)
+}
+
+// who is the one that asks: the agent that acts, or whoever the subject token is of.
+func (o *own) who() string {
+	if o.decision.ActorID != "" {
+		return o.decision.ActorID
+	}
+	return cmp.Or(o.decision.AgentID, o.subject.Subject)
+}
+
+func (o *own) event(typ agentidp.EventType, data map[string]string) agentidp.Event {
+	d := o.decision
+	return agentidp.Event{
+		ID: agentidp.NewID(d.At), OrganizationID: o.org.ID, At: d.At, Type: typ, Actor: o.who(),
+		AgentID: d.AgentID, DecisionID: d.ID, RequestID: d.RequestID, Data: data,
+	}
+}
+
+// notProven is the refusal of a token that is not good. It is recorded if a client
+// authenticated: then it is known whose attempt it was.
+func (o *own) notProven(ctx context.Context, field string, err error) error {
+	e, ok := errors.AsType[*agentidp.Error](err)
+	if !ok || e.Kind != agentidp.Unauthenticated {
+		return err
+	}
+	named := *e
+	named.Message = field + ": " + e.Message
+	if o.req.Client == nil {
+		return &named
+	}
+	o.acts = o.req.Client.Agent.AgentID
+	o.decision = o.newDecision()
+	return o.refuse(ctx, &named)
+}
+
+func unavailable(err error) error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"The grant could not be decided and recorded now, and no token leaves without its record. Try again.")
+	e.RetryAfter = time.Second
+	return e.WithCause(err)
+}
