@@ -38,8 +38,8 @@ var matrixRequests = map[string][]func(*party) *request{
 		return &request{"body.name": p.fresh() + "@ci.acme.example", "body.description": "d", "body.agentType": "monitor", "body.version": "1"}
 	}},
 	"listAgents": {
-		with("query.limit", "200"), of("query.cursor", func(g *grant) string { return g.agent }), with("query.status", "active"),
-		of("query.name", func(g *grant) string { return g.name }), of("query.registeredByPolicyId", func(g *grant) string { return g.registrar }),
+		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.agent }), with("query.status", "active"),
+		of("query.name", func(g *granted) string { return g.name }), of("query.registeredByPolicyId", func(g *granted) string { return g.registrar }),
 	},
 	"getAgent": {func(p *party) *request { return &request{"path.agentId": p.newAgent()} }},
 	"updateAgent": {func(p *party) *request {
@@ -55,8 +55,8 @@ var matrixRequests = map[string][]func(*party) *request{
 
 	"createTrustPolicy": {func(p *party) *request { return p.newPolicy() }},
 	"listTrustPolicies": {
-		with("query.limit", "200"), of("query.cursor", func(g *grant) string { return g.policy }), with("query.provider", "github"), with("query.grants", "agent"),
-		with("query.mode", "enforce"), of("query.repository", func(g *grant) string { return g.repository }), of("query.agentId", func(g *grant) string { return g.agent }),
+		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.policy }), with("query.provider", "github"), with("query.grants", "agent"),
+		with("query.mode", "enforce"), of("query.repository", func(g *granted) string { return g.repository }), of("query.agentId", func(g *granted) string { return g.agent }),
 	},
 	"repinTrustPolicy": {func(p *party) *request { return &request{"path.id": p.grant().policy, "header.If-Match": `"1"`} }},
 	"getTrustPolicy":   {func(p *party) *request { return &request{"path.id": p.grant().policy} }},
@@ -72,7 +72,7 @@ var matrixRequests = map[string][]func(*party) *request{
 
 	"createProvider": {func(p *party) *request { return p.newProvider() }},
 	"listProviders": {
-		with("query.limit", "200"), of("query.cursor", func(g *grant) string { return g.agent }), // any id will do
+		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.agent }), // any id will do
 	},
 	"getProvider": {func(p *party) *request { return &request{"path.name": p.registered().str("name")} }},
 	"replaceProvider": {func(p *party) *request {
@@ -96,16 +96,16 @@ var matrixRequests = map[string][]func(*party) *request{
 	"listDecisions": {
 		with("query.limit", "200"), with("query.code", agentidp.CodeBranchNotPermitted), with("query.outcome", "allowed"),
 		with("query.since", "2001-01-01T00:00:00Z"), with("query.until", "2101-01-01T00:00:00Z"),
-		of("query.cursor", func(g *grant) string { return g.decision }), of("query.agentId", func(g *grant) string { return g.agent }),
-		of("query.policyId", func(g *grant) string { return g.policy }), of("query.repository", func(g *grant) string { return g.repository }),
-		of("query.repositoryId", func(g *grant) string { return g.run["repository_id"].(string) }),
+		of("query.cursor", func(g *granted) string { return g.decision }), of("query.agentId", func(g *granted) string { return g.agent }),
+		of("query.policyId", func(g *granted) string { return g.policy }), of("query.repository", func(g *granted) string { return g.repository }),
+		of("query.repositoryId", func(g *granted) string { return g.run["repository_id"].(string) }),
 	},
 	"listRefusals": {func(*party) *request { return &request{} }},
 	"listEvents": {
 		with("query.limit", "200"), with("query.type", string(agentidp.EventAgentRegistered)),
 		with("query.since", "2001-01-01T00:00:00Z"), with("query.until", "2101-01-01T00:00:00Z"),
-		of("query.cursor", func(g *grant) string { return g.decision }), of("query.agentId", func(g *grant) string { return g.agent }),
-		of("query.policyId", func(g *grant) string { return g.policy }), of("query.repository", func(g *grant) string { return g.repository }),
+		of("query.cursor", func(g *granted) string { return g.decision }), of("query.agentId", func(g *granted) string { return g.agent }),
+		of("query.policyId", func(g *granted) string { return g.policy }), of("query.repository", func(g *granted) string { return g.repository }),
 		with("query.code", agentidp.CodeBranchNotPermitted),
 	},
 }
@@ -121,7 +121,7 @@ func with(input, value string) func(*party) *request {
 	return func(*party) *request { return &request{input: value} }
 }
 
-func of(input string, value func(*grant) string) func(*party) *request {
+func of(input string, value func(*granted) string) func(*party) *request {
 	return func(p *party) *request { return &request{input: value(p.first)} }
 }
 
@@ -134,16 +134,16 @@ func withSubject(run claims) *request {
 	return &r
 }
 
-// grant is one exchange that was granted, and all that it rests on.
-type grant struct {
+// granted is one exchange that was granted, and all that it rests on.
+type granted struct {
 	agent, name, policy, decision, repository string
 	registrar                                 string // the bootstrap policy by which the agent was registered
 	run                                       claims
 }
 
-func (p *party) grant() *grant {
+func (p *party) grant() *granted {
 	p.t.Helper()
-	g := &grant{name: p.fresh() + "@ci.acme.example"}
+	g := &granted{name: p.fresh() + "@ci.acme.example"}
 	g.repository, g.run = p.strange()
 	home, run := p.strange() // another, so that one policy alone is of g.repository
 	g.registrar = p.policy(p.root, map[string]any{"repository": home}).str("id")
