@@ -50,6 +50,9 @@ func TestEndpointsOutsideTheDocument(t *testing.T) {
 			m.parties(func(p, other *party) { e.presentedBy(p.in(t), other.in(t), pattern[len("POST "):], op) })
 		})
 	}
+	t.Run("POST "+tokenPath, func(t *testing.T) {
+		m.parties(func(p, other *party) { p.in(t).getsNothingByBearer(other) })
+	})
 	for _, pattern := range publicRoutes {
 		t.Run(pattern, func(t *testing.T) {
 			m.parties(func(p, other *party) { p.in(t).answersEverybody(other, pattern[len("GET "):]) })
@@ -98,6 +101,27 @@ func (e protocolEndpoint) presentedBy(p, other *party, path string, op *operatio
 		}
 		if other.revoked(foreign) {
 			p.t.Errorf("A-152 %s by %s ended a token of another organization", path, c.name)
+		}
+	}
+}
+
+// getsNothingByBearer asserts that no access token is a credential at the token endpoint,
+// however good it is, whatever is asked for beside it; and that nothing is used up.
+func (p *party) getsNothingByBearer(other *party) {
+	p.t.Helper()
+	subject := p.subject(nil)
+	for _, c := range p.callers("", other) {
+		if c.token == "" {
+			continue
+		}
+		for _, d := range oauthDoors {
+			a := p.do("POST", tokenPath, c.token, d.form(exchangeBody(subject, "")), "Content-Type", formType)
+			p.wantOAuth(a, 401, agentidp.CodeInvalidClient, agentidp.CodeInvalidClient)
+			if got := a.Header.Get("WWW-Authenticate"); got != "Bearer" {
+				p.t.Errorf("%s by %s: challenge %q", d.name, c.name, got)
+			}
+			p.shows(a, c.token)
+			p.shows(a, subject)
 		}
 	}
 }

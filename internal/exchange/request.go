@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/sentryagent/agentidp"
@@ -17,6 +18,7 @@ type Request struct {
 	// one: an empty agentId must not turn a request for one agent into a bootstrap
 	// request.
 	Bad       []agentidp.FieldError
+	Names     Names // of the fields at the door that the request came through
 	RequestID string
 
 	// Proof, where there is one, is that of a key to which the token will be bound (RFC
@@ -29,6 +31,10 @@ type Request struct {
 	counted  bool               // against the limit of its agent
 }
 
+// Names are what the fields of a request are called where it came from; empty: as the
+// native endpoint calls them.
+type Names struct{ Token, AgentID, Audience string }
+
 const (
 	maxAgentID = 64
 	maxScope   = 2048
@@ -40,10 +46,10 @@ const (
 func (r *Request) check() ([]string, error) {
 	bad := slices.Clone(r.Bad)
 	if r.Token == "" && !slices.ContainsFunc(bad, func(e agentidp.FieldError) bool { return e.Field == "token" }) {
-		bad = append(bad, agentidp.FieldError{Field: "token", Reason: "is required: the OIDC ID token of the workflow run"})
+		bad = append(bad, agentidp.FieldError{Field: cmp.Or(r.Names.Token, "token"), Reason: "is required: the OIDC ID token of the workflow run"})
 	}
 	if len(r.AgentID) > maxAgentID {
-		bad = append(bad, agentidp.FieldError{Field: "agentId", Reason: "is not an agent's id (a UUID)"})
+		bad = append(bad, agentidp.FieldError{Field: cmp.Or(r.Names.AgentID, "agentId"), Reason: "is not an agent's id (a UUID)"})
 	}
 	if len(bad) > 0 {
 		return nil, agentidp.InvalidFields(bad...)
@@ -53,7 +59,7 @@ func (r *Request) check() ([]string, error) {
 		return nil, refuse(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice, 2048 bytes at most (RFC 6749 §3.3)")
 	}
 	if r.Audience != "" && !policy.IsAudience(r.Audience) {
-		return nil, refuse(agentidp.CodeInvalidTarget, "audience", "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
+		return nil, refuse(agentidp.CodeInvalidTarget, cmp.Or(r.Names.Audience, "audience"), "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
 	}
 	return scopes, nil
 }

@@ -6,7 +6,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -17,9 +19,9 @@ const (
 )
 
 // readForm returns the parameters of a request's body (RFC 6749 §3.2): in the body
-// alone, none twice. One without a value is as if it were not there, and unknown
-// ones are for the caller to ignore.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+// alone, none twice but those that are repeatable. One without a value is as if it were
+// not there, and unknown ones are for the caller to ignore.
+func readForm(w http.ResponseWriter, r *http.Request, repeatable ...string) (url.Values, error) {
 	if err := isForm(r); err != nil {
 		return nil, err
 	}
@@ -37,8 +39,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if err != nil { // its text repeats the body
 		return nil, badForm("is not a form: names and values are percent-encoded and separated by &")
 	}
-	for _, values := range form {
-		if len(values) > 1 {
+	for name, values := range form {
+		if len(values) > 1 && !slices.Contains(repeatable, name) {
 			return nil, badForm("has a parameter more than once; send each once")
 		}
 	}
@@ -61,3 +63,14 @@ func isForm(r *http.Request) error {
 func badForm(reason string) error {
 	return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: reason})
 }
+
+func badParameter(name, reason string) error {
+	return agentidp.InvalidFields(agentidp.FieldError{Field: name, Reason: reason})
+}
+
+// textParameters are those that may end up in a record or an answer.
+var textParameters = []string{"agent_id", "client_id", "scope", "resource", "audience"}
+
+// isText reports whether a value is what a database keeps as text. A form may hold any
+// bytes.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

@@ -1,10 +1,12 @@
 // Package oauth is the OAuth 2.0 and OpenID side of the server: the documents that
 // relying parties read, server metadata (RFC 8414, OpenID Connect Discovery) and the
-// key set (RFC 7517), and the endpoints of introspection (RFC 7662) and revocation
-// (RFC 7009), with forms and error bodies as RFC 6749 has them.
+// key set (RFC 7517), and the endpoints for tokens (RFC 6749, RFC 8693, RFC 7523), of
+// introspection (RFC 7662) and revocation (RFC 7009), with forms and error bodies as
+// RFC 6749 has them.
 //
-// It does not own keys (internal/keys) nor what is issued, what it is worth and how
-// it ends (internal/token). It advertises only endpoints that exist.
+// It does not own keys (internal/keys), who gets a token (internal/exchange), nor what
+// is issued, what it is worth and how it ends (internal/token). It advertises only
+// endpoints that exist.
 package oauth
 
 import (
@@ -15,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -23,9 +26,18 @@ import (
 
 // server serves the protocol's documents and endpoints.
 type server struct {
-	ring   *keys.Ring
-	tokens *token.Tokens
-	alg    string
+	ring      *keys.Ring
+	tokens    *token.Tokens
+	exchanger *exchange.Exchanger
+	alg       string
+}
+
+// Config is what the endpoints work with.
+type Config struct {
+	Ring       *keys.Ring
+	Tokens     *token.Tokens
+	Exchanger  *exchange.Exchanger
+	SigningAlg string // what tokens are signed with
 }
 
 // Mux is where routes are registered: an http.ServeMux, or what keeps one.
@@ -34,11 +46,12 @@ type Mux interface {
 }
 
 // New registers them on mux, with paths from the root of an organization.
-func New(mux Mux, ring *keys.Ring, tokens *token.Tokens, signingAlg string) {
-	s := &server{ring: ring, tokens: tokens, alg: signingAlg}
+func New(mux Mux, cfg Config) {
+	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, alg: cfg.SigningAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("POST "+TokenPath, s.token)
 	mux.HandleFunc("POST "+introspectionPath, s.introspect)
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
