@@ -12,6 +12,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/api"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/oauth"
 	"github.com/sentryagent/agentidp/internal/problem"
 )
 
@@ -29,8 +30,8 @@ type admission struct {
 	foreign  *limit.Buckets[netip.Addr] // requests of pages: they use up nothing of their visitor's
 
 	// A flood on one leaves the others their places.
-	exchanges, documents, others *limit.Gate
-	exchangeBodies, otherBodies  *limit.Share[netip.Addr]
+	exchanges, grants, documents, others     *limit.Gate
+	exchangeBodies, grantBodies, otherBodies *limit.Share[netip.Addr]
 
 	warned                        atomic.Bool // of a proxy that is not trusted
 	requestLines, connectionLines limit.Sampler
@@ -46,10 +47,12 @@ func newAdmission(l *config.Limits) *admission {
 		failures:  limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
 		foreign:   limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
 		exchanges: limit.NewGate(places, patience),
+		grants:    limit.NewGate(places, patience),
 		documents: limit.NewGate(places, patience),
 		others:    limit.NewGate(places, patience),
 
 		exchangeBodies: limit.NewShare[netip.Addr](readAheadTotal),
+		grantBodies:    limit.NewShare[netip.Addr](readAheadTotal),
 		otherBodies:    limit.NewShare[netip.Addr](readAheadTotal),
 	}
 }
@@ -61,6 +64,8 @@ func (m *admission) gate(slug, rest string) *limit.Gate {
 		return nil
 	case rest == api.ExchangePath:
 		return m.exchanges
+	case rest == oauth.TokenPath:
+		return m.grants
 	case isDocument(rest):
 		return m.documents
 	}
@@ -69,8 +74,11 @@ func (m *admission) gate(slug, rest string) *limit.Gate {
 
 // unread returns of what the bodies are taken that wait for a place.
 func (m *admission) unread(gate *limit.Gate) *limit.Share[netip.Addr] {
-	if gate == m.exchanges {
+	switch gate {
+	case m.exchanges:
 		return m.exchangeBodies
+	case m.grants:
+		return m.grantBodies
 	}
 	return m.otherBodies
 }

@@ -29,12 +29,13 @@ type forger struct {
 	rows    *sql.DB           // the server's own database
 	trap    *httptest.Server  // an address that nothing may ever connect to
 	trapped *atomic.Int64
-	garbage *answer // to what is no token at all
+	turn    *int              // how many attacks there were: each goes through another door than the one before
+	garbage map[*door]*answer // to what is no token at all
 }
 
 func newForger(t *testing.T, options ...option) *forger {
 	t.Helper()
-	f := &forger{world: newWorld(t, options...), trapped: &atomic.Int64{}}
+	f := &forger{world: newWorld(t, options...), trapped: &atomic.Int64{}, turn: new(int), garbage: map[*door]*answer{}}
 	f.clock.freeze()
 	f.names = map[string]string{f.issuer: "github"}
 	f.trap = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { f.trapped.Add(1) }))
@@ -49,7 +50,9 @@ func newForger(t *testing.T, options ...option) *forger {
 		t.Fatal(err)
 	}
 	f.agentID = f.agentWithPolicy(f.admin())
-	f.garbage = f.want(f.submit("garbage"), http.StatusUnauthorized, agentidp.CodeInvalidToken)
+	for _, d := range allDoors {
+		f.garbage[d] = f.wantAs(f.through(d).exchange(map[string]any{"token": "garbage", "agentId": f.agentID}), http.StatusUnauthorized, agentidp.CodeInvalidToken)
+	}
 	f.becomesAfter(1, f.signed(), "granted")
 	return f
 }

@@ -42,6 +42,7 @@ type world struct {
 	logs    *syncBuffer
 	tune    func(*http.Server) // changes the next server before it serves; nil: nothing
 	stop    func()
+	door    *door // through which exchanges go; nil: the native one
 }
 
 const (
@@ -230,6 +231,17 @@ type answer struct {
 	Header http.Header
 	Raw    []byte
 	Body   map[string]any
+
+	door *door // of an exchange, through which it went; nil: the native one
+}
+
+// said returns what a refusal says in a sentence, with the quotation marks that an error
+// of OAuth cannot have.
+func (a *answer) said() string {
+	if a.door == nil {
+		return a.str("detail")
+	}
+	return strings.ReplaceAll(a.str("error_description"), "'", `"`)
 }
 
 // str returns a member of the body that is a string, or "".
@@ -288,19 +300,23 @@ func (w *world) send(method, path, token string, body any, headers ...string) (*
 	return a, nil
 }
 
-// exchange sends an exchange. It asserts what holds for every answer: never
-// cached, never a token repeated, a documented shape.
+// exchange sends an exchange through the world's door. It asserts what holds for every
+// answer: never cached, never a token repeated, a documented shape.
 func (w *world) exchange(body map[string]any) *answer {
 	w.t.Helper()
-	a := w.do(http.MethodPost, "/api/v1/oidc/token", "", body)
+	a := w.enter(w.door, body)
 	if got := a.Header.Get("Cache-Control"); got != "no-store" {
 		w.t.Errorf("Cache-Control is %q, want no-store", got)
 	}
 	if token, _ := body["token"].(string); len(token) > 20 && bytes.Contains(a.Raw, []byte(token)) {
 		w.t.Error("the answer repeats the subject token")
 	}
-	if a.Status != http.StatusOK {
+	switch {
+	case a.Status == http.StatusOK:
+	case a.door == nil:
 		w.isProblem(a)
+	default:
+		w.isOAuth(a)
 	}
 	return a
 }

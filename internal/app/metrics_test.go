@@ -70,7 +70,12 @@ func (w *world) counts(want map[string]string) {
 
 // exchanges names the counter of exchanges with these labels.
 func exchanges(outcome, code, reason, provider, mode string) string {
-	return fmt.Sprintf(`agentidp_exchanges_total{code=%q,mode=%q,outcome=%q,provider=%q,reason=%q}`, code, mode, outcome, provider, reason)
+	return granting("token_exchange", outcome, code, reason, provider, mode)
+}
+
+// granting does that for any grant.
+func granting(grant, outcome, code, reason, provider, mode string) string {
+	return fmt.Sprintf(`agentidp_exchanges_total{code=%q,grant=%q,mode=%q,outcome=%q,provider=%q,reason=%q}`, code, grant, mode, outcome, provider, reason)
 }
 
 // events names the counter of events of a type.

@@ -99,9 +99,14 @@ func (a *App) serveMetrics() (stop func()) {
 	}
 }
 
+// grantNames are what grant types are called in metrics.
+var grantNames = map[string]string{
+	agentidp.GrantTokenExchange: "token_exchange", agentidp.GrantJWTBearer: "jwt_bearer", agentidp.GrantClientCredentials: "client_credentials",
+}
+
 // exchanged counts an exchange.
 func (a *App) exchanged(r exchange.Result) {
-	x := metrics.Exchange{Outcome: r.Outcome, Code: r.Code, Reason: r.Reason, Provider: r.Provider, Mode: "agent", Took: r.Took}
+	x := metrics.Exchange{Outcome: r.Outcome, Code: r.Code, Reason: r.Reason, Provider: r.Provider, Mode: "agent", Grant: grantNames[r.GrantType], Took: r.Took}
 	if r.Bootstrap {
 		x.Mode = "bootstrap"
 	}

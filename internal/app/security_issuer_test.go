@@ -105,10 +105,10 @@ func TestSecurityAudiences(t *testing.T) {
 	mismatch := func(name string, aud any) {
 		t.Run(name, func(t *testing.T) {
 			a := f.in(t).becomes(to(aud), agentidp.ReasonAudienceMismatch)
-			if !strings.Contains(a.str("detail"), quoted(f.url)) {
+			if !strings.Contains(a.said(), quoted(f.url)) {
 				t.Errorf("the answer does not say what is expected: %s", a.Raw)
 			}
-			if s, ok := aud.(string); ok && s != "" && !strings.Contains(a.str("detail"), quoted(s)) {
+			if s, ok := aud.(string); ok && s != "" && !strings.Contains(a.said(), quoted(s)) {
 				t.Errorf("the answer does not say what was received: %s", a.Raw)
 			}
 		})

@@ -50,9 +50,19 @@ func (f *forger) becomes(token, fate string) *answer {
 func (f *forger) becomesAfter(fetches int, token, fate string) *answer {
 	f.t.Helper()
 	was := f.ledger()
-	a := f.submit(token)
+	a := f.through(f.next(fate)).exchange(exchangeBody(token, f.agentID))
 	f.judge(a, token, fate, fetches, was)
 	return a
+}
+
+// next returns the door of the next attack, so that the corpus goes through all of them
+// and takes no longer. What is wrong with a JSON string is nothing that a form can have.
+func (f *forger) next(fate string) *door {
+	if fate == agentidp.CodeInvalidRequest {
+		return nil
+	}
+	*f.turn++
+	return allDoors[*f.turn%len(allDoors)]
 }
 
 // judge holds an answer, and what it left behind, against the fate that a token
@@ -69,11 +79,11 @@ func (f *forger) judge(a *answer, token, fate string, fetches int, was *ledger) 
 		is.expect(f.t, was, rows{}, fetches)
 		return
 	case fate == "size":
-		f.want(a, http.StatusRequestEntityTooLarge, agentidp.CodePayloadTooLarge)
+		f.wantAs(a, http.StatusRequestEntityTooLarge, agentidp.CodePayloadTooLarge)
 	case fate == agentidp.CodeInvalidRequest:
 		f.want(a, http.StatusBadRequest, fate)
 	case fate == agentidp.CodeIssuerUnreachable || fate == agentidp.CodeTemporarilyUnavailable:
-		f.want(a, http.StatusServiceUnavailable, fate)
+		f.wantAs(a, http.StatusServiceUnavailable, fate)
 		if a.Header.Get("Retry-After") == "" {
 			f.t.Error("a 503 without Retry-After")
 		}
@@ -101,9 +111,9 @@ func (f *forger) decided(a *answer, token, fate string, was, is *ledger, fetches
 			wrote.pins, wrote.events = 1, 2
 		}
 	case slices.Contains(reasons, fate):
-		f.want(a, http.StatusUnauthorized, agentidp.CodeInvalidToken, fate)
+		f.wantAs(a, http.StatusUnauthorized, agentidp.CodeInvalidToken, fate)
 	default:
-		f.want(a, http.StatusForbidden, fate)
+		f.wantAs(a, http.StatusForbidden, fate)
 	}
 	is.expect(f.t, was, wrote, fetches)
 
@@ -119,6 +129,9 @@ func (f *forger) decided(a *answer, token, fate string, was, is *ledger, fetches
 	if d.Outcome != outcome || d.Code != a.str("code") || d.Reason != a.str("reason") || d.Provider != f.names[own("iss")] ||
 		d.RequestID != a.Header.Get("X-Request-Id") || (d.TokenID != "") != (fate == "granted") {
 		f.t.Errorf("the decision is %+v; answered was %s", d, a.Raw)
+	}
+	if grant := a.door.grant(); d.GrantType != grant {
+		f.t.Errorf("the decision is on %s, and the grant was %s", d.GrantType, grant)
 	}
 	if d.Repository != own("repository") || d.RepositoryID != own("repository_id") || d.RepositoryOwnerID != own("repository_owner_id") {
 		f.t.Errorf("the decision is on another repository: %+v", d)
@@ -166,7 +179,7 @@ func spell(value any) string {
 // anything gets that is no acceptable credential.
 func (f *forger) sameAsGarbage(a *answer) {
 	f.t.Helper()
-	f.want(a, http.StatusUnauthorized, agentidp.CodeInvalidToken)
+	f.wantAs(a, http.StatusUnauthorized, agentidp.CodeInvalidToken)
 	anonymous := func(a *answer) (string, http.Header) {
 		h := maps.Clone(a.Header)
 		for _, name := range []string{"X-Request-Id", "Date"} {
@@ -175,12 +188,12 @@ func (f *forger) sameAsGarbage(a *answer) {
 		return strings.ReplaceAll(string(a.Raw), quoted(a.Header.Get("X-Request-Id")), `""`), h
 	}
 	body, headers := anonymous(a)
-	wantBody, wantHeaders := anonymous(f.garbage)
+	wantBody, wantHeaders := anonymous(f.garbage[a.door])
 	if body != wantBody || !maps.EqualFunc(headers, wantHeaders, slices.Equal) {
 		f.t.Errorf("the answer differs from that to garbage:\n%v %s\n%v %s", headers, body, wantHeaders, wantBody)
 	}
 	for name := range a.Body {
-		if !slices.Contains([]string{"type", "title", "status", "detail", "code", "message", "request_id"}, name) {
+		if !slices.Contains([]string{"type", "title", "status", "detail", "code", "message", "request_id", "error", "error_description"}, name) {
 			f.t.Errorf("the answer has %s, and nothing is proven: %s", name, a.Raw)
 		}
 	}

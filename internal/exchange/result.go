@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -16,6 +17,7 @@ type Result struct {
 	Code      string // of the error; empty: allowed, or the caller left
 	Reason    string // of a refused subject token, also where its sender is not told
 	Provider  string // empty: the token names the issuer of none, or it was not asked
+	GrantType string // as decisions have it
 	Bootstrap bool   // the request named no agent
 	Took      time.Duration
 }
@@ -31,7 +33,7 @@ const (
 )
 
 func newResult(ctx context.Context, req *Request, err error, took time.Duration) Result {
-	r := Result{Outcome: string(agentidp.OutcomeAllowed), Provider: req.provider, Bootstrap: req.AgentID == "", Took: took}
+	r := Result{Outcome: string(agentidp.OutcomeAllowed), Provider: req.provider, GrantType: cmp.Or(req.GrantType, agentidp.GrantTokenExchange), Bootstrap: req.AgentID == "", Took: took}
 	if err == nil {
 		return r
 	}

@@ -43,8 +43,12 @@ func TestHowAnExchangeEnded(t *testing.T) {
 		{"somebody who left early", left, left.Err(), "", "id", Result{Outcome: "canceled"}},
 		{"a fault of ours", waits, fmt.Errorf("a fault"), "", "id", Result{Outcome: "error", Code: "internal_error"}},
 	} {
+		tt.want.GrantType = agentidp.GrantTokenExchange // where the request says nothing
 		if got := newResult(tt.ctx, &Request{AgentID: tt.agent, provider: tt.provider}, tt.err, 0); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
+	}
+	if got := newResult(waits, &Request{GrantType: agentidp.GrantJWTBearer}, nil, 0); got.GrantType != agentidp.GrantJWTBearer {
+		t.Errorf("by another grant: %+v", got)
 	}
 }

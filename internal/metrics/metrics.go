@@ -48,8 +48,8 @@ func New(version string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "agentidp_exchanges_total",
-			Help: "Exchanges by outcome (allowed, denied, error, canceled), the answer's code, its reason, the provider, and the mode (agent, bootstrap).",
-		}, []string{"outcome", "code", "reason", "provider", "mode"}),
+			Help: "Exchanges by outcome (allowed, denied, error, canceled), the answer's code, its reason, the provider, the mode (agent, bootstrap), and the grant (token_exchange, jwt_bearer, client_credentials).",
+		}, []string{"outcome", "code", "reason", "provider", "mode", "grant"}),
 		exchangeTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "agentidp_exchange_duration_seconds", Buckets: requestBuckets,
 			Help: "How long exchanges took once the request was read, by outcome.",
@@ -86,12 +86,13 @@ type Exchange struct {
 	Reason   string
 	Provider string // empty: it got not so far
 	Mode     string
+	Grant    string
 	Took     time.Duration
 }
 
 // Exchanged counts an exchange.
 func (m *Metrics) Exchanged(x Exchange) {
-	m.exchanges.WithLabelValues(x.Outcome, x.Code, x.Reason, m.providers.bounded(x.Provider), x.Mode).Inc()
+	m.exchanges.WithLabelValues(x.Outcome, x.Code, x.Reason, m.providers.bounded(x.Provider), x.Mode, x.Grant).Inc()
 	m.exchangeTime.WithLabelValues(x.Outcome).Observe(x.Took.Seconds())
 }
 

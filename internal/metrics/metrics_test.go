@@ -27,14 +27,14 @@ func TestNamesBeyondTheFirstFiftyAreOneSeries(t *testing.T) {
 	m.Read(func() Sample { return Sample{Issuers: issuers} })
 	for i := range 80 {
 		for range 2 {
-			m.Exchanged(Exchange{Outcome: "allowed", Provider: fmt.Sprintf("provider-%02d", i), Mode: "agent"})
+			m.Exchanged(Exchange{Outcome: "allowed", Provider: fmt.Sprintf("provider-%02d", i), Mode: "agent", Grant: "jwt_bearer"})
 		}
 		issuers = append(issuers, Issuer{Host: fmt.Sprintf("host-%02d.example", i), Reachable: i != 70, Age: time.Duration(i) * time.Second})
 	}
 	got := scrape(t, m)
 	for _, want := range []string{
-		`agentidp_exchanges_total{code="",mode="agent",outcome="allowed",provider="provider-49",reason=""} 2`,
-		`agentidp_exchanges_total{code="",mode="agent",outcome="allowed",provider="other",reason=""} 60`,
+		`agentidp_exchanges_total{code="",grant="jwt_bearer",mode="agent",outcome="allowed",provider="provider-49",reason=""} 2`,
+		`agentidp_exchanges_total{code="",grant="jwt_bearer",mode="agent",outcome="allowed",provider="other",reason=""} 60`,
 		`agentidp_issuer_keys_reachable{host="host-49.example"} 1`,
 		`agentidp_issuer_keys_reachable{host="other"} 0`, // the worst of them
 		`agentidp_issuer_keys_age_seconds{host="other"} 79`,
@@ -95,7 +95,7 @@ func BenchmarkExchange(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Begun()
-		m.Exchanged(Exchange{Outcome: "allowed", Provider: "github", Mode: "agent", Took: time.Millisecond})
+		m.Exchanged(Exchange{Outcome: "allowed", Provider: "github", Mode: "agent", Grant: "token_exchange", Took: time.Millisecond})
 		m.Ended()
 		m.Answered("POST /api/v1/oidc/token", 200, time.Millisecond)
 		m.Committed(1, time.Millisecond)
