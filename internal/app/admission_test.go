@@ -339,12 +339,17 @@ func TestEveryRequestGivesItsPlaceBack(t *testing.T) {
 	for _, body := range []string{"", "{", `{"token":"x"}`, strings.Repeat(" ", 70_000), strings.Repeat(" ", 64<<10+1), `{"token":"` + w.mint() + `"}`} {
 		w.isProblem(w.do("POST", exchangePath, "", body))
 	}
-	for _, path := range []string{"/x", "/o/nowhere/x", "//", "/oauth2/introspect", agentsPath, "/.well-known/jwks.json", "/.well-known/x"} {
+	for _, form := range []string{"", "grant_type=x", stsDoor.form(exchangeBody("x", "")), stsDoor.form(exchangeBody(w.mint(), "")), strings.Repeat("x", 70_000)} {
+		w.isOAuth(w.postForm(form))
+	}
+	for _, path := range []string{"/x", "/o/nowhere/x", "//", tokenPath, "/oauth2/introspect", agentsPath, "/.well-known/jwks.json", "/.well-known/x"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
 			w.do(method, path, "", nil)
 		}
 	}
-	w.want(w.exchange(exchangeBody(w.mint(), agent)), 200)
+	for _, d := range allDoors {
+		w.want(w.enter(d, exchangeBody(w.mint(), agent)), 200)
+	}
 	w.want(w.do("GET", agentsPath, w.admin(), nil), 200)
 	w.want(w.do("GET", "/.well-known/jwks.json", "", nil), 200)
 }

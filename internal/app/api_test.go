@@ -170,7 +170,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		}
 	}
 	// nor is there anything of the inside.
-	for _, path := range []string{"/", "/api/v1", "/api/v1/nothing", "/api/v1/agents/x/nothing", "/api/v2/agents", "/metrics", "/debug/pprof/", "/console/", "/api/v1/oidc/explain", "/oauth2/token"} {
+	for _, path := range []string{"/", "/api/v1", "/api/v1/nothing", "/api/v1/agents/x/nothing", "/api/v2/agents", "/metrics", "/debug/pprof/", "/console/", "/api/v1/oidc/explain", "/oauth2/", "/oauth2/authorize"} {
 		for _, method := range []string{"GET", "POST"} {
 			w.isProblem(w.want(w.do(method, path, admin, nil), 404, agentidp.CodeNotFound))
 		}

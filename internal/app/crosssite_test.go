@@ -23,7 +23,9 @@ func TestAPageLocksNoVisitorOut(t *testing.T) {
 			w.isProblem(w.want(w.do("GET", agentsPath, "", nil, page...), 403, agentidp.CodeCrossSiteRequest))
 			w.want(w.do("GET", agentsPath, admin, nil, page...), 403, agentidp.CodeCrossSiteRequest)
 			w.want(w.do("POST", exchangePath, "", `{"token":"x"}`, page...), 403, agentidp.CodeCrossSiteRequest)
-			w.want(w.do("POST", "/oauth2/introspect", "", "token=x", page...), 403, agentidp.CodeCrossSiteRequest)
+			for _, path := range []string{tokenPath, "/oauth2/introspect"} {
+				w.want(w.do("POST", path, "", "token=x", page...), 403, agentidp.CodeCrossSiteRequest)
+			}
 			w.want(w.do("GET", fmt.Sprintf("/o/nowhere%d/healthz", i), "", nil, page...), 403, agentidp.CodeCrossSiteRequest)
 			w.want(w.do("GET", "/healthz", "", nil, page...), 200)
 		}

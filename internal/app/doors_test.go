@@ -32,6 +32,14 @@ var (
 	allDoors   = []*door{nil, stsDoor, bearerDoor} // nil: the native one
 )
 
+// String names the door in tests.
+func (d *door) String() string {
+	if d == nil {
+		return "the native endpoint"
+	}
+	return d.name
+}
+
 // form spells the body of a native exchange as a door has it. What is no string is not
 // sent.
 func (d *door) form(body map[string]any) string {

@@ -103,6 +103,7 @@ func aDay(t *testing.T, options ...option) *world {
 	w.refused(exchangeBody("x.y.z", agent), 401, agentidp.CodeInvalidToken)
 	w.refused(exchangeBody(w.subject(claims{"iss": "https://ci.example"}), agent), 401, agentidp.CodeInvalidToken)
 	w.refused(map[string]any{"agentId": agent}, 400, agentidp.CodeInvalidRequest)
+	w.through(bearerDoor).granted(exchangeBody(w.subject(nil), agent))
 	w.do("GET", "/nothing", "", nil)
 
 	stranger := strings.Split(w.subject(nil), ".")
@@ -129,7 +130,8 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		exchanges("denied", agentidp.CodeRepositoryIdentityChanged, "", "github", "agent"):           "1",
 		exchanges("denied", agentidp.CodeInvalidRequest, "", "", "agent"):                            "1",
 		exchanges("error", agentidp.CodeIssuerUnreachable, "", "github", "agent"):                    "1",
-		`agentidp_exchange_duration_seconds_count{outcome="allowed"}`:                                "2",
+		granting("jwt_bearer", "allowed", "", "", "github", "agent"):                                 "1",
+		`agentidp_exchange_duration_seconds_count{outcome="allowed"}`:                                "3",
 		`agentidp_exchange_duration_seconds_count{outcome="error"}`:                                  "1",
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/oidc/token",status="2xx"}`: "2",
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/oidc/token",status="4xx"}`: "8",
@@ -137,7 +139,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/agents",status="2xx"}`:     "1",
 		`agentidp_http_request_duration_seconds_count{route="none",status="4xx"}`:                    "1",
 		`agentidp_http_requests_in_flight`:                                                           "0",
-		events(agentidp.EventTokenIssued):                                                            "2",
+		events(agentidp.EventTokenIssued):                                                            "3",
 		events(agentidp.EventTokenReplayed):                                                          "1",
 		events(agentidp.EventRepositoryIdentityChanged):                                              "1",
 		events(agentidp.EventRepositoryPinned):                                                       "1",
@@ -145,9 +147,9 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		events(agentidp.EventAgentRegistered):                                                        "1",
 		events(agentidp.EventPolicyCreated):                                                          "2",
 		events(agentidp.EventTokenRevoked):                                                           "0", // there before the first
-		`agentidp_commit_records_count`:                                                              "7",
-		`agentidp_commit_records_sum`:                                                                "7",
-		`agentidp_commit_duration_seconds_count`:                                                     "7",
+		`agentidp_commit_records_count`:                                                              "8",
+		`agentidp_commit_records_sum`:                                                                "8",
+		`agentidp_commit_duration_seconds_count`:                                                     "8",
 		`agentidp_commit_failures_total`:                                                             "0",
 		`agentidp_issuer_key_fetches_total{result="ok"}`:                                             "1",
 		`agentidp_issuer_key_fetches_total{result="error"}`:                                          "1",

@@ -127,11 +127,23 @@ type trial struct {
 func (w *world) try(trials []trial) {
 	w.t.Helper()
 	for i, r := range trials {
-		w.t.Run(r.name, func(t *testing.T) {
-			w := w.in(t).through(allDoors[i%len(allDoors)])
-			w.outcome(exchangeBody(w.subject(r.claims), r.agent), r.code, r.reason)
-		})
+		w.t.Run(r.name, func(t *testing.T) { w.in(t).through(allDoors[i%len(allDoors)]).attempt(r) })
 	}
+}
+
+// tryEverywhere makes each trial through every door.
+func (w *world) tryEverywhere(trials []trial) {
+	w.t.Helper()
+	for _, r := range trials {
+		for _, d := range allDoors {
+			w.t.Run(r.name+", by "+d.String(), func(t *testing.T) { w.in(t).through(d).attempt(r) })
+		}
+	}
+}
+
+func (w *world) attempt(r trial) {
+	w.t.Helper()
+	w.outcome(exchangeBody(w.subject(r.claims), r.agent), r.code, r.reason)
 }
 
 // outcome asserts what an exchange leads to, by the code of its refusal.

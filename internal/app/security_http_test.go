@@ -157,8 +157,10 @@ func TestPathsHaveOneSpelling(t *testing.T) {
 			}
 		}
 	}
-	if got := w.raw("POST //api/v1/oidc/token HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); got != "HTTP/1.1 404 Not Found" {
-		t.Errorf("A-206 //api/v1/oidc/token: %s", got)
+	for _, path := range []string{"//api/v1/oidc/token", "//oauth2/token", "/oauth2//token", "/oauth2/token/", "/oauth2/./token", "/oauth2/%74oken", "/oauth2/token;x", "/OAuth2/token", "/oauth2/token%00"} {
+		if got := w.raw("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); got != "HTTP/1.1 404 Not Found" {
+			t.Errorf("A-206 %s: %s", path, got)
+		}
 	}
 }
 
@@ -175,6 +177,8 @@ func TestOriginsAndHeaders(t *testing.T) {
 	for name, a := range map[string]*answer{
 		"a token":               ok,
 		"a refusal":             w.exchange(exchangeBody("x", agent)),
+		"a token by OAuth":      w.enter(stsDoor, exchangeBody(w.subject(nil), agent)),
+		"a refusal by OAuth":    w.enter(bearerDoor, exchangeBody("x", agent)),
 		"a list":                w.do("GET", agentsPath, admin, nil),
 		"no token":              w.do("GET", agentsPath, "", nil),
 		"an unknown path":       w.do("GET", "/x", "", nil),
@@ -212,7 +216,7 @@ func TestOriginsAndHeaders(t *testing.T) {
 		if origin != w.url {
 			status, code = 403, agentidp.CodeCrossSiteRequest
 		}
-		for _, path := range []string{exchangePath, agentsPath, policiesPath} {
+		for _, path := range []string{exchangePath, tokenPath, agentsPath, policiesPath} {
 			a := w.want(w.do("OPTIONS", path, "", nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"), status, code)
 			b := w.do("POST", path, admin, "{}", "Origin", origin)
 			if b.Status < 400 || (b.str("code") == agentidp.CodeCrossSiteRequest) != (origin != w.url) {
@@ -309,6 +313,11 @@ func (w *world) sendForgedLines() {
 		w.exchange(exchangeBody(w.subject(claims{"ref": "refs/heads/" + evil}), agent))
 		w.exchange(exchangeBody(w.subject(nil), evil))
 		w.exchange(exchangeBody(evil, agent))
+		for _, d := range oauthDoors {
+			w.enter(d, exchangeBody(w.subject(nil), evil))
+			w.enter(d, exchangeBody(evil, agent))
+		}
+		w.postForm(url.Values{"grant_type": {evil}}.Encode())
 		w.exchange(exchangeBody(w.subject(claims{"iss": "https://" + evil}), agent))
 		w.do("GET", "/x", "", nil, "User-Agent", strings.NewReplacer("\r", "", "\n", "", "\x1b", "").Replace(evil))
 		w.do("GET", "/"+url.PathEscape(evil), "", nil)

@@ -34,7 +34,7 @@ func TestModesAreStrictlySeparate(t *testing.T) {
 	unnamed := w.register(admin, "unnamed@ci.acme.example")
 	w.policy(admin, map[string]any{"repository": "acme/boot"})
 	w.policy(admin, map[string]any{"repository": "acme/agent", "agentId": agent})
-	w.try([]trial{
+	w.tryEverywhere([]trial{
 		{"A-147 an agent, by a bootstrap policy", agent, claims{"repository": "acme/boot"}, violation, ""},
 		{"A-147 an agent that no policy names, by a bootstrap policy", unnamed, claims{"repository": "acme/boot"}, violation, ""},
 		{"A-148 bootstrap, by an agent's policy", "", claims{"repository": "acme/agent"}, violation, ""},
@@ -96,23 +96,25 @@ func TestScopesAndAudiences(t *testing.T) {
 		{"bootstrap for a service", "", "", "https://a.example", badTarget, "", ""},
 		{"bootstrap for the issuer", "", "", w.url, badTarget, "", ""},
 	} {
-		t.Run(r.name, func(t *testing.T) {
-			w := w.in(t)
-			body := exchangeBody(w.subject(nil), r.agent)
-			if r.scope != "" {
-				body["scope"] = r.scope
-			}
-			if r.audience != "" {
-				body["audience"] = r.audience
-			}
-			a := w.outcome(body, r.code, "")
-			if r.code != "" {
-				return
-			}
-			if got := jwtClaims(t, a.str("access_token")); got["scope"] != r.wantScope || got["aud"] != r.wantAudience || a.str("scope") != r.wantScope {
-				t.Errorf("scope %q (in the answer %q), aud %q; want %q for %q", got["scope"], a.str("scope"), got["aud"], r.wantScope, r.wantAudience)
-			}
-		})
+		for _, d := range allDoors {
+			t.Run(r.name+", by "+d.String(), func(t *testing.T) {
+				w := w.in(t).through(d)
+				body := exchangeBody(w.subject(nil), r.agent)
+				if r.scope != "" {
+					body["scope"] = r.scope
+				}
+				if r.audience != "" {
+					body["audience"] = r.audience
+				}
+				a := w.outcome(body, r.code, "")
+				if r.code != "" {
+					return
+				}
+				if got := jwtClaims(t, a.str("access_token")); got["scope"] != r.wantScope || got["aud"] != r.wantAudience || a.str("scope") != r.wantScope {
+					t.Errorf("scope %q (in the answer %q), aud %q; want %q for %q", got["scope"], a.str("scope"), got["aud"], r.wantScope, r.wantAudience)
+				}
+			})
+		}
 	}
 	body := exchangeBody(w.subject(nil), agent)
 	body["scope"] = ""
@@ -144,9 +146,12 @@ func TestAnAgentThatIsNotActive(t *testing.T) {
 			continue
 		}
 		w.isProblem(w.want(w.do("GET", agentsPath, held, nil), 401, agentidp.CodeInvalidToken))
-		w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeAgentNotActive)
-		// Only a run that a policy names may learn that.
-		w.refused(exchangeBody(w.subject(stranger("mallory/deploy")), agent), 403, agentidp.CodeTrustPolicyViolation)
+		for _, d := range allDoors {
+			w := w.through(d)
+			w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeAgentNotActive)
+			// Only a run that a policy names may learn that.
+			w.refused(exchangeBody(w.subject(stranger("mallory/deploy")), agent), 403, agentidp.CodeTrustPolicyViolation)
+		}
 	}
 }
 
@@ -166,7 +171,9 @@ func TestTokensOfADeletedPolicy(t *testing.T) {
 	w.want(w.do("GET", agentsPath, held, nil), 200)
 	w.want(w.do("POST", agentsPath, heldBoot, map[string]any{"name": "x@ci.acme.example"}), 401, agentidp.CodeInvalidToken)
 	for _, id := range []string{agent, ""} {
-		w.refused(exchangeBody(w.subject(nil), id), 403, agentidp.CodeTrustPolicyViolation)
+		for _, d := range allDoors {
+			w.through(d).refused(exchangeBody(w.subject(nil), id), 403, agentidp.CodeTrustPolicyViolation)
+		}
 	}
 	again := w.policy(admin, map[string]any{"agentId": agent, "audiences": []string{w.url + "/api/v1"}}).str("id")
 	ended := w.granted(exchangeBody(w.subject(nil), agent)).str("access_token")
@@ -186,7 +193,9 @@ func TestAnIssuerThatIsNoLongerConfigured(t *testing.T) {
 	w.granted(exchangeBody(w.subject(nil), agent))
 	token, fetches := w.subject(nil), w.fetches.Load()
 	w.restart(func(c *config.Config) { c.GitHubIssuer = "https://token.actions.githubusercontent.com" })
-	w.refused(exchangeBody(token, agent), 401, agentidp.CodeInvalidToken)
+	for _, d := range allDoors {
+		w.through(d).refused(exchangeBody(token, agent), 401, agentidp.CodeInvalidToken)
+	}
 	if w.fetches.Load() != fetches {
 		t.Error("A-157 keys of the old issuer were fetched")
 	}
@@ -213,10 +222,12 @@ func TestTokensInTheWrongPlace(t *testing.T) {
 		"a bootstrap":             w.bootstrap(nil),
 		"an administrator's":      admin,
 	} {
-		for _, id := range []string{agent, ""} {
-			a := w.refused(exchangeBody(token, id), 401, agentidp.CodeInvalidToken)
-			if a.str("decision_id") != "" || a.Body["claims"] != nil {
-				t.Errorf("A-158 %s access token as a subject token: %s", name, a.Raw)
+		for _, d := range allDoors {
+			for _, id := range []string{agent, ""} {
+				a := w.through(d).refused(exchangeBody(token, id), 401, agentidp.CodeInvalidToken)
+				if a.str("decision_id") != "" || a.Body["claims"] != nil {
+					t.Errorf("A-158 %s access token as a subject token: %s", name, a.Raw)
+				}
 			}
 		}
 	}
@@ -264,7 +275,7 @@ func TestNoOracleForStrangers(t *testing.T) {
 	foreign := tenant.register(tenant.admin(), agentName)
 	tenant.policy(tenant.admin(), map[string]any{"repository": "mallory/deploy", "agentId": foreign})
 
-	var want string
+	want := map[*door]string{}
 	for _, r := range []struct{ name, repository, agent string }{
 		{"repository unknown, agent unknown", "mallory/deploy", agentidp.NewID(time.Now())},
 		{"repository unknown, an agent with a policy", "mallory/deploy", known},
@@ -277,13 +288,15 @@ func TestNoOracleForStrangers(t *testing.T) {
 		{"repository known for bootstrap, a suspended agent", "acme/known", suspended},
 		{"repository known for bootstrap, another tenant's agent", "acme/known", foreign},
 	} {
-		a := w.refused(exchangeBody(w.subject(stranger(r.repository)), r.agent), 403, agentidp.CodeTrustPolicyViolation)
-		got := strings.ReplaceAll(neutral(a), r.repository, "OWN/REPOSITORY")
-		if want == "" {
-			want = got
-		}
-		if got != want {
-			t.Errorf("A-213 %s:\n%s\nwant\n%s", r.name, got, want)
+		for _, d := range allDoors {
+			a := w.through(d).refused(exchangeBody(w.subject(stranger(r.repository)), r.agent), 403, agentidp.CodeTrustPolicyViolation)
+			got := strings.ReplaceAll(neutral(a), r.repository, "OWN/REPOSITORY")
+			if want[d] == "" {
+				want[d] = got
+			}
+			if got != want[d] {
+				t.Errorf("A-213 %s, by %s:\n%s\nwant\n%s", r.name, d, got, want[d])
+			}
 		}
 	}
 }
