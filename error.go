@@ -135,7 +135,7 @@ type Error struct {
 	DecisionID string            // the durable record of a refused exchange
 	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
 	RateLimit  *RateLimit        // the limit that was reached, for rate_limited
-	Scope      string            // the scope that was missing, for insufficient_scope
+	Scope      string            // the scope that is needed, for insufficient_scope and at an operation of the API
 
 	cause error
 }

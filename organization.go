@@ -1,6 +1,9 @@
 package agentidp
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // DefaultOrganization is the slug of the organization whose issuer is the public
 // URL itself. No other organization may take it.
@@ -45,3 +48,16 @@ func IssuerURL(publicURL, slug string) string {
 
 // ManagementAudience is the only audience that the management API accepts.
 func (o *Organization) ManagementAudience() string { return o.Issuer + "/api/v1" }
+
+// ResourceMetadataPath is where an organization describes its management API as a
+// protected resource (RFC 9728).
+const ResourceMetadataPath = "/.well-known/oauth-protected-resource"
+
+// ResourceMetadataURL is where clients look for that description (RFC 9728 §3.1): the
+// well-known path stands between the host and the path of the API.
+func (o *Organization) ResourceMetadataURL() string {
+	api := o.ManagementAudience()
+	host := strings.Index(api, "://") + len("://")
+	path := host + strings.IndexByte(api[host:], '/')
+	return api[:path] + ResourceMetadataPath + api[path:]
+}

@@ -169,7 +169,7 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 			err = op.permit(principal)
 		}
 		if err != nil {
-			problem.Write(w, r, err)
+			problem.Write(w, r, op.asks(err))
 			return
 		}
 		problem.SetRateLimit(w.Header(), &principal.RateLimit)
@@ -194,6 +194,18 @@ func (op *operation) permit(p *agentidp.Principal) error {
 	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, strings.Join(missing, " "))
 	e.Scope = op.scope
 	return e
+}
+
+// asks adds to a 401 the scope that the operation needs, so that its caller knows what
+// to get a token for (RFC 6750 §3).
+func (op *operation) asks(err error) error {
+	e := agentidp.AsError(err)
+	if e.Kind != agentidp.Unauthenticated {
+		return err
+	}
+	asking := *e
+	asking.Scope = op.scope
+	return &asking
 }
 
 func kinds(ks []agentidp.PrincipalKind) string {

@@ -109,6 +109,7 @@ func init() {
 		r, w := humago.Unwrap(hc)
 		e := problem.Note(r.Context(), translate(status, msg, errs))
 		problem.SetHeaders(w.Header(), e)
+		problem.Lead(r.Context(), w.Header(), e)
 		return problem.New(e, problem.RequestID(r.Context()))
 	}
 }

@@ -13,6 +13,7 @@ import (
 var publicRoutes = []string{
 	"GET /api/v1/openapi.json", "GET /api/v1/openapi.yaml", "GET /api/v1/docs", "GET /healthz", "GET /readyz",
 	"GET /.well-known/openid-configuration", "GET /.well-known/oauth-authorization-server", "GET /.well-known/jwks.json",
+	"GET /.well-known/oauth-protected-resource",
 }
 
 // protocolEndpoints are the routes outside the document that take a token as a form's

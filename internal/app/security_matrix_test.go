@@ -93,6 +93,9 @@ var broken = &request{"path.id": "x", "path.agentId": "x", "query.unknown": "x",
 func (p *party) refuses(op *operation, a *answer, c caller) {
 	p.t.Helper()
 	status, code, challenge := c.wants(op)
+	if status == http.StatusUnauthorized {
+		challenge = p.leads(challenge, op.scope)
+	}
 	if got := a.Header.Get("WWW-Authenticate"); a.Status != status || a.str("code") != code || got != challenge {
 		p.t.Errorf("%s by %s: %d %s, challenge %q; want %d %s, %q", op.id, c.name, a.Status, a.str("code"), got, status, code, challenge)
 	}

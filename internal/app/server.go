@@ -93,6 +93,9 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 		write(w, r, err)
 		return
 	}
+	if strings.HasPrefix(rest, apiRoot+"/") {
+		problem.AsksAPI(r.Context(), org)
+	}
 	r2 := r.WithContext(registry.WithOrganization(r.Context(), org))
 	r2.URL = &url.URL{Path: rest, RawQuery: r.URL.RawQuery}
 	w.unrouted = func() bool { return r2.Pattern == "" }
@@ -125,27 +128,58 @@ func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Or
 	return a.registry.ReadOrganization(ctx, slug)
 }
 
-// inserted are the documents whose path has the issuer's behind it rather than
-// before (RFC 8414 §3.1, §5).
-var inserted = []string{"/.well-known/oauth-authorization-server/o/", "/.well-known/openid-configuration/o/"}
+// inserted are the documents whose path has that of what they describe behind it
+// rather than before (RFC 8414 §3.1, §5; RFC 9728 §3.1): of the issuer, or of the API
+// below it.
+var inserted = []struct{ document, below string }{
+	{"/.well-known/oauth-authorization-server", ""},
+	{"/.well-known/openid-configuration", ""},
+	{agentidp.ResourceMetadataPath, apiRoot},
+}
+
+// apiRoot is the path of an organization's API, below its issuer.
+const apiRoot = "/api/v1"
 
 // place returns the slug of the organization that a path belongs to, and the path
 // below its issuer. What can be no slug is looked up nowhere.
 func place(p string) (slug, rest string) {
-	slug, rest = agentidp.DefaultOrganization, p
-	if after, ok := strings.CutPrefix(p, "/o/"); ok {
-		slug, rest, _ = strings.Cut(after, "/")
-		rest = "/" + rest
+	switch {
+	case strings.HasPrefix(p, "/o/"):
+		slug, rest, _ = strings.Cut(p[len("/o/"):], "/")
+		return prefixed(slug), "/" + rest
+	case strings.HasPrefix(p, "/.well-known/"):
+		return described(p)
 	}
-	for _, prefix := range inserted {
-		if after, ok := strings.CutPrefix(p, prefix); ok {
-			slug, rest = after, strings.TrimSuffix(prefix, "/o/")
+	return agentidp.DefaultOrganization, p
+}
+
+// prefixed returns the slug that stands in a path. The default organization's never
+// does: it has one issuer, and that is the root.
+func prefixed(slug string) string {
+	if slug == agentidp.DefaultOrganization {
+		return ""
+	}
+	return slug
+}
+
+// described is place for the documents at the root.
+func described(p string) (slug, rest string) {
+	for _, d := range inserted {
+		of, ok := strings.CutPrefix(p, d.document)
+		if !ok {
+			continue
+		}
+		if of, ok = strings.CutSuffix(of, d.below); !ok {
+			continue
+		}
+		if slug, ok := strings.CutPrefix(of, "/o/"); ok {
+			return prefixed(slug), d.document
+		}
+		if of == "" {
+			return agentidp.DefaultOrganization, d.document
 		}
 	}
-	if slug == agentidp.DefaultOrganization && rest != p {
-		slug = "" // it has one issuer, and that is the root
-	}
-	return slug, rest
+	return agentidp.DefaultOrganization, p
 }
 
 func noSuchPath() error {

@@ -50,6 +50,7 @@ func New(mux Mux, cfg Config) {
 	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, alg: cfg.SigningAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
+	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
 	mux.HandleFunc("POST "+TokenPath, s.token)
 	mux.HandleFunc("POST "+introspectionPath, s.introspect)
@@ -81,26 +82,23 @@ type metadata struct {
 	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
+	ProtectedResources    []string `json:"protected_resources"`
 	ServiceDocumentation  string   `json:"service_documentation"`
 	TokenExchangeEndpoint string   `json:"agentidp_exchange_endpoint"`
 }
 
 func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 	org := registry.OrganizationFrom(r.Context())
-	body, err := json.Marshal(metadata{
+	serveJSON(w, r, metadata{
 		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
 		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
 		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
 		IntrospectionEndpoint: org.Issuer + introspectionPath, IntrospectionMethods: []string{"none", "Bearer"},
 		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
+		ProtectedResources:    []string{org.ManagementAudience()},
 		ServiceDocumentation:  org.Issuer + "/api/v1/docs",
 		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",
 	})
-	if err != nil {
-		problem.Write(w, r, err)
-		return
-	}
-	serve(w, r, body, entityTag(body), "application/json")
 }
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
@@ -111,6 +109,16 @@ func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serve(w, r, body, etag, "application/jwk-set+json")
+}
+
+// serveJSON serves a document of an organization.
+func serveJSON(w http.ResponseWriter, r *http.Request, document any) {
+	body, err := json.Marshal(document)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	serve(w, r, body, entityTag(body), "application/json")
 }
 
 // serve answers with a public document that pages of any origin may read, or with

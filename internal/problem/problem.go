@@ -92,6 +92,7 @@ func (d *Document) ContentType(string) string { return ContentType }
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e := Note(r.Context(), err)
 	SetHeaders(w.Header(), e)
+	Lead(r.Context(), w.Header(), e)
 	w.Header().Set("Content-Type", ContentType)
 	w.WriteHeader(Status(e.Kind))
 	if r.Method != http.MethodHead {
@@ -137,6 +138,33 @@ func SetHeaders(h http.Header, e *agentidp.Error) {
 	}
 }
 
+// Lead adds to every challenge of a 401 of the API what leads to a better token: the
+// scope that the operation needs, and where the API is described (RFC 9728 §5.1). The
+// address is the organization's own; nothing of the request is in it.
+func Lead(ctx context.Context, h http.Header, e *agentidp.Error) {
+	if e.Kind != agentidp.Unauthenticated {
+		return
+	}
+	var more []string
+	if e.Scope != "" {
+		more = append(more, `scope="`+e.Scope+`"`)
+	}
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok && t.API != nil {
+		more = append(more, `resource_metadata="`+t.API.ResourceMetadataURL()+`"`)
+	}
+	challenges := h["Www-Authenticate"]
+	for i, challenge := range challenges {
+		for _, parameter := range more {
+			separator := " "
+			if strings.Contains(challenge, " ") {
+				separator = ", "
+			}
+			challenge += separator + parameter
+		}
+		challenges[i] = challenge
+	}
+}
+
 // SetRateLimit tells a caller where it stands against a limit
 // (draft-ietf-httpapi-ratelimit-headers-11): the quota of a minute, and how much of it
 // is left for the next t seconds. It sets nothing where there is no limit. The names
@@ -165,6 +193,8 @@ type Trace struct {
 	RequestID string
 	Err       error // what the request was answered with, with its private cause
 	Unproven  bool  // it proved nothing, although its answer is no error; see Unproven
+
+	API *agentidp.Organization // whose API was asked; nil: something else
 }
 
 type traceKey struct{}
@@ -194,6 +224,14 @@ func Note(ctx context.Context, err error) *agentidp.Error {
 func Unproven(ctx context.Context) {
 	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
 		t.Unproven = true
+	}
+}
+
+// AsksAPI notes that a request is for an organization's API, so that a 401 says where
+// that is described.
+func AsksAPI(ctx context.Context, org *agentidp.Organization) {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		t.API = org
 	}
 }
 

@@ -79,6 +79,40 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// A 401 of the API names the scope that is needed and where the API is described, in
+// each of its challenges; no other answer does, and nothing outside the API.
+func TestA401LeadsToABetterToken(t *testing.T) {
+	t.Parallel()
+	const root, acme = "https://idp.example", "https://idp.example/o/acme"
+	none := agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeAuthenticationRequired, "")
+	bad := agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidToken, "")
+	for _, tt := range []struct {
+		name, issuer, scope string
+		err                 *agentidp.Error
+		want                string
+	}{
+		{"nothing was presented", root, "", none, `Bearer resource_metadata="https://idp.example/.well-known/oauth-protected-resource/api/v1"`},
+		{"a bad token", root, "", bad, `Bearer error="invalid_token", resource_metadata="https://idp.example/.well-known/oauth-protected-resource/api/v1"`},
+		{"of an organization, and the scope", acme, "agents:read", none, `Bearer scope="agents:read", resource_metadata="https://idp.example/.well-known/oauth-protected-resource/o/acme/api/v1"`},
+		{"outside the API", "", "", bad, `Bearer error="invalid_token"`},
+		{"it is not the credential that was wrong", root, "x:y", agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, ""), `Bearer error="insufficient_scope", scope="x:y"`},
+		{"no challenge, nothing to add to", root, "", agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, ""), ""},
+	} {
+		ctx := problem.WithTrace(t.Context(), &problem.Trace{})
+		if tt.issuer != "" {
+			problem.AsksAPI(ctx, &agentidp.Organization{Issuer: tt.issuer})
+		}
+		e := *tt.err
+		e.Scope = tt.scope
+		h := http.Header{}
+		problem.SetHeaders(h, &e)
+		problem.Lead(ctx, h, &e)
+		if got := h.Get("WWW-Authenticate"); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestWhereACallerStands(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
