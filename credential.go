@@ -50,4 +50,14 @@ type Client struct {
 	Agent      *Agent      // as it was read; what rests on it is compared in the commit
 	Credential *Credential // likewise
 	Method     string      // client_secret_basic, client_secret_post or private_key_jwt
+	RateLimit  RateLimit   // of its requests
+}
+
+// Principal is the client where it asks about tokens, or ends them: with what its
+// credential stands for, which is whatever the agent may have.
+func (c *Client) Principal() *Principal {
+	return &Principal{
+		Kind: PrincipalAgent, OrganizationID: c.Agent.OrganizationID, Subject: c.Agent.AgentID, AgentID: c.Agent.AgentID,
+		Scopes: c.Agent.Capabilities, RateLimit: c.RateLimit,
+	}
 }

@@ -43,6 +43,7 @@ const (
 	CodeInvalidClient          = "invalid_client"
 	CodeUnauthorizedClient     = "unauthorized_client"
 	CodeUnsupportedGrantType   = "unsupported_grant_type"
+	CodeUnsupportedTokenType   = "unsupported_token_type"
 	CodeInvalidDPoPProof       = "invalid_dpop_proof"
 	CodeDelegationNotPermitted = "delegation_not_permitted"
 	CodeInsufficientScope      = "insufficient_scope"

@@ -150,7 +150,8 @@ func (a *App) wire(version string) {
 		RefusalsPerMinute: a.cfg.RefusalsPerMinute, Agents: agents, Clock: a.clock,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
-	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, SigningAlg: a.cfg.SigningAlg})
+	clients := credential.New(credential.Config{DB: a.db, Clock: a.clock, RequestsPerMinute: a.cfg.ClientRequestsPerMinute})
+	oauth.New(&a.routes, oauth.Config{Clients: clients, Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, SigningAlg: a.cfg.SigningAlg})
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
 	a.metrics.Read(a.sample)

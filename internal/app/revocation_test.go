@@ -215,7 +215,8 @@ func TestFormsThatAreRefused(t *testing.T) {
 		{"compressed", "", good, []string{"Content-Type", formType, "Content-Encoding", "gzip"}, 415, agentidp.CodeUnsupportedMediaType},
 		{"too large", "", good + "&x=" + strings.Repeat("a", 64<<10), nil, 413, agentidp.CodePayloadTooLarge},
 		{"ten megabytes", "", "token=" + strings.Repeat("a", 10<<20), nil, 413, agentidp.CodePayloadTooLarge},
-		{"another scheme of authentication", "", good, []string{"Content-Type", formType, "Authorization", "Basic eDp5"}, 401, agentidp.CodeInvalidToken},
+		{"another scheme of authentication", "", good, []string{"Content-Type", formType, "Authorization", "Digest eDp5"}, 401, agentidp.CodeInvalidToken},
+		{"a client that there is not", "", good, []string{"Content-Type", formType, "Authorization", "Basic eDp5"}, 401, agentidp.CodeInvalidClient},
 	} {
 		headers := r.headers
 		if headers == nil {
@@ -223,7 +224,7 @@ func TestFormsThatAreRefused(t *testing.T) {
 		}
 		oauthError := agentidp.CodeInvalidRequest
 		if r.status == 401 {
-			oauthError = agentidp.CodeInvalidToken
+			oauthError = r.code
 		}
 		for _, path := range []string{revocationPath, introspectionPath} {
 			a := w.do("POST", path+r.query, "", r.body, headers...)

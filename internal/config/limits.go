@@ -13,6 +13,8 @@ type Limits struct {
 	RefusalsPerMinute        int      `group:"Limits" env:"AGENTIDP_REFUSALS_PER_MINUTE" default:"60" help:"Refused exchanges of one repository that are recorded in a minute; beyond it they are answered 429." doc:"All repositories of a provider together: twenty times that."`
 	ExchangesPerMinute       int      `group:"Limits" env:"AGENTIDP_EXCHANGES_PER_MINUTE" default:"600" help:"Exchanges of one repository in a minute, also at once, granted or not; 0: no limit."`
 	TokenRequestsPerMinute   int      `group:"Limits" env:"AGENTIDP_TOKEN_REQUESTS_PER_MINUTE" default:"3000" help:"Requests with one access token in a minute, also at once; 0: no limit."`
+	ClientRequestsPerMinute  int      `group:"Limits" env:"AGENTIDP_CLIENT_REQUESTS_PER_MINUTE" default:"6000" help:"Requests of one authenticated OAuth client in a minute, also at once, at the token, introspection and revocation endpoints; 0: no limit." doc:"A client is an agent. It is counted when it has proven who it is."`
+	AgentTokensPerMinute     int      `group:"Limits" env:"AGENTIDP_AGENT_TOKENS_PER_MINUTE" default:"1200" help:"Access tokens of one agent that are issued in a minute, also at once, by whatever grant; 0: no limit."`
 	AddressFailuresPerMinute int      `group:"Limits" env:"AGENTIDP_ADDRESS_FAILURES_PER_MINUTE" default:"300" help:"Requests of one address in a minute that prove nothing (unproven subject tokens, refused bearer tokens); 0: no limit." doc:"Beyond it all but public documents and health is answered 429 to that address: [limits](operating.md#limits)."`
 	AddressRequestsPerMinute int      `group:"Limits" env:"AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE" default:"12000" help:"Requests of one address in a minute, also at once; 0: no limit." doc:"Of IPv6, the /64 network is the address."`
 	TrustedProxies           []string `group:"Limits" env:"AGENTIDP_TRUSTED_PROXIES" example:"[10.0.0.0/8, 192.0.2.7]" placeholder:"ADDRESS" help:"Proxies in front of this server: addresses or networks, separated by commas. Only what they say in X-Forwarded-For is heeded." doc:"Without it, all clients behind a proxy share the limits of one address, and a stranger can lock them out: [limits](operating.md#limits)."`
@@ -40,6 +42,8 @@ func (l *Limits) Complete() error {
 		{"address-failures-per-minute", l.AddressFailuresPerMinute, 0, maxLimit},
 		{"exchanges-per-minute", l.ExchangesPerMinute, 0, maxLimit},
 		{"token-requests-per-minute", l.TokenRequestsPerMinute, 0, maxLimit},
+		{"client-requests-per-minute", l.ClientRequestsPerMinute, 0, maxLimit},
+		{"agent-tokens-per-minute", l.AgentTokensPerMinute, 0, maxLimit},
 		{"concurrency", l.Concurrency, 0, maxLimit},
 		{"max-connections", l.MaxConnections, 0, maxLimit},
 		{"address-connections", l.AddressConnections, 0, maxLimit},

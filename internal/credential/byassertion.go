@@ -38,6 +38,9 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 	if err := as.check(org.Issuer, p.ClientID, now); err != nil {
 		return nil, err
 	}
+	if err := a.mayAsk(org.ID, c.AgentID); err != nil {
+		return nil, err
+	}
 	err = a.DB.UseOnce(ctx, org.ID, store.Once{Of: "client_assertion:" + c.AgentID, Key: as.id(), Until: as.until()})
 	switch {
 	case errors.Is(err, store.ErrReplayed):

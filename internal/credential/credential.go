@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -38,18 +39,22 @@ type Presented struct {
 type Config struct {
 	DB    *store.DB
 	Clock func() time.Time
+	// RequestsPerMinute bounds the requests of one client, by whatever credential; 0: no
+	// limit.
+	RequestsPerMinute int
 }
 
 // Authenticator authenticates clients. It is safe for concurrent use.
 type Authenticator struct {
 	Config
-	cache  *cache
-	decoys map[string]*jose.Key // by algorithm
+	cache    *cache
+	decoys   map[string]*jose.Key      // by algorithm
+	requests *limit.Buckets[[2]string] // by organization and client
 }
 
 // New returns an Authenticator.
 func New(cfg Config) *Authenticator {
-	return &Authenticator{Config: cfg, cache: newCache(), decoys: newDecoys()}
+	return &Authenticator{Config: cfg, cache: newCache(), decoys: newDecoys(), requests: newRequests(cfg.RequestsPerMinute)}
 }
 
 // Authenticate says which client it is, for whoever issues to it: what is returned may
@@ -59,7 +64,8 @@ func New(cfg Config) *Authenticator {
 //
 // Errors: Unauthenticated (invalid_client) in one and the same words whether there is no
 // such client or it is not proven to be it; once it is, with what is wrong, which is
-// never an old row's fault. Unavailable. An assertion is used up by it.
+// never an old row's fault. TooMany, of requests that are proven to be the client's.
+// Unavailable. An assertion is used up by it.
 func (a *Authenticator) Authenticate(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Client, error) {
 	return a.authenticate(ctx, org, p, false)
 }
@@ -109,7 +115,16 @@ func (a *Authenticator) authenticate(ctx context.Context, org *agentidp.Organiza
 	if err != nil {
 		return nil, err
 	}
-	return a.client(ctx, org, c, p.Method, afresh)
+	used, err := a.count(org.ID, c.AgentID)
+	if err != nil {
+		return nil, err
+	}
+	client, err := a.client(ctx, org, c, p.Method, afresh)
+	if err != nil {
+		return nil, err
+	}
+	client.RateLimit = used
+	return client, nil
 }
 
 // client adds the agent, which was there when the credential was made and is never

@@ -25,6 +25,9 @@ const Prefix = "/oauth2/"
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := problem.Note(r.Context(), err)
 	problem.SetHeaders(w.Header(), e)
+	if e.Code == agentidp.CodeInvalidClient {
+		w.Header().Set("WWW-Authenticate", clientChallenge(r.Header))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(problem.Status(e.Kind))
 	// The client left: nobody to tell.
@@ -32,8 +35,13 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // errorCode returns the registered error that is nearest to ours: of RFC 6750 §3.1
-// for the bearer token, of RFC 6749 §5.2 and §4.1.2.1 for the rest.
+// for the bearer token, of RFC 7009 §2.2.1, and of RFC 6749 §5.2 and §4.1.2.1 for the
+// rest.
 func errorCode(e *agentidp.Error) string {
+	switch e.Code {
+	case agentidp.CodeInvalidClient, agentidp.CodeUnauthorizedClient, agentidp.CodeUnsupportedTokenType:
+		return e.Code
+	}
 	switch e.Kind {
 	case agentidp.Internal:
 		return "server_error"

@@ -6,13 +6,12 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
-	"github.com/sentryagent/agentidp/internal/token"
 )
 
 // introspect is the introspection endpoint (RFC 7662). Presenting a token is enough to
-// learn what it is worth; with a bearer token beside it, that one's authority counts,
-// and what it may not know of is answered like what there is not. token_type_hint is a
-// hint alone (§2.1), and there is one type of token.
+// learn what it is worth; with a client's authentication or a bearer token beside it,
+// that one's authority counts, and what it may not know of is answered like what there
+// is not. token_type_hint is a hint alone (§2.1), and there is one type of token.
 func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.introspection(w, r)
 	if err != nil {
@@ -36,9 +35,13 @@ func (s *server) introspection(w http.ResponseWriter, r *http.Request) (*agentid
 	if presented == "" {
 		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "token", Reason: "is required: the access token to look at"})
 	}
-	bearer, err := token.Bearer(r)
+	by, err := s.asker(w, r, form)
 	if err != nil {
 		return nil, err
 	}
-	return s.tokens.Introspect(r.Context(), registry.OrganizationFrom(r.Context()), bearer, presented)
+	org := registry.OrganizationFrom(r.Context())
+	if by.client != nil {
+		return s.tokens.IntrospectFor(r.Context(), org, by.client, presented)
+	}
+	return s.tokens.Introspect(r.Context(), org, by.bearer, presented)
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/problem"
@@ -29,6 +30,7 @@ type server struct {
 	ring      *keys.Ring
 	tokens    *token.Tokens
 	exchanger *exchange.Exchanger
+	clients   *credential.Authenticator
 	alg       string
 }
 
@@ -37,6 +39,7 @@ type Config struct {
 	Ring       *keys.Ring
 	Tokens     *token.Tokens
 	Exchanger  *exchange.Exchanger
+	Clients    *credential.Authenticator
 	SigningAlg string // what tokens are signed with
 }
 
@@ -47,7 +50,7 @@ type Mux interface {
 
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
-	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, alg: cfg.SigningAlg}
+	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, alg: cfg.SigningAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)

@@ -4,13 +4,14 @@ import (
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
-	"github.com/sentryagent/agentidp/internal/token"
 )
 
-// revoke is the revocation endpoint (RFC 7009). Presenting a token is enough to end
-// it; with a bearer token beside it, that one's authority counts. The answer is 200
+// revoke is the revocation endpoint (RFC 7009). Presenting a token is enough to end it;
+// with a client's authentication or a bearer token beside it, that one's authority
+// counts. The answer is 200
 // with nothing in it whenever there is nothing left to end, so it tells nobody
 // whether a token was good. token_type_hint is a hint alone (§2.1), and there is one
 // type of token.
@@ -32,21 +33,36 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if presented == "" {
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "token", Reason: "is required: the access token to revoke"})
 	}
-	bearer, err := token.Bearer(r)
+	by, err := s.asker(w, r, form)
 	if err != nil {
 		return err
 	}
+	if credential.ValidSecret(presented) {
+		return errSecret()
+	}
 	org, requestID := registry.OrganizationFrom(r.Context()), problem.RequestID(r.Context())
-	if bearer == "" || bearer == presented { // its own credential: one proof, given twice
+	if by.client != nil {
+		return s.tokens.RevokeFor(r.Context(), org, by.client, requestID, presented)
+	}
+	if by.bearer == "" || by.bearer == presented { // its own credential: one proof, given twice
 		known, err := s.tokens.RevokeOwn(r.Context(), org, requestID, presented)
 		if err == nil && !known {
 			problem.Unproven(r.Context())
 		}
 		return err
 	}
-	caller, err := s.tokens.Authenticate(r.Context(), org, bearer)
+	caller, err := s.tokens.Authenticate(r.Context(), org, by.bearer)
 	if err != nil {
 		return err
 	}
 	return s.tokens.Revoke(r.Context(), org, caller, requestID, presented)
+}
+
+// errSecret is the answer to whoever wants to end a client secret here. It is the one
+// thing that this server gives out and this endpoint cannot end (§2.2.1), and 200 would
+// have its finder believe that it has ended. Its form says so, whether there is such a
+// secret or not.
+func errSecret() error {
+	return agentidp.NewError(agentidp.Invalid, agentidp.CodeUnsupportedTokenType,
+		"This is a client secret and no access token, and it is as good as before. Whoever manages the agent ends it: agentidp credential revoke, or DELETE /api/v1/agents/{agentId}/credentials/{credentialId}; the id is the 32 characters after agentidp_cs_.")
 }

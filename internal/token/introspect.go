@@ -17,7 +17,7 @@ import (
 // word more is said of it. Errors: Unauthenticated (the bearer), TooMany (its uses),
 // Unavailable, which means neither yes nor no.
 func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bearer, presented string) (*agentidp.Introspection, error) {
-	var caller *agentidp.Principal
+	var caller *agentidp.Principal // nil: nobody but the token itself
 	itself := bearer != "" && bearer == presented
 	if bearer != "" && !itself {
 		var err error
@@ -25,6 +25,18 @@ func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bea
 			return nil, err
 		}
 	}
+	return t.introspect(ctx, org, caller, itself, presented)
+}
+
+// IntrospectFor is Introspect for a caller who has authenticated: a client, by one of
+// its credentials. Error: Unavailable.
+func (t *Tokens) IntrospectFor(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, presented string) (*agentidp.Introspection, error) {
+	return t.introspect(ctx, org, caller, false, presented)
+}
+
+// introspect answers a caller, or nobody. itself is whether the token is what
+// authenticates the request as well.
+func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, itself bool, presented string) (*agentidp.Introspection, error) {
 	c, rec, err := t.judge(ctx, org, presented)
 	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unauthenticated && !itself {
 		return &agentidp.Introspection{Unproven: caller == nil && errors.Is(err, errUnproven)}, nil
@@ -49,9 +61,21 @@ func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bea
 }
 
 // mayKnow reports whether a caller may know of a token that is another than the one
-// that authenticates it: with tokens:read of any, else of its own client's. The client
-// of a bootstrap token is its policy, which runs that know nothing of each other
-// share, so it may know of none.
+// that authenticates it: with tokens:read of any, whatever its audience, else of those
+// of its own.
 func mayKnow(c *agentidp.Principal, rec *agentidp.AccessToken) bool {
-	return c.Kind != agentidp.PrincipalBootstrap && (c.Has(agentidp.ScopeTokensRead) || c.Kind == rec.Kind && c.Subject == rec.Subject)
+	return c.Kind != agentidp.PrincipalBootstrap && (c.Has(agentidp.ScopeTokensRead) || isOf(c, rec))
+}
+
+// isOf reports whether a token was issued to the client that a caller is: it is its
+// subject, or whoever acts for that. The client of a bootstrap token is its policy, which
+// runs that know nothing of each other share, so none of them has another's.
+func isOf(c *agentidp.Principal, rec *agentidp.AccessToken) bool {
+	switch c.Kind {
+	case agentidp.PrincipalBootstrap:
+		return false
+	case agentidp.PrincipalAgent:
+		return rec.Kind == agentidp.PrincipalAgent && (rec.Subject == c.AgentID || rec.ActorID == c.AgentID)
+	}
+	return rec.Kind == c.Kind && rec.Subject == c.Subject
 }

@@ -61,3 +61,49 @@ func TestIntrospectionWithoutStorage(t *testing.T) {
 		}
 	}
 }
+
+// Who may know of a token, and end it: whoever holds the scope for any, and its own
+// client, which of a delegated token is its subject and whoever acts for that.
+func TestWhoseTokensAClientKnowsAndEnds(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	subject, actor, other := d.agent(agentidp.AgentActive), d.agent(agentidp.AgentActive), d.agent(agentidp.AgentActive)
+	const none, knows, ends = "", "knows", "knows and ends"
+	client := func(id string, capabilities ...string) *agentidp.Principal {
+		return (&agentidp.Client{Agent: &agentidp.Agent{OrganizationID: d.a.ID, AgentID: id, AgentSpec: agentidp.AgentSpec{Capabilities: capabilities}}}).Principal()
+	}
+	for _, r := range []struct {
+		name string
+		by   *agentidp.Principal
+		of   [3]string // the agent's own token, a delegated one, an administrator's
+	}{
+		{"the subject", client(subject), [3]string{ends, ends, none}},
+		{"whoever acts for it", client(actor), [3]string{none, ends, none}},
+		{"somebody else", client(other), [3]string{none, none, none}},
+		{"somebody else with tokens:read", client(other, "tokens:read"), [3]string{knows, knows, knows}},
+		{"somebody else with both", client(other, "tokens:read", "tokens:revoke"), [3]string{ends, ends, ends}},
+		{"somebody else that is admin", client(other, "admin"), [3]string{ends, ends, ends}},
+	} {
+		for i, kind := range []agentidp.PrincipalKind{agentidp.PrincipalAgent, agentidp.PrincipalAgent, agentidp.PrincipalAdmin} {
+			rec := d.record(d.a, kind)
+			if kind == agentidp.PrincipalAgent {
+				rec.AgentID, rec.Subject = subject, subject
+			}
+			if i == 1 {
+				rec.ActorID = actor
+			}
+			token := d.issue(d.a, rec)
+			got, err := d.IntrospectFor(t.Context(), d.a, r.by, token)
+			if err != nil || got.Active != (r.of[i] != none) {
+				t.Errorf("%s of token %d: %+v, %v", r.name, i, got, err)
+			}
+			err = d.RevokeFor(t.Context(), d.a, r.by, "request", token)
+			if ended := !d.stored(rec.ID).RevokedAt.IsZero(); ended != (r.of[i] == ends) || ended != (err == nil) {
+				t.Errorf("%s of token %d: ended is %v, %v", r.name, i, ended, err)
+			}
+			if e := agentidp.AsError(err); err != nil && (e.Code != agentidp.CodeUnauthorizedClient || e.Kind != agentidp.Invalid) {
+				t.Errorf("%s of token %d: %v", r.name, i, err)
+			}
+		}
+	}
+}

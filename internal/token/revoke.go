@@ -30,16 +30,10 @@ func (t *Tokens) RevokeOwn(ctx context.Context, org *agentidp.Organization, requ
 // Denied (insufficient_scope), Unavailable.
 func (t *Tokens) Revoke(ctx context.Context, org *agentidp.Organization, c *agentidp.Principal, requestID, tokenOrID string) error {
 	others := c.Kind != agentidp.PrincipalBootstrap && c.Has(agentidp.ScopeTokensRevoke)
-	var rec *agentidp.AccessToken
-	var err error
-	switch {
-	case !agentidp.IsID(tokenOrID):
-		rec, err = t.presented(ctx, org, tokenOrID)
-	case others || tokenOrID == c.TokenID:
-		rec, err = t.recorded(ctx, org, tokenOrID)
-	default:
+	if agentidp.IsID(tokenOrID) && !others && tokenOrID != c.TokenID {
 		return notItsOwn()
 	}
+	rec, err := t.named(ctx, org, tokenOrID)
 	if err != nil || rec == nil {
 		return err
 	}
@@ -47,6 +41,24 @@ func (t *Tokens) Revoke(ctx context.Context, org *agentidp.Organization, c *agen
 		return notItsOwn()
 	}
 	return t.revoke(ctx, rec, c.Subject, requestID)
+}
+
+// RevokeFor is Revoke for a client that authenticated by one of its credentials: what
+// was issued to it is its own (RFC 7009 §2.1). Errors: Invalid (unauthorized_client),
+// Unavailable.
+func (t *Tokens) RevokeFor(ctx context.Context, org *agentidp.Organization, client *agentidp.Principal, requestID, tokenOrID string) error {
+	others := client.Has(agentidp.ScopeTokensRevoke)
+	if agentidp.IsID(tokenOrID) && !others {
+		return notIssuedToIt()
+	}
+	rec, err := t.named(ctx, org, tokenOrID)
+	if err != nil || rec == nil {
+		return err
+	}
+	if !others && !isOf(client, rec) {
+		return notIssuedToIt()
+	}
+	return t.revoke(ctx, rec, client.Subject, requestID)
 }
 
 // RevokeAll revokes every access token of the organization that the selection
@@ -81,6 +93,15 @@ func (t *Tokens) RevokeAll(ctx context.Context, org *agentidp.Organization, c *a
 		}
 		from = next
 	}
+}
+
+// named returns the record of an access token that is presented, or of which the id is
+// given; nil where it is none of the organization's.
+func (t *Tokens) named(ctx context.Context, org *agentidp.Organization, tokenOrID string) (*agentidp.AccessToken, error) {
+	if agentidp.IsID(tokenOrID) {
+		return t.recorded(ctx, org, tokenOrID)
+	}
+	return t.presented(ctx, org, tokenOrID)
 }
 
 // presented returns the record of an access token, or nil where it is none of the
@@ -150,6 +171,13 @@ func notItsOwn() error {
 		"The token to revoke is not the one that authenticates this request. Present it without Authorization, or authenticate with a token whose scope has tokens:revoke.")
 	e.Scope = agentidp.ScopeTokensRevoke
 	return e
+}
+
+// notIssuedToIt is the same for a client that authenticated by a credential, in the form
+// of RFC 6749 §5.2, which RFC 7009 §2.2.1 wants.
+func notIssuedToIt() error {
+	return agentidp.NewError(agentidp.Invalid, agentidp.CodeUnauthorizedClient,
+		"The token to revoke was not issued to this client. Whoever has it can revoke it: send it without client authentication. An agent with the capability tokens:revoke can revoke any, also by its id.")
 }
 
 func notRevoked(err error) error {
