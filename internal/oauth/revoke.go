@@ -11,10 +11,9 @@ import (
 
 // revoke is the revocation endpoint (RFC 7009). Presenting a token is enough to end it;
 // with a client's authentication or a bearer token beside it, that one's authority
-// counts. The answer is 200
-// with nothing in it whenever there is nothing left to end, so it tells nobody
-// whether a token was good. token_type_hint is a hint alone (§2.1), and there is one
-// type of token.
+// counts. The answer is 200 with nothing in it whenever there is nothing left to end, so
+// it tells nobody whether a token was good. token_type_hint is a hint alone (§2.1), and
+// there is one type of token.
 func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 	if err := s.revokeToken(w, r); err != nil {
 		WriteError(w, r, err)
