@@ -150,7 +150,7 @@ func (a *App) wire(version string) {
 		RefusalsPerMinute: a.cfg.RefusalsPerMinute, Agents: agents, Clock: a.clock,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
-	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, SigningAlg: a.cfg.SigningAlg})
+	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, Granter: a.granter, Observe: a.exchanged, SigningAlg: a.cfg.SigningAlg})
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
 	a.metrics.Read(a.sample)

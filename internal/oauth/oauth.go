@@ -4,8 +4,8 @@
 // introspection (RFC 7662) and revocation (RFC 7009), with forms and error bodies as
 // RFC 6749 has them.
 //
-// It does not own keys (internal/keys), who gets a token (internal/exchange), nor what
-// is issued, what it is worth and how it ends (internal/token). It advertises only
+// It does not own keys (internal/keys), who a client is (internal/credential), who gets
+// a token (internal/exchange, internal/grant), nor what is issued, what it is worth and how it ends (internal/token). It advertises only
 // endpoints that exist.
 package oauth
 
@@ -19,6 +19,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/grant"
 	"github.com/sentryagent/agentidp/internal/keys"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -31,6 +32,8 @@ type server struct {
 	tokens    *token.Tokens
 	exchanger *exchange.Exchanger
 	clients   *credential.Authenticator
+	granter   *grant.Granter
+	observe   func(exchange.Result)
 	alg       string
 }
 
@@ -40,7 +43,9 @@ type Config struct {
 	Tokens     *token.Tokens
 	Exchanger  *exchange.Exchanger
 	Clients    *credential.Authenticator
-	SigningAlg string // what tokens are signed with
+	Granter    *grant.Granter
+	Observe    func(exchange.Result) // is told how each grant to a client ended
+	SigningAlg string                // what tokens are signed with
 }
 
 // Mux is where routes are registered: an http.ServeMux, or what keeps one.
@@ -50,7 +55,7 @@ type Mux interface {
 
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
-	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, alg: cfg.SigningAlg}
+	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, granter: cfg.Granter, observe: cfg.Observe, alg: cfg.SigningAlg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)

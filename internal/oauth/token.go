@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
@@ -19,15 +20,16 @@ type tokenRequest struct {
 	id     string // of the request
 	grant  string // grant_type
 	form   url.Values
-	client *presented
+	client *credential.Presented
 }
 
 // grants are the grant types that there are. There is no password, no implicit and no
 // refresh grant (RFC 9700 §2.4, §2.1.2): an agent that needs another token asks with
 // what it has.
 var grants = map[string]func(*server, context.Context, *tokenRequest) (*agentidp.TokenResponse, error){
-	agentidp.GrantTokenExchange: (*server).exchangeToken,
-	agentidp.GrantJWTBearer:     (*server).exchangeAssertion,
+	agentidp.GrantClientCredentials: (*server).clientCredentials,
+	agentidp.GrantTokenExchange:     (*server).exchangeToken,
+	agentidp.GrantJWTBearer:         (*server).exchangeAssertion,
 }
 
 // token is the token endpoint. What its grants decide is decided elsewhere; here it
@@ -60,7 +62,7 @@ func readToken(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
 	}
 	switch grant := req.form.Get("grant_type"); {
 	case grant == "":
-		return req, badParameter("grant_type", "is required, such as "+agentidp.GrantTokenExchange)
+		return req, badParameter("grant_type", "is required, such as "+agentidp.GrantClientCredentials)
 	case grants[grant] == nil:
 		return req, agentidp.NewError(agentidp.Invalid, agentidp.CodeUnsupportedGrantType,
 			"grant_type is none that this server has; grant_types_supported in its metadata lists them.")
