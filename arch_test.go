@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/oauth":      {"internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
-	"internal/registry":   {"internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
+	"internal/registry":   {"internal/credential", "internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
 	"internal/credential": {},
 	"internal/audit":      {"internal/store"},
 	"internal/limit":      {},

@@ -51,3 +51,9 @@ type Client struct {
 	Credential *Credential // likewise
 	Method     string      // client_secret_basic, client_secret_post or private_key_jwt
 }
+
+// CreatedCredential is a credential as it is answered once, when it is created.
+type CreatedCredential struct {
+	Credential
+	ClientSecret string `json:"clientSecret,omitempty" readOnly:"true" doc:"Of type secret: shown this once and stored nowhere."`
+}
