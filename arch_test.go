@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/grant":      {"internal/credential", "internal/policy", "internal/token", "internal/limit", "internal/store"},
-	"internal/registry":   {"internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
+	"internal/registry":   {"internal/credential", "internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},
 	"internal/credential": {"internal/jose", "internal/strictjson", "internal/limit", "internal/store"},
 	"internal/audit":      {"internal/store"},
 	"internal/limit":      {},

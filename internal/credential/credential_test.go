@@ -322,7 +322,7 @@ func TestStrangersTakeNoRoom(t *testing.T) {
 }
 
 // Whoever asks now is told of the agent; whoever issues decides by itself.
-func TestAnAgentThatIsNotActive(t *testing.T) {
+func TestAClientWhoseAgentIsNotActive(t *testing.T) {
 	t.Parallel()
 	onEachEngine(t, func(t *testing.T, d *desk) {
 		_, secret := d.secret(d.agent, nil)
