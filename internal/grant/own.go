@@ -97,11 +97,6 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 		return nil, err
 	}
 	o.decision = o.newDecision()
-	if !o.afresh { // used up and counted once
-		if err := o.useProof(ctx); err != nil {
-			return nil, err
-		}
-	}
 
 	// 2. The decision.
 	grant, actor, err := o.decide(ctx)
@@ -119,8 +114,11 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 		return nil, unavailable(err)
 	}
 
-	// 4. One commit: agents, policy and credential still as seen, records.
+	// 4. One commit: agents, policy and credential still as seen, the proof used for the
+	// first time, records.
 	switch err := g.DB.Issue(ctx, grant); {
+	case errors.Is(err, store.ErrReplayed):
+		return nil, o.refuse(ctx, errProofUsed)
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
@@ -215,22 +213,7 @@ func (o *own) bound() error {
 	return nil
 }
 
-// useProof uses up the proof, which by now is known to come from somebody who has a
-// token: strangers cause no write.
-func (o *own) useProof(ctx context.Context) error {
-	p := o.req.Proof
-	if p == nil {
-		return nil
-	}
-	err := o.DB.UseOnce(ctx, o.org.ID, store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until})
-	switch {
-	case errors.Is(err, store.ErrReplayed):
-		return badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
-	case err != nil:
-		return unavailable(err)
-	}
-	return nil
-}
+var errProofUsed = badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
 
 func badProof(message string) error {
 	return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof, message)

@@ -45,6 +45,9 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	if o.req.Client != nil {
 		g.Credential = o.req.Client.Credential
 	}
+	if p := o.req.Proof; p != nil {
+		g.Once = &store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until}
+	}
 	if g.Token, err = o.child(ctx, g, actorID); err != nil {
 		return nil, nil, err
 	}
