@@ -21,8 +21,11 @@ type OwnRequest struct {
 	// Client is who authenticated, if anybody did: the subject's agent, whoever acts
 	// with the subject token, or the actor.
 	Client   *agentidp.Client
+	ClientID string // that is said, and proves nothing; "": none
 	Scope    string // space-separated, empty: all that the subject token has
 	Audience string // empty: the subject token's
+	// AudienceName is what the parameter is called; empty: audience.
+	AudienceName string
 	// ExpiresIn is how many seconds the token is to live at most, as it was sent; empty:
 	// as long as it may. RFC 8693 has no name for it, and here it is requested_expires_in.
 	ExpiresIn string
@@ -138,7 +141,7 @@ func (r *OwnRequest) check() (*asked, error) {
 	case !ok || len(r.Scope) > maxScope:
 		return nil, invalid(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice, 2048 bytes at most (RFC 6749 §3.3)")
 	case r.Audience != "" && !policy.IsAudience(r.Audience):
-		return nil, invalid(agentidp.CodeInvalidTarget, "audience", "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
+		return nil, r.badTarget("must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
 	case r.ExpiresIn == "":
 		return &asked{scopes: scopes}, nil
 	}
@@ -158,6 +161,9 @@ func (o *own) prove(ctx context.Context) (err error) {
 		o.acts = o.req.Client.Agent.AgentID
 	}
 	if o.req.ActorToken == "" {
+		if id := o.req.ClientID; id != "" && id != cmp.Or(o.acts, acting(o.subject.AccessToken)) {
+			return invalid(agentidp.CodeInvalidRequest, "client_id", "is another agent's than the one that the subject token is in the hands of; to act for that one, authenticate as the client, or present an actor_token")
+		}
 		return o.bound()
 	}
 	if o.actor, err = o.Tokens.Subject(ctx, o.org, o.req.ActorToken); err != nil {
@@ -211,6 +217,11 @@ func (o *own) bound() error {
 		return badProof("The DPoP proof is by another key than the one that the token is bound to; sign it with that key.")
 	}
 	return nil
+}
+
+// badTarget refuses the audience that is asked for.
+func (r *OwnRequest) badTarget(reason string) error {
+	return invalid(agentidp.CodeInvalidTarget, cmp.Or(r.AudienceName, "audience"), reason)
 }
 
 var errProofUsed = badProof("The DPoP proof was used before; make a fresh one for every request (jti).")

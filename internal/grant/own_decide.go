@@ -140,12 +140,12 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	acts := g.Actor != nil
 	switch {
 	case acts && audience == management:
-		return "", invalid(agentidp.CodeInvalidTarget, "audience", "cannot be "+management+" where one agent acts for another: nothing is managed in another's name; name the service that the token is for")
+		return "", o.req.badTarget("cannot be " + management + " where one agent acts for another: nothing is managed in another's name; name the service that the token is for")
 	case audience == parent.Audience:
 		return audience, nil
 	case !o.itself():
-		return "", invalid(agentidp.CodeInvalidTarget, "audience",
-			"is another than the subject token's, and whoever has the token may be the service that it was sent to; authenticate as the agent, or exchange a token whose audience is this server ("+o.org.Issuer+") or that is bound to a key")
+		return "", o.req.badTarget(
+			"is another than the subject token's, and whoever has the token may be the service that it was sent to; authenticate as the agent, or exchange a token whose audience is this server (" + o.org.Issuer + ") or that is bound to a key")
 	}
 	listed, err := o.audiences(ctx, g)
 	if err != nil {
@@ -153,7 +153,7 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	}
 	if !slices.Contains(listed, audience) {
 		g.Policy = nil
-		return "", invalid(agentidp.CodeInvalidTarget, "audience", "is neither the subject token's nor listed where that one's was; ask for one that is")
+		return "", o.req.badTarget("is neither the subject token's nor listed where that one's was; ask for one that is")
 	}
 	return audience, nil
 }

@@ -76,6 +76,9 @@ func TestATokenIsExchangedForLess(t *testing.T) {
 		{"another of its agent's, of one by credential", d.token(d.subject, byCredential), grant.OwnRequest{Audience: other, Client: own}, all, other, 10 * time.Minute, "", ""},
 		{"another of a policy, of one by credential", d.token(d.subject, byCredential), grant.OwnRequest{Audience: two, Client: own}, "", "", 0, agentidp.CodeInvalidTarget, "listed"},
 		{"the management API, of one by credential", d.token(d.subject, byCredential), grant.OwnRequest{Audience: api, Client: own}, "", "", 0, agentidp.CodeInvalidTarget, "listed"},
+		{"no URI, under its other name", d.token(d.subject), grant.OwnRequest{Audience: "two", AudienceName: "resource"}, "", "", 0, agentidp.CodeInvalidTarget, "resource must be one absolute URI"},
+		{"its agent says its name, and proves nothing", d.token(d.subject), grant.OwnRequest{ClientID: d.subject.AgentID}, all, one, 10 * time.Minute, "", ""},
+		{"another says its name, and proves nothing", d.token(d.subject), grant.OwnRequest{ClientID: d.actor.AgentID}, "", "", 0, agentidp.CodeInvalidRequest, "client_id is another agent's"},
 		{"no URI", d.token(d.subject), grant.OwnRequest{Audience: "two"}, "", "", 0, agentidp.CodeInvalidTarget, "absolute URI"},
 
 		{"an administrator's", d.token(d.subject, admin), grant.OwnRequest{}, "", "", 0, agentidp.CodeInvalidRequest, "tokens of administrators and bootstrap tokens cannot be exchanged"},
