@@ -35,6 +35,8 @@ type ownDesk struct {
 	granter *grant.Granter
 	org     *agentidp.Organization
 	now     time.Time
+	asked   int    // how often the granter asked for the time
+	between func() // runs once, between what an exchange reads of agents and its commit
 
 	subject, actor, stranger *agentidp.Agent
 	policy                   *agentidp.TrustPolicy
@@ -69,9 +71,18 @@ func newOwnDesk(t *testing.T) *ownDesk {
 	d.write(func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), d.policy, d.policy.ID) })
 	d.granter = grant.New(grant.Config{
 		DB: d.db, Tokens: d.tokens, Clients: credential.New(credential.Config{DB: d.db, Clock: clock}), TokenTTL: 15 * time.Minute, RefusalsPerMinute: 1_000_000,
-		Organization: d.organization, Agents: token.NewAgentLimit(0), Clock: clock,
+		Organization: d.organization, Agents: token.NewAgentLimit(0), Clock: d.clock,
 	})
 	return d
+}
+
+// clock is the granter's. It is asked first when the tokens were judged, and then for the
+// token's times, when the agents were read.
+func (d *ownDesk) clock() time.Time {
+	if d.asked++; d.asked == 2 && d.between != nil {
+		d.between()
+	}
+	return d.now
 }
 
 // organization reads it as it is now, and gives it its issuer.
@@ -165,7 +176,7 @@ func (d *ownDesk) proof(thumbprint string) *agentidp.Proof {
 }
 
 func (d *ownDesk) exchange(req *grant.OwnRequest) (*agentidp.TokenResponse, error) {
-	req.RequestID = "request"
+	req.RequestID, d.asked = "request", 0
 	org, err := d.organization(d.t.Context(), d.org.Slug)
 	if err != nil {
 		d.t.Fatal(err)

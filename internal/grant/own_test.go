@@ -391,3 +391,60 @@ func TestWhatAnOwnExchangeRestsOnHasEnded(t *testing.T) {
 		t.Errorf("without storage: %v", err)
 	}
 }
+
+// what changes between the look and the commit is seen by the commit, and decided
+// on again.
+func TestAChangeInTheMiddleOfAnOwnExchange(t *testing.T) {
+	t.Parallel()
+	suspended := func(a *agentidp.Agent) { a.Status = agentidp.AgentSuspended }
+	for _, tt := range []struct {
+		name     string
+		byClient bool
+		change   func(d *ownDesk, actor *agentidp.Client, parent string)
+		code     string
+		active   bool // what was granted is good
+	}{
+		{"nothing", false, func(*ownDesk, *agentidp.Client, string) {}, "", true},
+		{"the agent is suspended", false, func(d *ownDesk, _ *agentidp.Client, _ string) { d.change(d.subject.AgentID, suspended) }, agentidp.CodeInvalidToken, false},
+		{"the actor is suspended", false, func(d *ownDesk, _ *agentidp.Client, _ string) { d.change(d.actor.AgentID, suspended) }, agentidp.CodeInvalidToken, false},
+		{"the actor that authenticated is suspended", true, func(d *ownDesk, _ *agentidp.Client, _ string) { d.change(d.actor.AgentID, suspended) }, agentidp.CodeAgentNotActive, false},
+		{"the agent lets nobody act for it", false, func(d *ownDesk, _ *agentidp.Client, _ string) {
+			d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = nil })
+		}, agentidp.CodeDelegationNotPermitted, false},
+		{"the agent loses a capability", false, func(d *ownDesk, _ *agentidp.Client, _ string) {
+			d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.Capabilities = nil })
+		}, agentidp.CodeInvalidScope, false},
+		{"the credential is revoked", true, func(d *ownDesk, c *agentidp.Client, _ string) {
+			d.write(func(tx *store.Tx) error {
+				ended := *c.Credential
+				ended.RevokedAt, ended.Revision = &d.now, ended.Revision+1
+				return tx.UpdateCredential(d.t.Context(), &ended)
+			})
+		}, agentidp.CodeInvalidClient, false},
+		{"the token is revoked", false, func(d *ownDesk, _ *agentidp.Client, parent string) {
+			d.write(func(tx *store.Tx) error {
+				_, err := tx.RevokeToken(d.t.Context(), d.org.ID, parent, d.now)
+				return err
+			})
+		}, "", false}, // the exchange began before
+	} {
+		d := newOwnDesk(t)
+		subject, actor := d.token(d.subject), d.client(d.actor)
+		req := &grant.OwnRequest{SubjectToken: subject, Scope: "deploy:staging", ActorToken: d.token(d.actor, to(issuer))}
+		if tt.byClient {
+			req.Client, req.ActorToken = actor, ""
+		}
+		d.between = func() { tt.change(d, actor, read(t, subject).ID) }
+		got, err := d.exchange(req)
+		if e := agentidp.AsError(err); (err != nil) != (tt.code != "") || err != nil && e.Code != tt.code {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.code)
+		}
+		if err != nil {
+			continue
+		}
+		in, err := d.tokens.Introspect(t.Context(), &agentidp.Organization{ID: d.org.ID, Slug: d.org.Slug, Issuer: issuer, Revision: d.org.Revision + 1}, "", got.AccessToken)
+		if err != nil || in.Active != tt.active {
+			t.Errorf("%s: what was granted: %+v, %v", tt.name, in, err)
+		}
+	}
+}
