@@ -103,7 +103,10 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 
 	// 2. The decision.
 	grant, actor, err := o.decide(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrStale):
+		return nil, store.ErrStale
+	case err != nil:
 		return nil, o.refuse(ctx, err)
 	}
 	limited, err := o.limit()

@@ -55,17 +55,18 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	return g, actor, nil
 }
 
-// active reads an agent that was active when a token was judged, or a client
-// authenticated.
+// active reads an agent. One whose token was judged was active a moment ago.
 func (o *own) active(ctx context.Context, id string) (*agentidp.Agent, error) {
 	agent, err := o.DB.Agent(ctx, o.org.ID, id)
-	switch {
+	switch judged := o.actor != nil || id == o.subject.AgentID || id == o.subject.ActorID; {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, unavailable(err)
-	case err != nil || agent.Status != agentidp.AgentActive:
-		return nil, agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNotActive, "The agent that the token is for, or the one that acts for it, is not active.")
+	case err == nil && agent.Status == agentidp.AgentActive:
+		return agent, nil
+	case judged:
+		return nil, store.ErrStale
 	}
-	return agent, nil
+	return nil, agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNotActive, "The agent that authenticated is not active. Ask whoever manages it.")
 }
 
 // child returns the record of the token. Where it comes from is the parent's, so that
