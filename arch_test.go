@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/grant", "internal/credential", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/problem", "internal/strictjson"},
-	"internal/oauth":      {"internal/exchange", "internal/registry", "internal/token", "internal/keys", "internal/problem"},
+	"internal/oauth":      {"internal/exchange", "internal/credential", "internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/grant":      {"internal/credential", "internal/policy", "internal/token", "internal/limit", "internal/store"},
