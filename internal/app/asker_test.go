@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -360,4 +361,47 @@ func TestRequestsOfAClientAreLimited(t *testing.T) {
 	w.active("whoever has the token", w.introspect("", admin), admin)
 	w.clock.advance(20 * time.Second)
 	w.active("as late as it was told", client.asks(introspectionPath, "private_key_jwt", admin), admin)
+}
+
+// A-210, S-031: whoever tries secrets of clients is stopped before they are looked at,
+// good ones too, and nobody else is.
+func TestA210WrongSecretsFromOneAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, usualLimits(t))
+	w.clock.freeze()
+	client := w.agentThat(w.admin(), "client", "deploy:staging")
+	from := func(address, secret string) *httptest.ResponseRecorder {
+		form := url.Values{"grant_type": {agentidp.GrantClientCredentials}, "client_id": {client.id}, "client_secret": {secret}, "token": {"x"}}
+		paths := []string{tokenPath, introspectionPath, revocationPath} // each gets a third of them
+		r := httptest.NewRequestWithContext(t.Context(), "POST", paths[len(secret)%3], strings.NewReader(form.Encode()))
+		r.RemoteAddr = address + ":4711"
+		r.Header.Set("Content-Type", formType)
+		a := httptest.NewRecorder()
+		w.app.http.Handler.ServeHTTP(a, r)
+		return a
+	}
+	tried := 0
+	for ; tried < 1000; tried++ {
+		wrong, _ := credential.NewSecret(client.credential) // of the form of its own
+		if a := from("198.51.100.1", wrong+strings.Repeat("x", tried%3)); a.Code != 401 {
+			if a.Code != 429 {
+				t.Fatalf("%d: %s", a.Code, a.Body)
+			}
+			break
+		}
+	}
+	if tried != 300 {
+		t.Errorf("%d were looked at, want 300", tried)
+	}
+	good := from("198.51.100.1", client.secret)
+	if good.Code != 429 {
+		t.Errorf("a good secret from that address: %d", good.Code)
+	}
+	if a := from("198.51.100.2", client.secret); a.Code != 200 {
+		t.Errorf("a good secret from another address: %d %s", a.Code, a.Body)
+	}
+	w.clock.advance(w.again(good))
+	if a := from("198.51.100.1", client.secret); a.Code != 200 {
+		t.Errorf("as late as it was told: %d %s", a.Code, a.Body)
+	}
 }

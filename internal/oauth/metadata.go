@@ -58,7 +58,7 @@ func (s *server) describe(org *agentidp.Organization) metadata {
 	return metadata{
 		Issuer: org.Issuer, JWKSURI: at(keysPath), ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{},
 		GrantTypes:    slices.Sorted(maps.Keys(grants)),
-		TokenEndpoint: at(TokenPath), TokenMethods: clientMethods, TokenAlgs: credential.Algorithms,
+		TokenEndpoint: org.TokenEndpoint(), TokenMethods: clientMethods, TokenAlgs: credential.Algorithms,
 		Introspection: at(introspectionPath), IntrospectMethods: introspectionMethods, IntrospectAlgs: credential.Algorithms,
 		Revocation: at(revocationPath), RevokeMethods: clientMethods, RevokeAlgs: credential.Algorithms,
 		ProtectedResources: []string{org.ManagementAudience()},
