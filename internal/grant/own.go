@@ -152,7 +152,7 @@ func (r *OwnRequest) check() (*asked, error) {
 	if err != nil || seconds == 0 {
 		return nil, invalid(agentidp.CodeInvalidRequest, "requested_expires_in", "must be a whole number of seconds, 1 at least, in decimal digits")
 	}
-	return &asked{scopes: scopes, seconds: int64(seconds)}, nil //nolint:gosec // of 31 bits
+	return &asked{scopes: scopes, seconds: int64(seconds)}, nil
 }
 
 // prove judges what was presented. An error is what the caller is answered.

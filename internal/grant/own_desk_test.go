@@ -186,13 +186,17 @@ func (d *ownDesk) exchange(req *grant.OwnRequest) (*agentidp.TokenResponse, erro
 
 // said are the claims of a token.
 type said struct {
-	Issuer, Subject, Audience, ID, Scope string
-	ClientID                             string `json:"client_id"`
-	AgentName                            string `json:"agent_name"`
-	IssuedAt, ExpiresAt                  int64
-	Workload                             *agentidp.Workload
-	Act                                  *agentidp.Actor
-	Cnf                                  *agentidp.Confirmation
+	Subject   string                 `json:"sub"`
+	ClientID  string                 `json:"client_id"`
+	Audience  string                 `json:"aud"`
+	ID        string                 `json:"jti"`
+	IssuedAt  int64                  `json:"iat"`
+	ExpiresAt int64                  `json:"exp"`
+	Scope     string                 `json:"scope"`
+	AgentName string                 `json:"agent_name"`
+	Workload  *agentidp.Workload     `json:"workload"`
+	Act       *agentidp.Actor        `json:"act"`
+	Cnf       *agentidp.Confirmation `json:"cnf"`
 }
 
 func read(t testing.TB, signed string) *said {
@@ -201,16 +205,11 @@ func read(t testing.TB, signed string) *said {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c struct {
-		Iss, Sub, Aud, Jti string
-		Iat, Exp           int64
-		said
-	}
-	if err := json.Unmarshal(payload, &c); err != nil {
+	c := new(said)
+	if err := json.Unmarshal(payload, c); err != nil {
 		t.Fatal(err)
 	}
-	c.said.Issuer, c.said.Subject, c.said.Audience, c.said.ID, c.said.IssuedAt, c.said.ExpiresAt = c.Iss, c.Sub, c.Aud, c.Jti, c.Iat, c.Exp
-	return &c.said
+	return c
 }
 
 // decision returns the latest decision, nil where there is none.
