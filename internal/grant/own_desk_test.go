@@ -69,11 +69,16 @@ func newOwnDesk(t *testing.T) *ownDesk {
 	d.policy = &agentidp.TrustPolicy{ID: agentidp.NewID(d.now), OrganizationID: d.org.ID, CreatedAt: d.now, UpdatedAt: d.now, Revision: 1}
 	d.policy.Provider, d.policy.Repository, d.policy.Mode, d.policy.Audiences = "github", "acme/deploy", agentidp.ModeEnforce, []string{one, two, api}
 	d.write(func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), d.policy, d.policy.ID) })
-	d.granter = grant.New(grant.Config{
-		DB: d.db, Tokens: d.tokens, Clients: credential.New(credential.Config{DB: d.db, Clock: clock}), TokenTTL: 15 * time.Minute, RefusalsPerMinute: 1_000_000,
-		Organization: d.organization, Agents: token.NewAgentLimit(0), Clock: d.clock,
-	})
+	d.limit(0, 1_000_000)
 	return d
+}
+
+// limit gives it a granter that has issued and refused nothing yet.
+func (d *ownDesk) limit(tokens, refusals int) {
+	d.granter = grant.New(grant.Config{
+		DB: d.db, Tokens: d.tokens, Clients: credential.New(credential.Config{DB: d.db, Clock: func() time.Time { return d.now }}), TokenTTL: 15 * time.Minute,
+		RefusalsPerMinute: refusals, Organization: d.organization, Agents: token.NewAgentLimit(tokens), Clock: d.clock,
+	})
 }
 
 // clock is the granter's. It is asked first when the tokens were judged, and then for the
