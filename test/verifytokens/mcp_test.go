@@ -102,8 +102,9 @@ func TestTheMCPServerOfThePage(t *testing.T) {
 func TestTheClientInCIOfThePage(t *testing.T) {
 	f := newFront(t)
 	s := newServer(t, 0)
-	o := s.newTenant("acme", f.URL+"/mcp")
+	o := s.newTenant("acme", audience)
 	startMCP(t, f, o.org.Issuer)
+	o.administer(code(t, "sh", "policy create", pageResource, f.URL, "org/your-repo", repository), "AGENT_ID="+o.agent)
 	job := folder(t, map[string]string{"job.mjs": code(t, "js", "class Job", pageIssuer, o.org.Issuer, pageResource, f.URL)})
 	environment := []string{"ACTIONS_ID_TOKEN_REQUEST_URL=" + s.ci.RequestURL(), "ACTIONS_ID_TOKEN_REQUEST_TOKEN=" + s.ci.RequestToken()}
 

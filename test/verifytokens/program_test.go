@@ -75,6 +75,26 @@ func run(t *testing.T, dir string, environment []string, name string, args ...st
 	return string(out), err
 }
 
+// administer runs commands of the page as an administrator of an organization, and returns
+// what they print.
+func (o *tenant) administer(commands string, environment ...string) string {
+	o.t.Helper()
+	dir := o.t.TempDir()
+	if out, err := exec.CommandContext(o.t.Context(), "go", "-C", "../..", "build", "-o", dir, "./cmd/agentidp").CombinedOutput(); err != nil {
+		o.t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(o.t.Context(), "sh", "-euc", commands)
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir, "AGENTIDP_SERVER="+o.org.Issuer, "AGENTIDP_TOKEN="+o.admin(o.org).Token)
+	cmd.Env = append(cmd.Env, environment...)
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		o.t.Fatalf("%s\nends with %v\n%s", commands, err, complaints.String())
+	}
+	return string(out)
+}
+
 // node fails the test where Node or its packages are missing. Nothing of this module is
 // left out: who runs it wants to know of all of the page.
 func node(t *testing.T) string {
