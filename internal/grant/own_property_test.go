@@ -19,7 +19,7 @@ import (
 // commits, and no files of failed ones, for the seed is printed.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	for name, value := range map[string]string{"rapid.checks": "60", "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": "40", "rapid.nofailfile": "true"} {
 		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 			if err := f.Value.Set(value); err != nil {
 				panic(err)

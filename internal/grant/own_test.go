@@ -316,6 +316,11 @@ func TestTheRecordOfAnOwnExchange(t *testing.T) {
 	if diff := cmp.Diff(want, d.decision()); diff != "" {
 		t.Error("of a client with a bad token:", diff)
 	}
+	d.now = d.now.Add(time.Millisecond)
+	_, err = d.exchange(&grant.OwnRequest{SubjectToken: d.token(d.subject, key("k")), Client: actor})
+	if got := d.decision(); agentidp.AsError(err).DecisionID != got.ID || got.Code != agentidp.CodeInvalidDPoPProof || got.AgentID != d.subject.AgentID || got.ActorID != d.actor.AgentID {
+		t.Errorf("of a client without a proof: %v left %+v", err, got)
+	}
 }
 
 // events asserts the latest event; one without an id may have any.
