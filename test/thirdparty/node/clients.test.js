@@ -99,6 +99,17 @@ test('S-028 who is not the client is told invalid_client, whatever is wrong', as
   }
 })
 
+test('S-028 a client that used HTTP Basic is challenged by that', async () => {
+  const agent = await w.agent()
+  const wrong = oauth.ClientSecretBasic(await w.secret(await w.agent()))
+  for (const call of [() => clientCredentials(agent, wrong), () => introspect(agent, wrong, 'x'), () => revoke(agent, wrong, 'x')]) {
+    await assert.rejects(call(), error => {
+      assert.deepEqual(error.cause.map(({ scheme, parameters }) => [scheme, typeof parameters.realm]), [['basic', 'string']])
+      return true
+    })
+  }
+})
+
 test('S-029 S-058 more than the agent may have is refused by name', async () => {
   const agent = await w.agent()
   const authentication = oauth.ClientSecretBasic(await w.secret(agent))
