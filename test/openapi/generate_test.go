@@ -122,7 +122,14 @@ func (g *generator) known(path, name string) string {
 	if name == "credentialId" {
 		collection = credentials
 	}
-	if all := g.ids[collection]; len(all) > 0 && !g.oneIn(8, "unknown "+name) {
+	all := g.ids[collection]
+	switch {
+	case g.op.id == "deleteCredential":
+		all = all[:max(0, len(all)-5)] // some are left to be rotated
+	case g.op.id == "createCredential" && !g.oneIn(8, "of an agent that has ended"):
+		all = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return g.ended[id] })
+	}
+	if len(all) > 0 && !g.oneIn(8, "unknown "+name) {
 		return all[len(all)-1-rapid.IntRange(0, min(len(all), 10)-1).Draw(g.T, name)]
 	}
 	return rapid.SampledFrom([]string{"01980000-0000-7000-8000-000000000000", "nobody", "A B", "%2e%2e", "ſ"}).Draw(g.T, name)
@@ -180,6 +187,13 @@ func (g *generator) object(schema *openapi3.Schema) map[string]any {
 			continue
 		}
 		object[name] = g.value(property, name)
+	}
+	// Of a credential, the type says whether there are keys.
+	if keys := schema.Properties["jwks"]; keys != nil && schema.Properties["type"] != nil && !g.oneIn(8, "keys whatever the type") {
+		delete(object, "jwks")
+		if object["type"] == "public_key" {
+			object["jwks"] = g.value(keys.Value, "jwks")
+		}
 	}
 	return object
 }

@@ -32,6 +32,7 @@ type server struct {
 	revisions map[string]int64          // of what was created
 	bodies    map[string]map[string]any // what it was created with
 	owners    map[string]string         // agents, by their credentials
+	ended     map[string]bool           // agents that were decommissioned
 	names     int                       // of agents, providers and issuers, so far
 	t         testing.TB
 	log       *os.File
@@ -39,7 +40,7 @@ type server struct {
 
 func startServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, folder: t.TempDir(), ids: map[string][]string{}, revisions: map[string]int64{}, bodies: map[string]map[string]any{}, owners: map[string]string{}}
+	s := &server{t: t, folder: t.TempDir(), ids: map[string][]string{}, revisions: map[string]int64{}, bodies: map[string]map[string]any{}, owners: map[string]string{}, ended: map[string]bool{}}
 	var err error
 	if s.log, err = os.Create(filepath.Join(s.folder, "log")); err != nil {
 		t.Fatal(err)
@@ -250,6 +251,9 @@ func (s *server) learn(r *request, status int, body []byte) {
 		if status == http.StatusNotFound || status == http.StatusNoContent && op.id != "decommissionAgent" {
 			s.forget(id)
 		}
+	}
+	if status == http.StatusNoContent && op.id == "decommissionAgent" {
+		s.ended[r.path["agentId"]] = true
 	}
 	if status >= 300 && op.id != "exchangeToken" {
 		return
