@@ -76,7 +76,7 @@ func TestARotatedSecretLivesAsLongAsTheOneBefore(t *testing.T) {
 	}
 }
 
-// What the API gives is what authenticates: a secret from the moment of the answer until
+// what the API gives is what authenticates: a secret from the moment of the answer until
 // it ends, which a rotation may put off, at every node and whatever the node's clock.
 func TestASecretAuthenticatesUntilItEnds(t *testing.T) {
 	t.Parallel()
