@@ -2,6 +2,16 @@ package agentidp
 
 import "time"
 
+// ClockSkew is how far apart the clock of whoever signs for a request and ours may be.
+const ClockSkew = 60 * time.Second
+
+// The schemes by which an access token is presented (RFC 6750 §2.1, RFC 9449 §7.1), and
+// the token types of the same names.
+const (
+	SchemeBearer = "Bearer"
+	SchemeDPoP   = "DPoP"
+)
+
 // Proof is a DPoP proof that was checked (RFC 9449 §4.3): whoever sent the request has
 // the private key. It was not looked up whether the proof was used before.
 type Proof struct {

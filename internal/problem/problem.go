@@ -109,22 +109,12 @@ func Encode(w io.Writer, v any) error {
 }
 
 // SetHeaders sets the headers that an error of this kind must carry:
-// WWW-Authenticate (RFC 6750 §3), Retry-After and Allow (RFC 9110), and of a limit
+// WWW-Authenticate (see challenges), Retry-After and Allow (RFC 9110), and of a limit
 // that was reached those of SetRateLimit.
 func SetHeaders(h http.Header, e *agentidp.Error) {
 	h.Set("Cache-Control", "no-store")
-	switch {
-	case e.Code == agentidp.CodeAuthenticationRequired:
-		// RFC 6750 §3.1: no error code where no credential was presented.
-		h.Set("WWW-Authenticate", "Bearer")
-	case e.Kind == agentidp.Unauthenticated:
-		h.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-	case e.Code == agentidp.CodeInsufficientScope:
-		v := `Bearer error="insufficient_scope"`
-		if e.Scope != "" {
-			v += `, scope="` + e.Scope + `"`
-		}
-		h.Set("WWW-Authenticate", v)
+	if values := challenges(e); values != nil {
+		h["Www-Authenticate"] = values
 	}
 	after := e.RetryAfter
 	if after == 0 && e.Kind == agentidp.Unavailable {
