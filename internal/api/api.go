@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -32,6 +33,7 @@ type Config struct {
 	Exchanger *exchange.Exchanger
 	Audit     *audit.Log
 	Tokens    *token.Tokens
+	Clock     func() time.Time
 	Version   string // of the program, for the OpenAPI document
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -60,11 +61,15 @@ func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = readExchange(w, r, req)
 	}
+	org := registry.OrganizationFrom(r.Context())
+	if err == nil {
+		req.Proof, err = dpop.OfRequest(r, org.Issuer+ExchangePath, a.Clock())
+	}
 	if err != nil {
 		problem.Write(w, r, err)
 		return
 	}
-	resp, err := a.Exchanger.Exchange(r.Context(), registry.OrganizationFrom(r.Context()), req)
+	resp, err := a.Exchanger.Exchange(r.Context(), org, req)
 	if err != nil {
 		problem.Write(w, r, err)
 		return

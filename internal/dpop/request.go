@@ -48,14 +48,14 @@ func Presented(r *http.Request, url string, now time.Time) (token string, proof 
 	}
 	proof, err = Check(r.Header[header], r.Method, url, token, now)
 	if err != nil {
-		return "", nil, Unauthenticated(err)
+		return "", nil, unauthenticated(err)
 	}
 	return token, proof, nil
 }
 
-// Unauthenticated is the error of a proof where it authenticates a request: 401, with a
+// unauthenticated is the error of a proof where it authenticates a request: 401, with a
 // challenge of the scheme (§7.1).
-func Unauthenticated(err error) error {
+func unauthenticated(err error) error {
 	e := *agentidp.AsError(err)
 	if e.Code == agentidp.CodeInvalidDPoPProof {
 		e.Kind, e.Scheme = agentidp.Unauthenticated, agentidp.SchemeDPoP

@@ -59,7 +59,7 @@ func (s *server) exchangeSubject(ctx context.Context, r *tokenRequest, parameter
 	return s.exchanger.Exchange(ctx, r.org, &exchange.Request{
 		Token: r.form.Get(parameter), AgentID: agentID, Scope: r.form.Get("scope"), Audience: audience,
 		Names:     exchange.Names{Token: parameter, AgentID: "agent_id", Audience: audienceName},
-		RequestID: r.id, GrantType: r.grant,
+		RequestID: r.id, GrantType: r.grant, Proof: r.proof,
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
@@ -32,6 +33,7 @@ type server struct {
 	exchanger *exchange.Exchanger
 	clients   *credential.Authenticator
 	alg       string
+	clock     func() time.Time
 }
 
 // Config is what the endpoints work with.
@@ -41,6 +43,7 @@ type Config struct {
 	Exchanger  *exchange.Exchanger
 	Clients    *credential.Authenticator
 	SigningAlg string // what tokens are signed with
+	Clock      func() time.Time
 }
 
 // Mux is where routes are registered: an http.ServeMux, or what keeps one.
@@ -50,7 +53,7 @@ type Mux interface {
 
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
-	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, alg: cfg.SigningAlg}
+	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, alg: cfg.SigningAlg, clock: cfg.Clock}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
