@@ -46,7 +46,10 @@ const (
 // empty. It is pure: whether the proof was used before is for the caller to find out, as
 // soon as it is proven who asks. Error: Invalid (invalid_dpop_proof).
 func Check(proofs []string, method, url, accessToken string, now time.Time) (*agentidp.Proof, error) {
-	if len(proofs) != 1 {
+	if len(proofs) == 0 {
+		return nil, refuse("there is no DPoP header")
+	}
+	if len(proofs) > 1 {
 		return nil, refuse(fmt.Sprintf("there are %d DPoP headers; send exactly one", len(proofs)))
 	}
 	j, key, err := parse(proofs[0])

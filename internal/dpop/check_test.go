@@ -64,7 +64,7 @@ func TestAProofIsRefused(t *testing.T) {
 		proofs []string
 		want   string // in the sentence that the caller reads
 	}{
-		{"no header", nil, "there are 0 DPoP headers"},
+		{"no header", nil, "there is no DPoP header"},
 		{"two headers", []string{good(), good()}, "there are 2 DPoP headers"},
 		{"two proofs in one header", []string{good() + ", " + good()}, "not a JWS in compact form"},
 		{"an empty header", []string{""}, "not a JWS in compact form"},
