@@ -20,6 +20,18 @@ type Proof struct {
 	Until      time.Time // from then on it is refused for its age
 }
 
+// InvalidProof returns the Invalid error of a proof that is not good for its request, for
+// a reason that begins with what is wrong with it.
+func InvalidProof(reason string) *Error {
+	return &Error{Kind: Invalid, Code: CodeInvalidDPoPProof, Message: "The DPoP proof is not good for this request: " + reason + ".",
+		Details: []FieldError{{Field: "DPoP", Reason: reason}}}
+}
+
+// UsedProof returns the Invalid error of a proof that was used before.
+func UsedProof() *Error {
+	return InvalidProof("it was used before; make a fresh one, with a jti of its own, for each request")
+}
+
 // Actor is the claim act (RFC 8693 §4.1): who acts for the subject, and who did so
 // before, the latest first.
 type Actor struct {

@@ -95,7 +95,7 @@ func humaConfig(version string) huma.Config {
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals."},
+					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. One that is bound to a key is presented by the scheme DPoP instead, with a proof in the header DPoP (RFC 9449)."},
 				},
 			},
 		},

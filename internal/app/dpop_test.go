@@ -3,6 +3,9 @@ package app
 import (
 	"maps"
 	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +13,9 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/dpoptest"
 )
+
+// dpopChallenge is the scheme beside Bearer.
+const dpopChallenge = `DPoP algs="ES256 ES384 RS256 EdDSA Ed25519"`
 
 // path is where a door is.
 func (d *door) path() string {
@@ -242,5 +248,36 @@ func TestABoundTokenInAForm(t *testing.T) {
 		if !w.revoked(ended) {
 			t.Error("it is not revoked")
 		}
+	}
+}
+
+// The client in docs/dpop.md does what is said there.
+func TestTheClientOfTheDPoPPage(t *testing.T) {
+	t.Parallel()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("AGENTIDP_REQUIRE_NODE") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	page, err := os.ReadFile("../../docs/dpop.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var program strings.Builder
+	for _, block := range regexp.MustCompile("(?s)```js\n(.*?)```").FindAllSubmatch(page, -1) {
+		program.Write(block[1])
+	}
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, agentName, agentidp.ScopeAgentsRead)
+	w.policy(admin, map[string]any{"agentId": agent, "audiences": []string{w.url + "/api/v1"}})
+	cmd := exec.CommandContext(t.Context(), node, "--input-type=module", "-")
+	cmd.Stdin = strings.NewReader(program.String())
+	cmd.Env = append(os.Environ(), "AGENTIDP_SERVER="+w.url, "ID_TOKEN="+w.mint(), "AGENT_ID="+agent)
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "200 DPoP\n200\n" {
+		t.Errorf("%v: %s", err, out)
 	}
 }

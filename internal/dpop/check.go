@@ -47,17 +47,17 @@ const (
 // soon as it is proven who asks. Error: Invalid (invalid_dpop_proof).
 func Check(proofs []string, method, url, accessToken string, now time.Time) (*agentidp.Proof, error) {
 	if len(proofs) == 0 {
-		return nil, refuse("there is no DPoP header")
+		return nil, agentidp.InvalidProof("there is no DPoP header")
 	}
 	if len(proofs) > 1 {
-		return nil, refuse(fmt.Sprintf("there are %d DPoP headers; send exactly one", len(proofs)))
+		return nil, agentidp.InvalidProof(fmt.Sprintf("there are %d DPoP headers; send exactly one", len(proofs)))
 	}
 	j, key, err := parse(proofs[0])
 	if err != nil {
 		return nil, err
 	}
 	if err := j.Verify(key); err != nil {
-		return nil, refuse("its signature is not that of its jwk").WithCause(err)
+		return nil, agentidp.InvalidProof("its signature is not that of its jwk").WithCause(err)
 	}
 	c, err := readClaims(j.Payload)
 	if err != nil {
@@ -75,20 +75,20 @@ func Check(proofs []string, method, url, accessToken string, now time.Time) (*ag
 
 func parse(proof string) (*jose.JWS, *jose.Key, error) {
 	if len(proof) > maxProof {
-		return nil, nil, refuse(fmt.Sprintf("it is longer than %d bytes", maxProof))
+		return nil, nil, agentidp.InvalidProof(fmt.Sprintf("it is longer than %d bytes", maxProof))
 	}
 	j, key, err := jose.ParseProof(proof, typ, Algorithms)
 	switch {
 	case err == nil:
 		return j, key, nil
 	case errors.Is(err, jose.ErrProofType):
-		return nil, nil, refuse("typ in its header is not " + typ).WithCause(err)
+		return nil, nil, agentidp.InvalidProof("typ in its header is not " + typ).WithCause(err)
 	case errors.Is(err, jose.ErrProofAlgorithm):
-		return nil, nil, refuse("alg in its header is none of " + algorithms).WithCause(err)
+		return nil, nil, agentidp.InvalidProof("alg in its header is none of " + algorithms).WithCause(err)
 	case errors.Is(err, jose.ErrProofKey):
-		return nil, nil, refuse("jwk in its header must be one public key of the kind that alg needs, without private members, an RSA key of 2048 bits at least").WithCause(err)
+		return nil, nil, agentidp.InvalidProof("jwk in its header must be one public key of the kind that alg needs, without private members, an RSA key of 2048 bits at least").WithCause(err)
 	}
-	return nil, nil, refuse("it is not a JWS in compact form whose header has alg, typ and jwk, and nothing that would change how it is read").WithCause(err)
+	return nil, nil, agentidp.InvalidProof("it is not a JWS in compact form whose header has alg, typ and jwk, and nothing that would change how it is read").WithCause(err)
 }
 
 // claims are those of a proof (§4.2); an absent string is empty. Others, nonce among
@@ -111,7 +111,7 @@ func readClaims(payload []byte) (*claims, error) {
 			return nil
 		}
 		if *text, err = strictjson.String(value); err != nil {
-			return refuse(name + " is not a string")
+			return agentidp.InvalidProof(name + " is not a string")
 		}
 		return nil
 	})
@@ -119,7 +119,7 @@ func readClaims(payload []byte) (*claims, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, refuse("its payload is not acceptable JSON").WithCause(err)
+		return nil, agentidp.InvalidProof("its payload is not acceptable JSON").WithCause(err)
 	}
 	return c, nil
 }
@@ -134,7 +134,7 @@ func date(value []byte) (time.Time, error) {
 		err = strconv.ErrSyntax
 	}
 	if err != nil || f > maxDate {
-		return time.Time{}, refuse("iat is not a number of seconds since 1970")
+		return time.Time{}, agentidp.InvalidProof("iat is not a number of seconds since 1970")
 	}
 	return time.Unix(int64(math.Floor(f)), 0).UTC(), nil
 }
@@ -142,18 +142,18 @@ func date(value []byte) (time.Time, error) {
 func (c *claims) check(method, url, accessToken string, now time.Time) error {
 	switch {
 	case c.method != method:
-		return refuse("htm is not " + method + ", which is the method of this request")
+		return agentidp.InvalidProof("htm is not " + method + ", which is the method of this request")
 	case !sameURL(c.url, url):
-		return refuse("htu is not " + url + ", which is the URL of this request")
+		return agentidp.InvalidProof("htu is not " + url + ", which is the URL of this request")
 	case c.issued.IsZero():
-		return refuse("iat is missing: the time at which the proof was made, in seconds since 1970")
+		return agentidp.InvalidProof("iat is missing: the time at which the proof was made, in seconds since 1970")
 	case now.Sub(c.issued).Abs() > agentidp.ClockSkew:
-		return refuse(fmt.Sprintf("iat is %s, and this server's clock says %s: more than %s apart; make a fresh proof for each request, and set the clock",
+		return agentidp.InvalidProof(fmt.Sprintf("iat is %s, and this server's clock says %s: more than %s apart; make a fresh proof for each request, and set the clock",
 			c.issued.Format(time.RFC3339), now.UTC().Format(time.RFC3339), agentidp.ClockSkew))
 	case c.id == "" || len(c.id) > maxID:
-		return refuse(fmt.Sprintf("jti is not a string of 1 to %d bytes; make one up at random for each proof", maxID))
+		return agentidp.InvalidProof(fmt.Sprintf("jti is not a string of 1 to %d bytes; make one up at random for each proof", maxID))
 	case accessToken != "" && subtle.ConstantTimeCompare([]byte(c.tokenHash), []byte(digest(accessToken))) == 0:
-		return refuse("ath is not the SHA-256 of the access token that the request presents, in base64url")
+		return agentidp.InvalidProof("ath is not the SHA-256 of the access token that the request presents, in base64url")
 	}
 	return nil
 }
@@ -162,8 +162,4 @@ func (c *claims) check(method, url, accessToken string, now time.Time) error {
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-func refuse(why string) *agentidp.Error {
-	return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof, "The DPoP proof is not good for this request: "+why+".")
 }

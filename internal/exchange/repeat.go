@@ -22,8 +22,7 @@ func (a *attempt) useProof(ctx context.Context) error {
 	err := a.DB.UseProof(ctx, a.org.ID, a.request.Proof)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return a.deny(ctx, nil, agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof,
-			"The DPoP proof is not good for this request: it was used before; make a fresh one, with a jti of its own, for each request."))
+		return a.deny(ctx, nil, agentidp.UsedProof())
 	case err != nil:
 		return unavailable(err)
 	}

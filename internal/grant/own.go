@@ -208,9 +208,9 @@ func (o *own) bound() error {
 	}
 	switch {
 	case o.req.Proof == nil && (len(keys) > 0 || o.subject.KeyThumbprint != ""):
-		return badProof("The token that is exchanged is bound to a key; send a DPoP proof with it (RFC 9449).")
+		return agentidp.InvalidProof("it is missing, and the token that is exchanged is bound to a key")
 	case slices.ContainsFunc(keys, func(key string) bool { return key != o.req.Proof.Thumbprint }):
-		return badProof("The DPoP proof is by another key than the one that the token is bound to; sign it with that key.")
+		return agentidp.InvalidProof("it is by another key than the one that the token is bound to")
 	}
 	return nil
 }
@@ -222,18 +222,14 @@ func (o *own) useProof(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
-	err := o.DB.UseOnce(ctx, o.org.ID, store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until})
+	err := o.DB.UseProof(ctx, o.org.ID, p)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
+		return agentidp.UsedProof()
 	case err != nil:
 		return unavailable(err)
 	}
 	return nil
-}
-
-func badProof(message string) error {
-	return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof, message)
 }
 
 func invalid(code, field, reason string) error {

@@ -30,8 +30,9 @@ func (t *Tokens) useProof(ctx context.Context, rec *agentidp.AccessToken, proof 
 	err := t.db.UseProof(ctx, rec.OrganizationID, proof)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return byKey(agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidDPoPProof,
-			"The DPoP proof is not good for this request: it was used before; make a fresh one, with a jti of its own, for each request."))
+		e := byKey(agentidp.UsedProof())
+		e.Kind = agentidp.Unauthenticated
+		return e
 	case err != nil:
 		return unavailable(err)
 	}
@@ -39,7 +40,7 @@ func (t *Tokens) useProof(ctx context.Context, rec *agentidp.AccessToken, proof 
 }
 
 // byKey is an error about a token that must be presented with a proof.
-func byKey(err *agentidp.Error) error {
+func byKey(err *agentidp.Error) *agentidp.Error {
 	e := *err
 	e.Scheme = agentidp.SchemeDPoP
 	return &e
