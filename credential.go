@@ -61,3 +61,9 @@ func (c *Client) Principal() *Principal {
 		Scopes: c.Agent.Capabilities, RateLimit: c.RateLimit,
 	}
 }
+
+// CreatedCredential is a credential as it is answered once, when it is created.
+type CreatedCredential struct {
+	Credential
+	ClientSecret string `json:"clientSecret,omitempty" readOnly:"true" doc:"Of type secret: shown this once and stored nowhere."`
+}

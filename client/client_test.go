@@ -552,6 +552,56 @@ func TestConversations(t *testing.T) {
 			want: []any{agentID, "a@b.example", agentidp.AgentActive},
 		},
 		{
+			name: "a credential is created",
+			call: func(t *testing.T, c *Client) (any, error) {
+				created, err := c.CreateCredential(t.Context(), agentID, agentidp.CredentialSpec{Type: agentidp.CredentialSecret, Description: "d"})
+				if err != nil {
+					return nil, err
+				}
+				return []any{created.CredentialID, created.ClientID, created.ClientSecret}, nil
+			},
+			send: `
+				POST /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/credentials
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"type":"secret","description":"d"}`,
+			answer: `
+				201 Created
+
+				{"credentialId":"c","clientId":"0193a5b0-0000-7000-8000-00000000000a","clientSecret":"s","type":"secret"}`,
+			want: []any{"c", agentID, "s"},
+		},
+		{
+			name: "a credential is rotated, with grace",
+			call: func(t *testing.T, c *Client) (any, error) {
+				created, err := c.RotateCredential(t.Context(), agentID, policyID, time.Hour)
+				if err != nil {
+					return nil, err
+				}
+				return created.ClientSecret, nil
+			},
+			send: `
+				POST /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/credentials/` + policyID + `/rotate
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"graceSeconds":3600}`,
+			answer: `
+				201 Created
+
+				{"clientSecret":"s"}`,
+			want: "s",
+		},
+		{
+			name: "a credential is deleted",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return nil, c.DeleteCredential(t.Context(), agentID, policyID)
+			},
+			send:   "DELETE /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/credentials/" + policyID + "\nAuthorization: Bearer the-admin-token",
+			answer: "204 No Content",
+		},
+		{
 			name:   "an agent is decommissioned",
 			call:   func(t *testing.T, c *Client) (any, error) { return nil, c.DecommissionAgent(t.Context(), agentID) },
 			send:   "DELETE /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a\nAuthorization: Bearer the-admin-token",

@@ -131,6 +131,19 @@ var everyCall = []struct {
 		_, err := c.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{})
 		return err
 	}},
+	{"list credentials", reads, func(ctx context.Context, c *Client) error {
+		_, err := c.ListCredentials(ctx, agentID, ListOptions{})
+		return err
+	}},
+	{"delete a credential", repeats, func(ctx context.Context, c *Client) error { return c.DeleteCredential(ctx, agentID, policyID) }},
+	{"create a credential", once, func(ctx context.Context, c *Client) error {
+		_, err := c.CreateCredential(ctx, agentID, agentidp.CredentialSpec{})
+		return err
+	}},
+	{"rotate a credential", once, func(ctx context.Context, c *Client) error {
+		_, err := c.RotateCredential(ctx, agentID, policyID, 0)
+		return err
+	}},
 	{"update an agent", once, func(ctx context.Context, c *Client) error { _, err := c.UpdateAgent(ctx, agentID, nil); return err }},
 	{"reactivate", once, func(ctx context.Context, c *Client) error { _, err := c.ReactivateAgent(ctx, agentID); return err }},
 	{"repin", once, func(ctx context.Context, c *Client) error { _, err := c.Repin(ctx, policyID); return err }},

@@ -48,6 +48,8 @@ type agentChange struct {
 	AgentType     *string            `json:"agentType,omitempty" nullable:"true" enum:"screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom"`
 	Version       *string            `json:"version,omitempty" nullable:"true" maxLength:"100"`
 	Capabilities  []string           `json:"capabilities,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list."`
+	Audiences     []string           `json:"audiences,omitempty" nullable:"true" maxItems:"20" doc:"Replaces the list; null: the issuer."`
+	MayDelegateTo []string           `json:"mayDelegateTo,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list; null: nobody."`
 	Owner         *string            `json:"owner,omitempty" nullable:"true" maxLength:"254"`
 	DeploymentEnv *string            `json:"deploymentEnv,omitempty" nullable:"true" enum:"development,staging,production"`
 	Labels        map[string]*string `json:"labels,omitempty" nullable:"true" doc:"Merged by name; null removes one, or all."`
@@ -101,7 +103,7 @@ func (a *API) registerAgents() {
 	register(a, operation{
 		id: "updateAgent", method: http.MethodPatch, path: agentsPath + "/{agentId}", tag: tag, scope: agentidp.ScopeAgentsWrite,
 		summary:     "Change an agent",
-		description: "A JSON merge patch (RFC 7396) of description, agentType, version, capabilities, owner, deploymentEnv and labels; null removes. application/json is accepted too.",
+		description: "A JSON merge patch (RFC 7396) of description, agentType, version, capabilities, audiences, mayDelegateTo, owner, deploymentEnv and labels; null removes. application/json is accepted too.",
 		body:        reflect.TypeFor[agentChange](),
 		media:       []string{mediaMergePatch, mediaJSON}, failures: []int{404, 409, 412, 413, 415},
 	}, a.updateAgent)

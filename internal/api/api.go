@@ -62,6 +62,7 @@ func New(mux humago.Mux, cfg Config) *API {
 	a.registerPolicies()
 	a.registerProviders()
 	a.registerAgents()
+	a.registerCredentials()
 	a.registerTokens()
 	a.registerDecisions()
 	a.registerEvents()
@@ -95,7 +96,7 @@ func humaConfig(version string) huma.Config {
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. One that is bound to a key is presented by the scheme DPoP instead, with a proof in the header DPoP (RFC 9449)."},
+					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. Where it names a second scope, x-agentidp-own-scope, that one suffices for an agent whose own id is {agentId}. One that is bound to a key is presented by the scheme DPoP instead, with a proof in the header DPoP (RFC 9449)."},
 				},
 			},
 		},
@@ -112,8 +113,10 @@ type operation struct {
 	description      string
 	tag              string
 	scope            string                   // the caller must hold it
+	ownScope         string                   // suffices an agent where {agentId} is its own; "": nothing else does
 	principals       []agentidp.PrincipalKind // nil: admin and agent
 	body             reflect.Type             // what the document says of the body; nil: there is none
+	bodyOptional     bool                     // it may be left out
 	media            []string                 // accepted media types of the body; nil: application/json
 	parameters       []*huma.Param            // documented otherwise than they are read
 	status           int                      // of success; 0: 200
@@ -134,13 +137,16 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *regi
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
 		Tags: []string{op.tag}, DefaultStatus: op.status, Parameters: op.parameters,
 		MaxBodyBytes: maxBody + 1, // huma refuses a body that fills it
-		Security:     []map[string][]string{{"bearer": {op.scope}}},
+		Security:     op.security(),
 		Middlewares:  huma.Middlewares{a.authorize(op), checkBody(op)},
 		Responses:    a.failures(append(op.failures, 400, 401, 403, 429, 500, 503)),
 		Extensions:   map[string]any{"x-agentidp-principals": op.principals},
 	}
+	if op.ownScope != "" {
+		h.Extensions["x-agentidp-own-scope"] = op.ownScope
+	}
 	if op.body != nil {
-		h.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
+		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: map[string]*huma.MediaType{}}
 	}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
 		return handle(ctx, callFrom(ctx).caller, in)
@@ -168,7 +174,7 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		principal, err := a.authenticate(r)
 		if err == nil {
-			err = op.permit(principal)
+			err = op.permit(principal, hc.Param("agentId"))
 		}
 		if err != nil {
 			problem.Write(w, r, op.asks(err))
@@ -180,15 +186,26 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-// permit returns what a principal lacks for the operation: the kind, the scope or
-// both.
-func (op *operation) permit(p *agentidp.Principal) error {
+// security is what the document says of the scopes: each entry suffices, the second
+// only as x-agentidp-own-scope says.
+func (op *operation) security() []map[string][]string {
+	s := []map[string][]string{{"bearer": {op.scope}}}
+	if op.ownScope != "" {
+		s = append(s, map[string][]string{"bearer": {op.ownScope}})
+	}
+	return s
+}
+
+// permit returns what a principal lacks for the operation on an agent ("": on none):
+// the kind, the scope or both.
+func (op *operation) permit(p *agentidp.Principal, agentID string) error {
+	own := op.ownScope != "" && p.Kind == agentidp.PrincipalAgent && p.AgentID == agentID
 	var missing []string
 	if !slices.Contains(op.principals, p.Kind) {
 		missing = append(missing, "This operation is not open to a token of kind "+string(p.Kind)+": present one of kind "+kinds(op.principals)+".")
 	}
-	if !p.Has(op.scope) {
-		missing = append(missing, "The token presented lacks the scope "+op.scope+", which this operation needs: get one with that scope.")
+	if !p.Has(op.scope) && (!own || !p.Has(op.ownScope)) {
+		missing = append(missing, "The token presented lacks the scope "+op.scope+", which this operation needs"+op.orOwn()+": get one with that scope.")
 	}
 	if missing == nil {
 		return nil
@@ -208,6 +225,14 @@ func (op *operation) asks(err error) error {
 	asking := *e
 	asking.Scope = op.scope
 	return &asking
+}
+
+// orOwn says what else suffices.
+func (op *operation) orOwn() string {
+	if op.ownScope == "" {
+		return ""
+	}
+	return " (" + op.ownScope + " for what is the agent's own)"
 }
 
 func kinds(ks []agentidp.PrincipalKind) string {

@@ -55,6 +55,7 @@ type (
 		ID         string   `json:"operationId"`
 		Summary    string   `json:"summary"`
 		Principals []string `json:"x-agentidp-principals"`
+		OwnScope   string   `json:"x-agentidp-own-scope"`
 		Security   []map[string][]string
 		Parameters []struct {
 			Name, In, Description string
@@ -97,8 +98,17 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 		if op.Summary == "" {
 			t.Errorf("%s has no summary", id)
 		}
-		if id != "exchangeToken" && (len(op.Principals) == 0 || len(op.Security) != 1 || len(op.Security[0]["bearer"]) != 1) {
+		if id != "exchangeToken" && (len(op.Principals) == 0 || len(op.Security) == 0 || len(op.Security[0]["bearer"]) != 1) {
 			t.Errorf("%s does not say whom it takes: %v %v", id, op.Principals, op.Security)
+		}
+		var own []string
+		for i, alternative := range op.Security {
+			if i > 0 {
+				own = append(own, alternative["bearer"]...)
+			}
+		}
+		if strings.Join(own, " ") != op.OwnScope || (op.OwnScope != "") != strings.HasSuffix(id, "Credential") && id != "listCredentials" {
+			t.Errorf("%s takes for what is an agent's own %q, and x-agentidp-own-scope is %q", id, own, op.OwnScope)
 		}
 		for _, p := range op.Parameters {
 			if p.Description == "" {
@@ -119,6 +129,8 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 	for id, want := range map[string]string{
 		"exchangeToken":      "200 400 401 403 413 415 429 500 503",
 		"registerAgent":      "200 201 400 401 403 409 413 415 429 500 503",
+		"createCredential":   "201 400 401 403 404 409 413 415 429 500 503",
+		"rotateCredential":   "201 400 401 403 404 409 413 415 429 500 503",
 		"replaceProvider":    "200 400 401 403 404 409 412 413 415 428 429 500 503",
 		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 429 500 503",
 	} {
@@ -142,7 +154,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
-	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
+	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
 		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
@@ -166,7 +178,7 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	// What only the server says is what a request does not have.
-	for response, request := range map[string]string{"Agent": "AgentRequest", "TrustPolicy": "TrustPolicyRequest", "Provider": "ProviderRequest"} {
+	for response, request := range map[string]string{"Agent": "AgentRequest", "CreatedCredential": "CredentialRequest", "TrustPolicy": "TrustPolicyRequest", "Provider": "ProviderRequest"} {
 		for member, m := range schemas[response].Properties {
 			if _, sent := schemas[request].Properties[member]; sent == m.ReadOnly {
 				t.Errorf("%s.%s: readOnly is %v", response, member, m.ReadOnly)

@@ -43,9 +43,10 @@ type (
 		Schemas              []pageSchema
 	}
 	pageOperation struct {
-		ID, Method, Path, Summary, Description, Scope, Request, Refusals string
-		Answers                                                          []pageAnswer
-		Parameters                                                       []pageField
+		ID, Method, Path, Summary, Description, Request, Refusals string
+		Scopes                                                    []string // each suffices
+		Answers                                                   []pageAnswer
+		Parameters                                                []pageField
 	}
 	pageAnswer struct{ Status, Body string }
 	pageSchema struct {
@@ -85,7 +86,7 @@ func renderPage(doc *huma.OpenAPI) ([]byte, error) {
 func newPageOperation(op *huma.Operation) pageOperation {
 	o := pageOperation{ID: op.OperationID, Method: op.Method, Path: op.Path, Summary: strings.TrimSuffix(op.Summary, "."), Description: op.Description}
 	for _, requirement := range op.Security {
-		o.Scope = strings.Join(requirement["bearer"], " ")
+		o.Scopes = append(o.Scopes, requirement["bearer"]...)
 	}
 	for _, param := range op.Parameters {
 		f := newPageField(param.Name, param.Schema, param.Required)

@@ -99,18 +99,30 @@ func TestARefusalSaysWhatIsMissing(t *testing.T) {
 		kind  = "This operation is not open to a token of kind bootstrap: present one of kind admin or agent."
 		scope = "The token presented lacks the scope agents:read, which this operation needs: get one with that scope."
 	)
+	own := op
+	own.ownScope = agentidp.ScopeCredentialsSelf
+	scopeOrOwn := strings.Replace(scope, "needs:", "needs (credentials:self for what is the agent's own):", 1)
 	for _, tt := range []struct {
 		name   string
+		op     operation
 		kind   agentidp.PrincipalKind
 		scopes []string
+		of     string // the agent
 		want   string
 	}{
-		{"nothing", agentidp.PrincipalAgent, []string{"agents:read"}, ""},
-		{"the scope", agentidp.PrincipalAdmin, []string{"agents:write"}, scope},
-		{"the kind", agentidp.PrincipalBootstrap, []string{"agents:read"}, kind},
-		{"both", agentidp.PrincipalBootstrap, []string{"agents:write"}, kind + " " + scope},
+		{"nothing", op, agentidp.PrincipalAgent, []string{"agents:read"}, "", ""},
+		{"the scope", op, agentidp.PrincipalAdmin, []string{"agents:write"}, "", scope},
+		{"the kind", op, agentidp.PrincipalBootstrap, []string{"agents:read"}, "", kind},
+		{"both", op, agentidp.PrincipalBootstrap, []string{"agents:write"}, "", kind + " " + scope},
+		{"nothing, of its own", own, agentidp.PrincipalAgent, []string{"credentials:self"}, "me", ""},
+		{"nothing, of another's", own, agentidp.PrincipalAgent, []string{"agents:read"}, "you", ""},
+		{"the scope, of another's", own, agentidp.PrincipalAgent, []string{"credentials:self"}, "you", scopeOrOwn},
+		{"the scope, of nobody's", own, agentidp.PrincipalAgent, []string{"credentials:self"}, "", scopeOrOwn},
+		{"either scope, of its own", own, agentidp.PrincipalAgent, []string{"agents:write"}, "me", scopeOrOwn},
+		{"the scope, of its own, where that is nothing", op, agentidp.PrincipalAgent, []string{"credentials:self"}, "me", scope},
+		{"the scope, of who is no agent", own, agentidp.PrincipalAdmin, []string{"credentials:self"}, "me", scopeOrOwn},
 	} {
-		err := op.permit(&agentidp.Principal{Kind: tt.kind, Scopes: tt.scopes})
+		err := tt.op.permit(&agentidp.Principal{Kind: tt.kind, Scopes: tt.scopes, AgentID: "me"}, tt.of)
 		if tt.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", tt.name, err)

@@ -28,6 +28,9 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[agentidp.AgentSpec]():                "AgentRequest",
 	reflect.TypeFor[agentChange]():                       "AgentPatch",
 	reflect.TypeFor[list[agentidp.Agent]]():              "AgentList",
+	reflect.TypeFor[agentidp.CredentialSpec]():           "CredentialRequest",
+	reflect.TypeFor[credentialRotation]():                "CredentialRotationRequest",
+	reflect.TypeFor[list[agentidp.Credential]]():         "CredentialList",
 	reflect.TypeFor[agentidp.TokenSelection]():           "TokenRevocationRequest",
 	reflect.TypeFor[revocation]():                        "TokenRevocation",
 	reflect.TypeFor[list[agentidp.Decision]]():           "DecisionList",
@@ -46,7 +49,7 @@ func schemaName(t reflect.Type, hint string) string {
 
 // uuids are the members of responses that hold an id of ours. Requests do not
 // say so: a wrong id there is like one that does not exist.
-var uuids = []string{"id", "agentId", "policyId", "tokenId", "decisionId", "requestId", "agent_id", "decision_id", "request_id"}
+var uuids = []string{"id", "agentId", "credentialId", "clientId", "policyId", "tokenId", "decisionId", "requestId", "agent_id", "decision_id", "request_id"}
 
 // quoted are those that hold what an exchange asked for, whatever that was.
 var quoted = []string{"Decision.agentId", "Event.agentId"}

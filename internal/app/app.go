@@ -138,20 +138,19 @@ func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verif
 func (a *App) wire(version string) {
 	a.verifier = a.newVerifier(a.registry.Kinds)
 	a.registry.Verifier = a.verifier
-	agents := token.NewAgentLimit(0)
+	agents := token.NewAgentLimit(a.cfg.AgentTokensPerMinute)
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
 		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Agents: agents, Clock: a.clock, Logger: a.logger,
 		Observe: a.exchanged,
 	})
-	a.clients = credential.New(credential.Config{DB: a.db, Clock: a.clock})
+	a.clients = credential.New(credential.Config{DB: a.db, Clock: a.clock, RequestsPerMinute: a.cfg.ClientRequestsPerMinute})
 	a.granter = grant.New(grant.Config{
 		DB: a.db, Tokens: a.tokens, Clients: a.clients, Organization: a.registry.ReadOrganization, TokenTTL: a.cfg.TokenTTL,
 		RefusalsPerMinute: a.cfg.RefusalsPerMinute, Agents: agents, Clock: a.clock,
 	})
 	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Clock: a.clock, Version: version})
-	clients := credential.New(credential.Config{DB: a.db, Clock: a.clock, RequestsPerMinute: a.cfg.ClientRequestsPerMinute})
-	oauth.New(&a.routes, oauth.Config{Clients: clients, Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, SigningAlg: a.cfg.SigningAlg, Clock: a.clock})
+	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, Granter: a.granter, Observe: a.exchanged, SigningAlg: a.cfg.SigningAlg, Clock: a.clock})
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
 	a.metrics.Read(a.sample)

@@ -131,7 +131,7 @@ func (c *conversation) say(part string) {
 	}
 	a := c.do(r.method, r.path, c.token(r.who), body, r.headers...)
 	if a.Status != r.status {
-		c.t.Fatalf("%s: status %d, want %d\n%s", c.at, a.Status, r.status, a.Raw)
+		c.t.Fatalf("%s: status %d, want %d\n%s", c.at, a.Status, r.status, jwtPattern.ReplaceAll(a.Raw, []byte("(a secret)")))
 	}
 	if oauth := strings.HasPrefix(r.path, "/oauth2/") && a.str("error") != ""; a.Status >= 400 && !oauth {
 		c.isProblem(a)
@@ -151,7 +151,7 @@ func (c *conversation) say(part string) {
 	}
 	c.match("", want, got)
 	if c.t.Failed() {
-		c.t.Fatalf("%s: the answer was\n%s", c.at, a.Raw)
+		c.t.Fatalf("%s: the answer was\n%s", c.at, jwtPattern.ReplaceAll(a.Raw, []byte("(a secret)")))
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -82,6 +83,45 @@ func TestATokenIsBoundToAKey(t *testing.T) {
 	}
 }
 
+// S-063: what a client gets by its own credential is bound like what a run gets, and what
+// a bound token is exchanged for is bound to the same key, by whoever has that.
+func TestGrantsToClientsAreBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := w.agentThat(w.admin(), "deployer", "deploy:staging")
+	key := dpoptest.NewKey()
+	ask := func(form url.Values, proof string, more ...string) *answer {
+		headers := append([]string{"Content-Type", formType}, more...)
+		if proof != "" {
+			headers = append(headers, "DPoP", proof)
+		}
+		return w.do("POST", tokenPath, "", form.Encode(), headers...)
+	}
+	for _, method := range clientMethods {
+		form, proof := url.Values{"grant_type": {agentidp.GrantClientCredentials}}, w.proof(stsDoor, key)
+		first := w.want(ask(form, proof, client.proves(method, form)...), 200)
+		w.wantOAuth(ask(form, proof, client.proves(method, form)...), 400, "invalid_dpop_proof", agentidp.CodeInvalidDPoPProof)
+		w.wantOAuth(ask(form, "x", client.proves(method, form)...), 400, "invalid_dpop_proof", agentidp.CodeInvalidDPoPProof)
+
+		own, err := url.ParseQuery(ownForm(first.str("access_token")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := w.want(ask(own, w.proof(stsDoor, key)), 200)
+		for _, a := range []*answer{first, second} {
+			cnf, _ := jwtClaims(t, a.str("access_token"))["cnf"].(map[string]any)
+			if a.str("token_type") != "DPoP" || cnf["jkt"] != key.Thumbprint() {
+				t.Errorf("%s: %s, bound to %v", method, a.str("token_type"), cnf)
+			}
+		}
+		for name, proof := range map[string]string{"no proof": "", "another key": w.proof(stsDoor, dpoptest.NewKey())} {
+			if a := ask(own, proof); a.Status != 400 || a.str("code") != agentidp.CodeInvalidDPoPProof {
+				t.Errorf("%s: %d %s", name, a.Status, a.Raw)
+			}
+		}
+	}
+}
+
 // A-240, S-068: at the doors a proof that is not good is a bad request. It uses nothing
 // up, and nothing was proven: there is no record of it.
 func TestSecurityProofsAtTheDoors(t *testing.T) {
@@ -90,9 +130,9 @@ func TestSecurityProofsAtTheDoors(t *testing.T) {
 	agent := w.agentWithPolicy(w.admin())
 	key := dpoptest.NewKey()
 	for _, d := range allDoors {
-		url := w.url + d.path()
+		here := w.url + d.path()
 		changed := func(change func(header, claims map[string]any)) string {
-			header, claims := key.Header(), dpoptest.Claims("POST", url, "", w.clock.Now())
+			header, claims := key.Header(), dpoptest.Claims("POST", here, "", w.clock.Now())
 			change(header, claims)
 			return key.Sign(header, claims)
 		}
@@ -101,7 +141,7 @@ func TestSecurityProofsAtTheDoors(t *testing.T) {
 			"a subject token":         w.mint(),
 			"htm of another method":   changed(func(_, c map[string]any) { c["htm"] = "GET" }),
 			"htu of another endpoint": changed(func(_, c map[string]any) { c["htu"] = w.url + "/oauth2/introspect" }),
-			"htu of an organization":  changed(func(_, c map[string]any) { c["htu"] = strings.Replace(url, w.url, w.url+"/o/acme", 1) }),
+			"htu of an organization":  changed(func(_, c map[string]any) { c["htu"] = strings.Replace(here, w.url, w.url+"/o/acme", 1) }),
 			"iat an hour ago":         changed(func(_, c map[string]any) { c["iat"] = w.clock.Now().Add(-time.Hour).Unix() }),
 			"alg none":                changed(func(h, _ map[string]any) { h["alg"] = "none" }),
 			"alg HS256":               changed(func(h, _ map[string]any) { h["alg"] = "HS256" }),
@@ -162,11 +202,11 @@ func TestSecurityABoundTokenAtOurAPI(t *testing.T) {
 	token := w.want(w.bind(nil, w.proof(nil, key), exchangeBody(w.mint(), agent)), 200).str("access_token")
 	second := w.want(w.bind(nil, w.proof(nil, key), exchangeBody(w.mint(), agent)), 200).str("access_token")
 	bearer := w.want(w.exchange(exchangeBody(w.mint(), agent)), 200).str("access_token")
-	path, url := agentsPath, w.url+agentsPath
+	path, here := agentsPath, w.url+agentsPath
 	now := w.clock.Now
-	used := key.Proof("GET", url, token, now())
+	used := key.Proof("GET", here, token, now())
 	w.want(w.do("GET", path, "", nil, "Authorization", "DPoP "+token, "DPoP", used), 200)
-	w.want(w.do("GET", path+"?limit=1", "", nil, "Authorization", "dpop "+token, "DPoP", key.Proof("GET", url, token, now())), 200)
+	w.want(w.do("GET", path+"?limit=1", "", nil, "Authorization", "dpop "+token, "DPoP", key.Proof("GET", here, token, now())), 200)
 	w.want(w.do("GET", path, bearer, nil), 200)
 	w.want(w.do("GET", path, bearer, nil, "DPoP", "nobody reads it"), 200)
 
@@ -175,19 +215,19 @@ func TestSecurityABoundTokenAtOurAPI(t *testing.T) {
 		name, authorization, proof, code, scheme string
 	}{
 		{"as a bearer token", "Bearer " + token, "", invalidToken, "DPoP"},
-		{"as a bearer token, with a proof", "Bearer " + token, key.Proof("GET", url, token, now()), invalidToken, "DPoP"},
+		{"as a bearer token, with a proof", "Bearer " + token, key.Proof("GET", here, token, now()), invalidToken, "DPoP"},
 		{"without a proof", "DPoP " + token, "", invalidProof, "DPoP"},
 		{"a proof that was used", "DPoP " + token, used, invalidProof, "DPoP"},
-		{"a proof by another key", "DPoP " + token, other.Proof("GET", url, token, now()), invalidToken, "DPoP"},
-		{"a proof for another method", "DPoP " + token, key.Proof("POST", url, token, now()), invalidProof, "DPoP"},
-		{"a proof for another path", "DPoP " + token, key.Proof("GET", url+"/x", token, now()), invalidProof, "DPoP"},
-		{"a proof for another of its tokens", "DPoP " + token, key.Proof("GET", url, second, now()), invalidProof, "DPoP"},
-		{"a proof without ath", "DPoP " + token, key.Proof("GET", url, "", now()), invalidProof, "DPoP"},
-		{"a proof of an hour ago", "DPoP " + token, key.Proof("GET", url, token, now().Add(-time.Hour)), invalidProof, "DPoP"},
-		{"a bearer token by the scheme DPoP", "DPoP " + bearer, key.Proof("GET", url, bearer, now()), invalidToken, "DPoP"},
-		{"no token", "DPoP ", key.Proof("GET", url, "", now()), invalidToken, "Bearer"},
+		{"a proof by another key", "DPoP " + token, other.Proof("GET", here, token, now()), invalidToken, "DPoP"},
+		{"a proof for another method", "DPoP " + token, key.Proof("POST", here, token, now()), invalidProof, "DPoP"},
+		{"a proof for another path", "DPoP " + token, key.Proof("GET", here+"/x", token, now()), invalidProof, "DPoP"},
+		{"a proof for another of its tokens", "DPoP " + token, key.Proof("GET", here, second, now()), invalidProof, "DPoP"},
+		{"a proof without ath", "DPoP " + token, key.Proof("GET", here, "", now()), invalidProof, "DPoP"},
+		{"a proof of an hour ago", "DPoP " + token, key.Proof("GET", here, token, now().Add(-time.Hour)), invalidProof, "DPoP"},
+		{"a bearer token by the scheme DPoP", "DPoP " + bearer, key.Proof("GET", here, bearer, now()), invalidToken, "DPoP"},
+		{"no token", "DPoP ", key.Proof("GET", here, "", now()), invalidToken, "Bearer"},
 		{"another scheme", "Token " + token, "", invalidToken, "Bearer"},
-		{"nothing", "", key.Proof("GET", url, token, now()), agentidp.CodeAuthenticationRequired, "Bearer"},
+		{"nothing", "", key.Proof("GET", here, token, now()), agentidp.CodeAuthenticationRequired, "Bearer"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := w.in(t)

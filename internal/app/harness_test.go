@@ -167,7 +167,8 @@ func (w *world) restart(options ...option) {
 	w.start(cfg, listener)
 }
 
-var jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
+// jwtPattern is what must not be printed: tokens, and secrets of clients.
+var jwtPattern = regexp.MustCompile(`agentidp_cs_[0-9a-zA-Z_]{10,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
 
 // in returns the same world for a subtest.
 func (w *world) in(t *testing.T) *world {
@@ -351,7 +352,7 @@ func (w *world) want(a *answer, status int, codeAndReason ...string) *answer {
 		reason = codeAndReason[1]
 	}
 	if a.Status != status || a.str("code") != code || a.str("reason") != reason {
-		w.t.Fatalf("got %d %s %s, want %d %s %s\n%s", a.Status, a.str("code"), a.str("reason"), status, code, reason, a.Raw)
+		w.t.Fatalf("got %d %s %s, want %d %s %s\n%s", a.Status, a.str("code"), a.str("reason"), status, code, reason, jwtPattern.ReplaceAll(a.Raw, []byte("(a secret)")))
 	}
 	return a
 }

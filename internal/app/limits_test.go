@@ -93,3 +93,39 @@ func TestHealthAndKeysAreServedWithoutStorage(t *testing.T) {
 	w.want(w.do(http.MethodGet, "/readyz", "", nil), http.StatusServiceUnavailable, agentidp.CodeTemporarilyUnavailable)
 	w.want(w.exchange(map[string]any{"token": w.mint()}), http.StatusServiceUnavailable, agentidp.CodeTemporarilyUnavailable)
 }
+
+// S-085, S-089: an agent's tokens are limited, whichever of its repositories asks, once
+// it is decided that it may have one.
+func TestTokensOfAnAgentAreLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.AgentTokensPerMinute = 2 })
+	w.clock.freeze()
+	admin := w.admin()
+	busy, other := w.register(admin, agentName, "deploy:staging"), w.register(admin, "other@ci.acme.example", "deploy:staging")
+	for _, agent := range []string{busy, other} {
+		for _, name := range []string{"acme/first", "acme/second"} {
+			w.policy(admin, map[string]any{"agentId": agent, "repository": name, "branch": "main"})
+		}
+	}
+	asks := func(agent, name, ref string) (string, *answer) {
+		subject := w.mint(claims{"repository": name, "repository_id": map[string]string{"acme/first": "1", "acme/second": "2"}[name], "ref": ref})
+		return subject, w.exchange(exchangeBody(subject, agent))
+	}
+	for range 3 { // what is refused is no token
+		_, a := asks(busy, "acme/first", "refs/heads/dev")
+		w.want(a, http.StatusForbidden, agentidp.CodeBranchNotPermitted)
+	}
+	for _, name := range []string{"acme/first", "acme/second"} {
+		_, a := asks(busy, name, "refs/heads/main")
+		w.want(a, http.StatusOK)
+	}
+	subject, a := asks(busy, "acme/first", "refs/heads/main")
+	w.want(a, http.StatusTooManyRequests, agentidp.CodeRateLimited)
+	if a.Header.Get("Retry-After") != "30" || a.Header.Get("RateLimit-Policy") != `"tokens-of-agent";q=2;w=60` || a.str("decision_id") != "" {
+		t.Errorf("%v %s", a.Header, a.Raw)
+	}
+	_, a = asks(other, "acme/first", "refs/heads/main")
+	w.want(a, http.StatusOK)
+	w.clock.advance(30 * time.Second)
+	w.want(w.exchange(exchangeBody(subject, busy)), http.StatusOK) // it was not used up
+}

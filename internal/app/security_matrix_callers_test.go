@@ -29,7 +29,7 @@ type party struct {
 	made       *atomic.Int64
 	always     []caller            // at every operation
 	scoped     map[string][]caller // at an operation that needs this scope
-	first      *granted              // what lists are asked for
+	first      *granted            // what lists are asked for
 }
 
 // caller is somebody who presents a token, and what it is worth under the prefix of

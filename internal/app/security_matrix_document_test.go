@@ -17,6 +17,7 @@ import (
 type operation struct {
 	id, method, path string
 	scope            string // "": it takes no bearer token
+	ownScope         string // suffices an agent for what is its own; "": nothing does
 	principals       []agentidp.PrincipalKind
 	inputs           []string // as "path.id", "query.limit", "header.If-Match", and of the body what names something: "body.agentId"
 	media            string   // of the body
@@ -62,6 +63,7 @@ func (w *world) operations() []*operation {
 type declared struct {
 	OperationID string                   `json:"operationId"`
 	Principals  []agentidp.PrincipalKind `json:"x-agentidp-principals"`
+	OwnScope    string                   `json:"x-agentidp-own-scope"`
 	Security    []map[string][]string    `json:"security"`
 	Parameters  []struct{ In, Name string }
 	RequestBody struct {
@@ -77,7 +79,7 @@ type declared struct {
 // operation takes from the declaration what the matrix understands, and nothing
 // silently else.
 func (d *declared) operation() (*operation, error) {
-	op := &operation{id: d.OperationID, principals: d.Principals, statuses: slices.Sorted(maps.Keys(d.Responses))}
+	op := &operation{id: d.OperationID, principals: d.Principals, ownScope: d.OwnScope, statuses: slices.Sorted(maps.Keys(d.Responses))}
 	for _, p := range d.Parameters {
 		op.inputs = append(op.inputs, p.In+"."+p.Name)
 	}
@@ -93,7 +95,10 @@ func (d *declared) operation() (*operation, error) {
 		return nil, fmt.Errorf("it does not say whether it needs a token: security is missing")
 	case len(d.Security) == 0:
 		return op, nil
-	case len(d.Security) > 1 || len(d.Security[0]) > 1 || len(d.Security[0]["bearer"]) != 1:
+	case len(d.Security) == 2 && d.OwnScope != "" && fmt.Sprint(d.Security[1]) == "map[bearer:["+d.OwnScope+"]]":
+		d.Security = d.Security[:1]
+	}
+	if len(d.Security) > 1 || len(d.Security[0]) > 1 || len(d.Security[0]["bearer"]) != 1 {
 		return nil, fmt.Errorf("its security is %v; the matrix knows operations that need one scope of one bearer token, so teach it this one", d.Security)
 	}
 	op.scope = d.Security[0]["bearer"][0]
@@ -113,6 +118,9 @@ func TestWhoMayCallWhatByTheDocument(t *testing.T) {
 		}
 		if !agentidp.IsManagementScope(op.scope) || op.scope == agentidp.ScopeAdmin {
 			t.Errorf("%s needs %s, which is not the scope of an operation", op.id, op.scope)
+		}
+		if credentials := strings.HasPrefix(op.path, agentsPath+"/{agentId}/credentials"); (op.ownScope == agentidp.ScopeCredentialsSelf) != credentials || op.ownScope != "" && !credentials {
+			t.Errorf("%s needs of an agent for what is its own %q", op.id, op.ownScope)
 		}
 		if reads := op.method == http.MethodGet; reads != strings.HasSuffix(op.scope, ":read") {
 			t.Errorf("%s: %s with the scope %s; what changes something needs more than leave to read, and what reads no more", op.id, op.method, op.scope)

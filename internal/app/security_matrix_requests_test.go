@@ -53,6 +53,20 @@ var matrixRequests = map[string][]func(*party) *request{
 		return &request{"path.agentId": id}
 	}},
 
+	"createCredential": {func(p *party) *request { return &request{"path.agentId": p.newAgent(), "body.type": "secret"} }},
+	"listCredentials": {
+		of("path.agentId", func(g *granted) string { return g.agent }),
+		func(p *party) *request {
+			return &request{"path.agentId": p.first.agent, "query.limit": "200", "query.cursor": p.first.agent} // any id will do
+		},
+	},
+	"rotateCredential": {func(p *party) *request {
+		r := p.credential(p.newAgent())
+		(*r)["body.graceSeconds"] = 60
+		return r
+	}},
+	"deleteCredential": {func(p *party) *request { return p.credential(p.newAgent()) }},
+
 	"createTrustPolicy": {func(p *party) *request { return p.newPolicy() }},
 	"listTrustPolicies": {
 		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.policy }), with("query.provider", "github"), with("query.grants", "agent"),
@@ -156,6 +170,13 @@ func (p *party) grant() *granted {
 func (p *party) newAgent() string {
 	p.t.Helper()
 	return p.register(p.root, p.fresh()+"@ci.acme.example")
+}
+
+// credential makes a credential of an agent, and names both.
+func (p *party) credential(agent string) *request {
+	p.t.Helper()
+	a := p.want(p.do("POST", agentsPath+"/"+agent+"/credentials", p.root, map[string]any{"type": "secret"}), 201)
+	return &request{"path.agentId": agent, "path.credentialId": a.str("credentialId")}
 }
 
 // newPolicy is a policy that whoever holds policies:write and harmless may make: its

@@ -154,7 +154,7 @@ func (p *party) everything(all []*operation) string {
 		if op.method != http.MethodGet || !slices.Contains(op.inputs, "query.cursor") {
 			continue
 		}
-		for r := (&request{"query.limit": "200"}); ; {
+		for r := (&request{"query.limit": "200", "path.agentId": p.first.agent}); ; {
 			a := p.want(p.ask(op, r, p.root), 200)
 			fmt.Fprintf(&b, "%s\n%s", op.id, usageCounters.ReplaceAll(a.Raw, nil))
 			if (*r)["query.cursor"] = a.str("nextCursor"); (*r)["query.cursor"] == "" {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -74,6 +75,7 @@ func (p *party) calledBy(op *operation, other *party) {
 		}
 		p.succeeds(op, p.ask(op, kept, c.token), c)
 	}
+	p.calledByItself(op)
 	want := 2 * len(op.principals) // of each kind, with admin and with the scope alone
 	if slices.Contains(op.principals, agentidp.PrincipalBootstrap) {
 		want-- // which is never admin
@@ -84,6 +86,30 @@ func (p *party) calledBy(op *operation, other *party) {
 	for _, build := range matrixRequests[op.id][1:] {
 		c := granted[0]
 		p.succeeds(op, p.ask(op, build(p), c.token), c)
+	}
+}
+
+// calledByItself has agents call an operation on what is their own: with the scope for
+// that, and with every scope but the two that suffice. The first tries another's, too.
+func (p *party) calledByItself(op *operation) {
+	p.t.Helper()
+	if op.ownScope == "" {
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(agentidp.ManagementScopes), func(s string) bool {
+		return s == op.scope || s == op.ownScope || s == agentidp.ScopeAdmin
+	})
+	for _, scopes := range [][]string{{op.ownScope, harmless}, append(others, harmless)} {
+		token, id := p.agent("", scopes...)
+		itself := caller{name: fmt.Sprint("an agent itself, with ", scopes), token: token, kind: agentidp.PrincipalAgent, scopes: scopes}
+		anothers, its := matrixRequests[op.id][0](p), matrixRequests[op.id][0](p)
+		maps.Copy(*its, *p.credential(id))
+		if scopes[0] == op.ownScope {
+			p.succeeds(op, p.ask(op, its, token), itself)
+		} else {
+			p.refuses(op, p.ask(op, its, token), itself)
+		}
+		p.refuses(op, p.ask(op, anothers, token), itself)
 	}
 }
 

@@ -14,6 +14,8 @@ type agentFields struct {
 	AgentType     string            `member:"agentType" enum:",screener,classifier,orchestrator,extractor,summarizer,router,monitor,custom" default:"" placeholder:"TYPE" help:"screener, classifier, orchestrator, extractor, summarizer, router, monitor or custom (the default)."`
 	Version       string            `member:"version" placeholder:"TEXT" help:"The agent's own software version."`
 	Capability    []string          `member:"capabilities" sep:"none" placeholder:"SCOPE" help:"A scope (resource:action) that its tokens may carry. Repeatable; together they are all that it has."`
+	Audience      []string          `member:"audiences" sep:"none" placeholder:"URI" help:"A service that the tokens it gets with a credential of its own may be for. Repeatable; the first is the default (default: the issuer)."`
+	MayDelegateTo []string          `member:"mayDelegateTo" sep:"none" type:"uuid" placeholder:"ID" help:"An agent that may act for it. Repeatable; together they are all that may (default: nobody)."`
 	Owner         string            `member:"owner" placeholder:"WHO" help:"Who answers for it."`
 	DeploymentEnv string            `member:"deploymentEnv" enum:",development,staging,production" default:"" placeholder:"ENV" help:"development, staging or production, for people."`
 	Label         map[string]string `member:"labels" mapsep:"none" placeholder:"NAME=VALUE" help:"A label, for people. Repeatable."`
@@ -30,7 +32,8 @@ type agentCreateCmd struct {
 
 // Help is shown by agent create --help.
 func (*agentCreateCmd) Help() string {
-	return `An agent gets no token by itself: a trust policy for it says which runs do.
+	return `An agent gets no token by itself: a trust policy for it says which runs do, and a
+credential of its own is for where no CI vouches for it.
 AGENTIDP_TOKEN holds the access token.
 
 Examples:
@@ -96,7 +99,7 @@ type agentUpdateCmd struct {
 // Help is shown by agent update --help.
 func (*agentUpdateCmd) Help() string {
 	return `Flags and members of a file change what they name, and all else stays; null in a
-file takes a member away. Labels are changed one by one, capabilities as a whole.
+file takes a member away. Labels are changed one by one, lists as a whole.
 Tokens that were issued before keep their scopes. AGENTIDP_TOKEN holds the access
 token, which needs the scopes that it gives.
 

@@ -38,23 +38,24 @@ type IO struct {
 func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr} }
 
 type commands struct {
-	Serve    serveCmd    `cmd:"" help:"Run the server."`
-	Demo     demoCmd     `cmd:"" help:"Run the main job on this machine, live: CI token in, agent token out."`
-	Admin    adminCmd    `cmd:"" help:"Make admin access tokens, with direct access to the database."`
-	Org      orgCmd      `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
-	Keys     keysCmd     `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
-	Token    tokenCmd    `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
-	Policy   policyCmd   `cmd:"" help:"Manage trust policies: which runs get which tokens."`
-	Provider providerCmd `cmd:"" help:"Manage providers: whose ID tokens are accepted."`
-	Agent    agentCmd    `cmd:"" help:"Manage agents: register, change, stop, end."`
-	Decision decisionCmd `cmd:"" help:"Read what was exchanged and refused, and why."`
-	Audit    auditCmd    `cmd:"" help:"Read what was done, and by whom."`
-	Emulate  emulateCmd  `cmd:"" help:"Run a local CI issuer."`
-	Backup   backupCmd   `cmd:"" help:"Copy the database while the server runs."`
-	Restore  restoreCmd  `cmd:"" help:"Put a backup in the place of the database, so that nothing of before is taken twice."`
-	Doctor   doctorCmd   `cmd:"" help:"Look whether all is well, and say what to do where it is not."`
-	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the server."`
+	Demo       demoCmd       `cmd:"" help:"Run the main job on this machine, live: CI token in, agent token out."`
+	Admin      adminCmd      `cmd:"" help:"Make admin access tokens, with direct access to the database."`
+	Org        orgCmd        `cmd:"" help:"Make, list and close organizations, with direct access to the database."`
+	Keys       keysCmd       `cmd:"" help:"List and rotate signing keys, with direct access to the database."`
+	Token      tokenCmd      `cmd:"" help:"Exchange a CI token; look into an access token; end one, or many."`
+	Policy     policyCmd     `cmd:"" help:"Manage trust policies: which runs get which tokens."`
+	Provider   providerCmd   `cmd:"" help:"Manage providers: whose ID tokens are accepted."`
+	Agent      agentCmd      `cmd:"" help:"Manage agents: register, change, stop, end."`
+	Credential credentialCmd `cmd:"" help:"Manage what agents authenticate with outside CI."`
+	Decision   decisionCmd   `cmd:"" help:"Read what was exchanged and refused, and why."`
+	Audit      auditCmd      `cmd:"" help:"Read what was done, and by whom."`
+	Emulate    emulateCmd    `cmd:"" help:"Run a local CI issuer."`
+	Backup     backupCmd     `cmd:"" help:"Copy the database while the server runs."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup in the place of the database, so that nothing of before is taken twice."`
+	Doctor     doctorCmd     `cmd:"" help:"Look whether all is well, and say what to do where it is not."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to date."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 
 	Completion completionCmd `cmd:"" help:"Print a script by which a shell completes command lines."`
 }

@@ -90,18 +90,22 @@ func (c *providerGetCmd) Run(ctx context.Context, std *IO) error {
 	return printProvider(std, &c.Printing, p)
 }
 
-// printProvider tells of static keys what people know them by.
 func printProvider(std *IO, printing *Printing, p *agentidp.RegisteredProvider) error {
+	return printOne(std, printing, p.Name, p, keySection(p.JWKS))
+}
+
+// keySection tells of keys what people know them by.
+func keySection(jwks []byte) section {
 	var set struct {
 		Keys []struct{ Kid, Kty, Alg string }
 	}
 	keys := section{name: "jwks"}
-	if json.Unmarshal(p.JWKS, &set) == nil {
+	if json.Unmarshal(jwks, &set) == nil {
 		for _, k := range set.Keys {
 			keys.lines = append(keys.lines, printable(strings.TrimSpace(k.Kid+" "+k.Kty+" "+k.Alg)))
 		}
 	}
-	return printOne(std, printing, p.Name, p, keys)
+	return keys
 }
 
 type providerTestCmd struct {

@@ -21,20 +21,25 @@ type providerFields struct {
 	Replay             string   `member:"replay" enum:",reject,allow" default:"" placeholder:"RULE" help:"reject (the default): a token is good for one exchange; or allow."`
 }
 
-// given is what the command line says, with the keys in place of their file. Nothing of
-// the file is repeated in an error: it may be the wrong one, with a private key in it.
+// given is what the command line says, with the keys in place of their file.
 func (f *providerFields) given(k *kong.Context, unset []string) (object, error) {
 	patch, err := given(k, unset)
 	if err != nil || f.JWKSFile == "" {
 		return patch, err
 	}
-	in, err := os.Open(f.JWKSFile)
+	patch["jwks"], err = readKeySet(f.JWKSFile)
+	return patch, err
+}
+
+// readKeySet reads the file of --jwks-file. Nothing of it is repeated in an error: it may
+// be the wrong one, with a private key in it.
+func readKeySet(file string) (object, error) {
+	in, err := os.Open(file)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--jwks-file: %w", err)}
 	}
 	defer in.Close()
-	patch["jwks"], err = readObject("--jwks-file", f.JWKSFile, in)
-	return patch, err
+	return readObject("--jwks-file", file, in)
 }
 
 type providerCreateCmd struct {

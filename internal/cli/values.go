@@ -39,6 +39,10 @@ func read[T any](parse func(string) (T, error)) kong.MapperFunc {
 		if err != nil {
 			return err
 		}
+		if target.Kind() == reflect.Slice { // of a repeatable flag; each time it is one more
+			target.Set(reflect.Append(target, reflect.ValueOf(v)))
+			return nil
+		}
 		target.Set(reflect.ValueOf(v))
 		return nil
 	}

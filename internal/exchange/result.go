@@ -32,6 +32,13 @@ const (
 	outcomeCanceled = "canceled"
 )
 
+// NewResult is how a grant ended in which no CI's token was exchanged.
+func NewResult(ctx context.Context, grantType string, err error, took time.Duration) Result {
+	r := newResult(ctx, &Request{GrantType: grantType}, err, took)
+	r.Bootstrap = false // they are for agents alone
+	return r
+}
+
 func newResult(ctx context.Context, req *Request, err error, took time.Duration) Result {
 	r := Result{Outcome: string(agentidp.OutcomeAllowed), Provider: req.provider, GrantType: cmp.Or(req.GrantType, agentidp.GrantTokenExchange), Bootstrap: req.AgentID == "", Took: took}
 	if err == nil {

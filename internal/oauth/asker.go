@@ -36,10 +36,10 @@ func (s *server) asker(w http.ResponseWriter, r *http.Request, form url.Values) 
 			problem.ByScheme(r.Context(), agentidp.SchemeDPoP)
 		}
 		return &asker{bearer: bearer, proof: proof}, err
-	case presented.Method == methodNone:
+	case presented.Method == credential.MethodNone:
 		return &asker{}, nil
 	}
-	client, err := s.clients.AuthenticateNow(r.Context(), registry.OrganizationFrom(r.Context()), (*credential.Presented)(presented))
+	client, err := s.clients.AuthenticateNow(r.Context(), registry.OrganizationFrom(r.Context()), presented)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *server) asker(w http.ResponseWriter, r *http.Request, form url.Values) 
 
 // readAsker returns what a request presents of its client; nil: it presents an access
 // token instead.
-func readAsker(r *http.Request, form url.Values) (*presented, error) {
+func readAsker(r *http.Request, form url.Values) (*credential.Presented, error) {
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if scheme == "" || strings.EqualFold(scheme, "Basic") {
 		return readClient(r.Header, form)

@@ -7,21 +7,17 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/credential"
 )
 
 // assertionType is the one client_assertion_type there is (RFC 7523 §2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// presented is how a request says which client sends it, and proves it.
-type presented struct{ ClientID, Secret, Assertion, Method string }
-
-const methodNone = "none"
-
 // readClient reads who a request says its client is, and how it proves that: in one
 // way at most (RFC 6749 §2.3). client_id may stand beside any of them, and alone
 // proves nothing.
-func readClient(h http.Header, form url.Values) (*presented, error) {
-	p := &presented{ClientID: form.Get("client_id"), Secret: form.Get("client_secret"), Assertion: form.Get("client_assertion"), Method: methodNone}
+func readClient(h http.Header, form url.Values) (*credential.Presented, error) {
+	p := &credential.Presented{ClientID: form.Get("client_id"), Secret: form.Get("client_secret"), Assertion: form.Get("client_assertion"), Method: credential.MethodNone}
 	if (p.Assertion == "") != (form.Get("client_assertion_type") == "") {
 		return nil, badParameter("client_assertion", "and client_assertion_type belong together; send both or none")
 	}
@@ -37,24 +33,24 @@ func readClient(h http.Header, form url.Values) (*presented, error) {
 		return nil, agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidRequest,
 			"The client authenticates in more than one way; use one: Authorization: Basic, client_secret or client_assertion (RFC 6749 §2.3).")
 	case len(authorization) == 1:
-		return p, p.basic(authorization[0])
+		return p, readBasic(p, authorization[0])
 	case p.Assertion != "":
 		if form.Get("client_assertion_type") != assertionType {
 			return nil, invalidClient("client_assertion_type must be " + assertionType + ".")
 		}
-		p.Method = "private_key_jwt"
+		p.Method = credential.MethodPrivateKeyJWT
 	case p.Secret != "":
 		if p.ClientID == "" {
 			return nil, badParameter("client_id", "is required beside client_secret: the agent's id")
 		}
-		p.Method = "client_secret_post"
+		p.Method = credential.MethodSecretPost
 	}
 	return p, nil
 }
 
-// basic reads an Authorization header. Both parts are form-encoded before they are
+// readBasic reads an Authorization header. Both parts are form-encoded before they are
 // joined (RFC 6749 §2.3.1).
-func (p *presented) basic(authorization string) error {
+func readBasic(p *credential.Presented, authorization string) error {
 	scheme, credentials, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "Basic") {
 		return invalidClient("The token endpoint takes no access token in the Authorization header, and clients authenticate with Basic, client_secret or client_assertion.")
@@ -72,7 +68,7 @@ func (p *presented) basic(authorization string) error {
 	if p.ClientID != "" && p.ClientID != id {
 		return badParameter("client_id", "is another than that of the Authorization header")
 	}
-	p.ClientID, p.Secret, p.Method = id, secret, "client_secret_basic"
+	p.ClientID, p.Secret, p.Method = id, secret, credential.MethodSecretBasic
 	return nil
 }
 

@@ -11,10 +11,9 @@ import (
 
 // revoke is the revocation endpoint (RFC 7009). Presenting a token is enough to end it;
 // with a client's authentication or a bearer token beside it, that one's authority
-// counts. The answer is 200
-// with nothing in it whenever there is nothing left to end, so it tells nobody
-// whether a token was good. token_type_hint is a hint alone (§2.1), and there is one
-// type of token.
+// counts. The answer is 200 with nothing in it whenever there is nothing left to end, so
+// it tells nobody whether a token was good. token_type_hint is a hint alone (§2.1), and
+// there is one type of token.
 func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 	if err := s.revokeToken(w, r); err != nil {
 		WriteError(w, r, err)
@@ -66,5 +65,5 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 // secret or not.
 func errSecret() error {
 	return agentidp.NewError(agentidp.Invalid, agentidp.CodeUnsupportedTokenType,
-		"This is a client secret and no access token, and it is as good as before. Whoever manages the agent ends it: agentidp credential revoke, or DELETE /api/v1/agents/{agentId}/credentials/{credentialId}; the id is the 32 characters after agentidp_cs_.")
+		"This is a client secret and no access token, and it is as good as before. Whoever manages the agent ends it: agentidp credential delete, or DELETE /api/v1/agents/{agentId}/credentials/{credentialId}; the id is the 32 characters after agentidp_cs_.")
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/credential"
 	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -20,7 +21,7 @@ type tokenRequest struct {
 	id     string // of the request
 	grant  string // grant_type
 	form   url.Values
-	client *presented
+	client *credential.Presented
 	proof  *agentidp.Proof // of the key to which the token will be bound; nil: a bearer token
 }
 
@@ -28,8 +29,9 @@ type tokenRequest struct {
 // refresh grant (RFC 9700 §2.4, §2.1.2): an agent that needs another token asks with
 // what it has.
 var grants = map[string]func(*server, context.Context, *tokenRequest) (*agentidp.TokenResponse, error){
-	agentidp.GrantTokenExchange: (*server).exchangeToken,
-	agentidp.GrantJWTBearer:     (*server).exchangeAssertion,
+	agentidp.GrantClientCredentials: (*server).clientCredentials,
+	agentidp.GrantTokenExchange:     (*server).exchangeToken,
+	agentidp.GrantJWTBearer:         (*server).exchangeAssertion,
 }
 
 // token is the token endpoint. What its grants decide is decided elsewhere; here it
@@ -62,7 +64,7 @@ func (s *server) readToken(w http.ResponseWriter, r *http.Request) (*tokenReques
 	}
 	switch grant := req.form.Get("grant_type"); {
 	case grant == "":
-		return req, badParameter("grant_type", "is required, such as "+agentidp.GrantTokenExchange)
+		return req, badParameter("grant_type", "is required, such as "+agentidp.GrantClientCredentials)
 	case grants[grant] == nil:
 		return req, agentidp.NewError(agentidp.Invalid, agentidp.CodeUnsupportedGrantType,
 			"grant_type is none that this server has; grant_types_supported in its metadata lists them.")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"slices"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -21,8 +20,14 @@ func (r *Registry) CreateAgent(ctx context.Context, org *agentidp.Organization, 
 	if err := mayGrant(c, "capabilities", spec.Capabilities); err != nil {
 		return nil, err
 	}
+	if err := mayReach(org, c, spec.Audiences); err != nil {
+		return nil, err
+	}
 	a := r.newAgent(org, spec, agentidp.RegisteredBy{Subject: c.Subject})
 	err := r.DB.Write(ctx, func(tx *store.Tx) error {
+		if err := checkDelegates(ctx, tx, &agentidp.Agent{OrganizationID: org.ID}, spec.MayDelegateTo); err != nil {
+			return err
+		}
 		if err := tx.CreateAgent(ctx, a); err != nil {
 			return nameTaken(err)
 		}
@@ -69,7 +74,7 @@ func (r *Registry) Agents(ctx context.Context, org *agentidp.Organization, filte
 // JSON, to what can change about an agent. revision 0 skips the comparison. A
 // patch that changes nothing leaves the revision as it is.
 func (r *Registry) UpdateAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, patch []byte) (*agentidp.Agent, error) {
-	return r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentUpdated, func(a *agentidp.Agent) error {
+	return r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentUpdated, func(tx *store.Tx, a *agentidp.Agent) error {
 		if a.Status == agentidp.AgentDecommissioned {
 			return decommissioned("It cannot be changed any more.")
 		}
@@ -77,8 +82,13 @@ func (r *Registry) UpdateAgent(ctx context.Context, org *agentidp.Organization, 
 		if err != nil {
 			return err
 		}
-		added := slices.DeleteFunc(slices.Clone(spec.Capabilities), func(s string) bool { return slices.Contains(a.Capabilities, s) })
-		if err := mayGrant(c, "capabilities", added); err != nil {
+		if err := mayGrant(c, "capabilities", added(a.Capabilities, spec.Capabilities)); err != nil {
+			return err
+		}
+		if err := mayOpen(org, c, &a.AgentSpec, &spec); err != nil {
+			return err
+		}
+		if err := checkDelegates(ctx, tx, a, spec.MayDelegateTo); err != nil {
 			return err
 		}
 		a.AgentSpec = spec
@@ -95,26 +105,26 @@ func (r *Registry) SuspendAgent(ctx context.Context, org *agentidp.Organization,
 // ReactivateAgent lets a suspended agent work again. It gives authority back, so
 // the caller must hold what the agent may do.
 func (r *Registry) ReactivateAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string) (*agentidp.Agent, error) {
-	return r.changeAgent(ctx, org, c, id, 0, agentidp.EventAgentReactivated, func(a *agentidp.Agent) error {
+	return r.changeAgent(ctx, org, c, id, 0, agentidp.EventAgentReactivated, func(tx *store.Tx, a *agentidp.Agent) error {
 		if err := mayGrant(c, "capabilities", a.Capabilities); err != nil {
 			return err
 		}
-		return setStatus(agentidp.AgentActive)(a)
+		return setStatus(agentidp.AgentActive)(tx, a)
 	})
 }
 
 // DecommissionAgent ends an agent for good. Its name stays taken, so that no
 // later agent can be mistaken for it.
 func (r *Registry) DecommissionAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) error {
-	_, err := r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentDecommissioned, func(a *agentidp.Agent) error {
+	_, err := r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentDecommissioned, func(_ *store.Tx, a *agentidp.Agent) error {
 		a.Status = agentidp.AgentDecommissioned
 		return nil
 	})
 	return err
 }
 
-func setStatus(status agentidp.AgentStatus) func(*agentidp.Agent) error {
-	return func(a *agentidp.Agent) error {
+func setStatus(status agentidp.AgentStatus) func(*store.Tx, *agentidp.Agent) error {
+	return func(_ *store.Tx, a *agentidp.Agent) error {
 		if a.Status == agentidp.AgentDecommissioned {
 			return decommissioned("That is final.")
 		}
@@ -125,7 +135,7 @@ func setStatus(status agentidp.AgentStatus) func(*agentidp.Agent) error {
 
 // changeAgent is the frame of every change: lock, compare, change, and commit
 // with its event. A change that changes nothing writes nothing.
-func (r *Registry) changeAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, typ agentidp.EventType, change func(*agentidp.Agent) error) (*agentidp.Agent, error) {
+func (r *Registry) changeAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64, typ agentidp.EventType, change func(*store.Tx, *agentidp.Agent) error) (*agentidp.Agent, error) {
 	if !agentidp.IsID(id) {
 		return nil, notFound("agent")
 	}
@@ -139,7 +149,7 @@ func (r *Registry) changeAgent(ctx context.Context, org *agentidp.Organization, 
 			return store.ErrStale
 		}
 		before := *a
-		if err := change(a); err != nil {
+		if err := change(tx, a); err != nil {
 			return err
 		}
 		if reflect.DeepEqual(before, *a) {

@@ -42,10 +42,7 @@ func mayTrust(org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy, ag
 	if err := mayBind(c, agent, p.Scopes); err != nil {
 		return err
 	}
-	if slices.Contains(p.Audiences, org.ManagementAudience()) && !c.Has(agentidp.ScopeAdmin) {
-		return insufficient(agentidp.ScopeAdmin, "audiences lists "+org.ManagementAudience()+", which opens the management API to the agent; only admin may do that.")
-	}
-	return nil
+	return mayReach(org, c, p.Audiences)
 }
 
 // mayBootstrap is mayTrust for a bootstrap policy. Its tokens carry one management

@@ -27,6 +27,8 @@ func mergeAgent(spec agentidp.AgentSpec, patch []byte) (agentidp.AgentSpec, erro
 		"agentType":     mergeChoice(&spec.AgentType),
 		"version":       merge(&spec.Version),
 		"capabilities":  merge(&spec.Capabilities),
+		"audiences":     merge(&spec.Audiences),
+		"mayDelegateTo": merge(&spec.MayDelegateTo),
 		"owner":         merge(&spec.Owner),
 		"deploymentEnv": mergeChoice(&spec.DeploymentEnv),
 		"labels":        mergeLabels(&spec.Labels),

@@ -15,6 +15,7 @@ const (
 	maxText         = 1000
 	maxVersion      = 100
 	maxCapabilities = 100
+	maxDelegates    = 100
 	maxLabels       = 50
 	maxLabel        = 100
 )
@@ -27,6 +28,9 @@ func normalizeAgent(a *agentidp.AgentSpec) {
 	}
 	if len(a.Capabilities) == 0 {
 		a.Capabilities = nil
+	}
+	if len(a.MayDelegateTo) == 0 {
+		a.MayDelegateTo = nil
 	}
 	if len(a.Labels) == 0 {
 		a.Labels = nil
@@ -69,6 +73,7 @@ func validateAgent(a *agentidp.AgentSpec) []agentidp.FieldError {
 			refuse(field, "stands in the list twice")
 		}
 	}
+	checkReach(&bad, a)
 	if len(a.Labels) > maxLabels {
 		refuse("labels", "has more than %d entries", maxLabels)
 	}

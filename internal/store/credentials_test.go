@@ -129,3 +129,27 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 		t.Errorf("PostgreSQL:\n%s", plan)
 	}
 }
+
+// What lives comes first, so that what ended can crowd it out of no list.
+func TestKeysOfAnAgent(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		key := func(change func(*agentidp.Credential)) *agentidp.Credential {
+			return f.newCredential(t, func(c *agentidp.Credential) {
+				c.Type, c.SecretHash, c.JWKS = agentidp.CredentialPublicKey, "", []byte(`{"keys":[]}`)
+				change(c)
+			})
+		}
+		f.newCredential(t, func(*agentidp.Credential) {}) // a secret
+		old := key(func(*agentidp.Credential) {})
+		revoked := key(func(c *agentidp.Credential) { c.RevokedAt = new(now) })
+		young := key(func(*agentidp.Credential) {})
+		key(func(c *agentidp.Credential) { c.AgentID = newID() })
+		for limit, want := range map[int][]agentidp.Credential{10: {*young, *old, *revoked}, 2: {*young, *old}} {
+			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, limit)
+			same(t, got, want, err)
+		}
+		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, 10)
+		same(t, got, []agentidp.Credential{}, err)
+	})
+}

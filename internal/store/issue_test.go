@@ -256,6 +256,68 @@ func TestMatchesAreCounted(t *testing.T) {
 	})
 }
 
+// A credential counts as used when something is issued by it, or when whoever asks for
+// nothing that is issued says so.
+func TestUsesOfCredentialsAreKept(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := context.WithoutCancel(t.Context())
+		issued := f.newCredential(t, func(*agentidp.Credential) {})
+		asked := f.newCredential(t, func(*agentidp.Credential) {})
+		refused := f.newCredential(t, func(c *agentidp.Credential) { c.RevokedAt = new(now) })
+		for round := range 2 { // the later instant stays, whichever process counted it
+			for _, c := range []*agentidp.Credential{issued, refused} {
+				g := f.grant()
+				g.Credential, g.Decision.At = c, now.Add(time.Duration(10-round)*time.Second)
+				if err := f.Issue(ctx, g); (err == nil) != (c == issued) {
+					t.Fatal(err)
+				}
+			}
+			f.CredentialUsed(f.org.ID, asked.CredentialID, now.Add(time.Duration(round)*time.Minute))
+			f.CredentialUsed(f.org.ID, asked.CredentialID, now)
+			f.CredentialUsed(f.org.ID, newID(), now) // of none that there is
+			f.CredentialUsed(newID(), asked.CredentialID, now.Add(time.Hour))
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			f.DB = open(t, f.url)
+		}
+		for c, want := range map[*agentidp.Credential]*time.Time{issued: new(now.Add(10 * time.Second)), asked: new(now.Add(time.Minute)), refused: nil} {
+			got, err := f.Credential(ctx, f.org.ID, c.CredentialID)
+			same(t, got.LastUsedAt, want, err)
+		}
+		same(t, len(store.Strings(t, f.DB, "SELECT credential_id FROM credential_usage")), 2, nil)
+	})
+}
+
+// What is good for one use beside a subject token is used up by the grant, or not at all.
+func TestAGrantUsesUpWhatCameWithIt(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		once := store.Once{Of: "dpop:key", Key: "proof", Until: now.Add(time.Minute)}
+		grant := func() *store.Grant {
+			g := f.grant()
+			g.ReplayKey, g.Once = "", &once
+			return g
+		}
+		stale := grant()
+		stale.Agent = changed(f.agent, func(a *agentidp.Agent) { a.Revision++ })
+		if err := f.Issue(t.Context(), stale); !errors.Is(err, store.ErrStale) {
+			t.Errorf("what is not as seen: %v", err)
+		}
+		if err := f.Issue(t.Context(), grant()); err != nil {
+			t.Errorf("the first time: %v", err)
+		}
+		if err := f.Issue(t.Context(), grant()); !errors.Is(err, store.ErrReplayed) {
+			t.Errorf("again: %v", err)
+		}
+		if err := f.UseOnce(t.Context(), f.org.ID, once); !errors.Is(err, store.ErrReplayed) {
+			t.Errorf("without a grant: %v", err)
+		}
+		if err := f.UseOnce(t.Context(), newID(), once); err != nil {
+			t.Errorf("in another organization: %v", err)
+		}
+	})
+}
+
 // changed returns a changed copy.
 func changed[T any](of *T, change func(*T)) *T {
 	c := *of

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+)
+
+// However many ask at once, an agent has at most twenty credentials that are good; one
+// that has ended makes room.
+func TestAnAgentHasAtMostTwentyLiveCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	path := agentsPath + "/" + w.register(admin, "deployer@ci.acme.example") + "/credentials"
+	create := func(body map[string]any) *answer { return w.do("POST", path, admin, body) }
+	last := w.want(create(map[string]any{"type": "secret", "expiresAt": w.clock.Now().Add(time.Hour)}), 201).str("credentialId")
+
+	var made, refused atomic.Int64
+	var all sync.WaitGroup
+	for range 30 {
+		all.Go(func() {
+			switch a, err := w.send("POST", path, admin, map[string]any{"type": "secret"}); {
+			case err != nil:
+				t.Error(err)
+			case a.Status == 201:
+				made.Add(1)
+			case a.Status == 409 && a.str("code") == agentidp.CodeCredentialLimitReached:
+				refused.Add(1)
+			default:
+				t.Errorf("%d %s", a.Status, a.str("code"))
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 19 || refused.Load() != 11 {
+		t.Fatalf("%d were made beside the first, and %d refused", made.Load(), refused.Load())
+	}
+	rotate := path + "/" + last + "/rotate"
+	w.want(w.do("POST", rotate, admin, map[string]any{"graceSeconds": 60}), 409, agentidp.CodeCredentialLimitReached)
+	last = w.want(w.do("POST", rotate, admin, nil), 201).str("credentialId") // one for another
+	w.want(create(map[string]any{"type": "secret"}), 409, agentidp.CodeCredentialLimitReached)
+	w.clock.advance(time.Hour)
+	admin = w.admin()
+	w.want(create(map[string]any{"type": "secret"}), 201)
+	w.want(create(map[string]any{"type": "secret"}), 409, agentidp.CodeCredentialLimitReached)
+	w.want(w.do("POST", path+"/"+last+"/rotate", admin, nil), 400, agentidp.CodeInvalidRequest) // it has ended
+}
+
+func TestARotatedSecretLivesAsLongAsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock.freeze()
+	admin := w.admin()
+	path := agentsPath + "/" + w.register(admin, "deployer@ci.acme.example") + "/credentials"
+	began := w.clock.Now()
+	first := w.want(w.do("POST", path, admin, map[string]any{"type": "secret", "expiresAt": began.Add(10 * time.Hour)}), 201).str("credentialId")
+	w.clock.advance(4 * time.Hour)
+	admin = w.admin()
+	second := w.want(w.do("POST", path+"/"+first+"/rotate", admin, map[string]any{"graceSeconds": 3600}), 201).str("credentialId")
+	w.clock.advance(time.Minute)
+	w.want(w.do("POST", path+"/"+second+"/rotate", admin, map[string]any{"graceSeconds": 11 * 3600}), 201)
+	items, _ := w.want(w.do("GET", path, admin, nil), 200).Body["items"].([]any)
+	for i, want := range []time.Duration{
+		5 * time.Hour,                // grace, counted from the rotation
+		14 * time.Hour,               // its own end, which comes before that of the grace
+		14*time.Hour + 1*time.Minute, // ten hours again
+	} {
+		at, err := time.Parse(time.RFC3339Nano, items[i].(map[string]any)["expiresAt"].(string))
+		if err != nil || at.Sub(began) != want {
+			t.Errorf("credential %d ends after %v, want %v (%v)", i+1, at.Sub(began), want, err)
+		}
+	}
+}
