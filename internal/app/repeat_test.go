@@ -67,6 +67,11 @@ var repetitions = []struct {
 		return "-"
 	}},
 	{"no agentId", replay, func(r *repeated) string { delete(r.body, "agentId"); return "-" }},
+	{"another token with the same jti", replay, func(r *repeated) string {
+		token, _ := r.body["token"].(string)
+		r.body["token"] = r.mint(claims{"jti": r.world.jti(token), "run_id": "2"})
+		return "-"
+	}},
 	{"less scope", replay, func(r *repeated) string { r.body["scope"] = "deploy:staging"; return "-" }},
 	{"another audience", replay, func(r *repeated) string { r.body["audience"] = "https://b.example"; return "-" }},
 	{"the token was revoked", replay, func(r *repeated) string { r.ended(r.revoke("", r.first.str("access_token"))); return "-" }},

@@ -70,7 +70,7 @@ func (a *attempt) first(ctx context.Context, grant *store.Grant) (*agentidp.Acce
 	}
 	d, err := a.DB.DecisionThatUsed(ctx, a.org.ID, a.provider, grant.ReplayKey)
 	now := a.Clock()
-	if err != nil || now.Sub(d.At) > repeatWithin {
+	if err != nil || now.Sub(d.At) > repeatWithin || !sameRun(d, a.decision) {
 		return nil, ignoreNotFound(err)
 	}
 	rec, err := a.DB.Token(ctx, a.org.ID, d.TokenID)
@@ -83,6 +83,13 @@ func (a *attempt) first(ctx context.Context, grant *store.Grant) (*agentidp.Acce
 		return nil, nil //nolint:nilnil // it is another
 	}
 	return rec, nil
+}
+
+// sameRun reports whether two decisions are about one subject token, as far as they say:
+// an issuer may give two tokens one jti.
+func sameRun(a, b *agentidp.Decision) bool {
+	return a.Repository == b.Repository && a.RepositoryOwnerID == b.RepositoryOwnerID && a.Subject == b.Subject &&
+		a.Ref == b.Ref && a.Event == b.Event && a.RunID == b.RunID
 }
 
 func ignoreNotFound(err error) error {
