@@ -35,13 +35,13 @@ func (w *world) bind(d *door, proof string, body map[string]any) *answer {
 
 // proof makes a fresh proof for a door, by the clock of the server.
 func (w *world) proof(d *door, key *dpoptest.Key) string {
-	return key.Proof("POST", w.app.cfg.PublicURL+d.path(), "", w.clock.Now())
+	return key.Proof("POST", w.url+d.path(), "", w.clock.Now())
 }
 
 // bound sends a request with an access token that is bound to a key, and a proof.
 func (w *world) bound(key *dpoptest.Key, token, method, path string, body any, headers ...string) *answer {
 	w.t.Helper()
-	proof := key.Proof(method, w.app.cfg.PublicURL+path, token, w.clock.Now())
+	proof := key.Proof(method, w.url+path, token, w.clock.Now())
 	return w.do(method, path, "", body, append([]string{"Authorization", "DPoP " + token, "DPoP", proof}, headers...)...)
 }
 

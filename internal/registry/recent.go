@@ -56,8 +56,8 @@ func (r *Registry) KnownOrganization(ctx context.Context, slug string) (*agentid
 }
 
 // RecentOrganization is ReadOrganization as it was at most a second ago. It is for
-// exchanges alone: their commit compares the organization's revision, and so does
-// what they deny, so that nothing is decided on an old one.
+// exchanges and the token endpoint alone: the commit compares the organization's
+// revision, and so does what is denied, so that nothing is decided on an old one.
 func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	k, ok := r.orgs.get(slug)
 	if age := r.Clock().Sub(k.read); ok && age >= 0 && age < organizationAge {

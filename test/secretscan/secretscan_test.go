@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 // Planted here in pieces, so that the scan of this test finds nothing.
 const (
 	token  = "ey" + "JhbGciOiJFUzI1NiJ9.ey" + "JpZCI6InBsYW50ZWQifQ.c2lnbmF0dXJl"
+	client = "agentidp_" + "cs_0123456789abcdef0123456789abcdef_c2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJl"
 	pem    = "-----BEGIN EC PRIVATE" + " KEY-----"
 	jwk    = `{"kty":"EC","d":` + `"c2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJl"}`
 	master = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -58,6 +59,7 @@ func TestWhatIsFound(t *testing.T) {
 		{name: "nothing secret", says: said("hello"), shown: "ok  \tp\t0.1s\nsecretscan: no secret in 2 lines of output and 0 logs of servers; 0 values were looked for\n"},
 		{name: "A-219 a token in what a test says, also if it passes", says: said("got " + token), finding: "p TestX: a token: eyJhbG… ("},
 		{name: "A-219 a token in plain output, without an end of line", says: token, finding: "output: a token: eyJhbG… (", shown: token + "\n"},
+		{name: "a client secret", says: said("got " + client), finding: "p TestX: a client secret: agenti… ("},
 		{name: "a private key", says: said(pem), finding: "p TestX: a private key: -----B… ("},
 		{name: "a private JWK", says: said(jwk), finding: "p TestX: a private JWK"},
 		{name: "A-219 a token in the log of a server", says: said("hello"), leaves: `{"msg":"` + token + `"}`, finding: "server.log: a token: eyJhbG… ("},
