@@ -137,6 +137,7 @@ type Error struct {
 	RetryAfter time.Duration     // when trying again makes sense; 0: unknown
 	RateLimit  *RateLimit        // the limit that was reached, for rate_limited
 	Scope      string            // the scope that is needed, for insufficient_scope and at an operation of the API
+	Scheme     string            // by which the access token was or must be presented; empty: Bearer
 
 	cause error
 }

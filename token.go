@@ -61,9 +61,9 @@ type Confirmation struct {
 // TokenType is the token_type of an access token: how it is presented (RFC 6749 §7.1).
 func (t *AccessToken) TokenType() string {
 	if t.KeyThumbprint != "" {
-		return "DPoP"
+		return SchemeDPoP
 	}
-	return "Bearer"
+	return SchemeBearer
 }
 
 // Confirmation returns the claim cnf, nil for a bearer token.

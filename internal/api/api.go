@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -32,6 +33,7 @@ type Config struct {
 	Exchanger *exchange.Exchanger
 	Audit     *audit.Log
 	Tokens    *token.Tokens
+	Clock     func() time.Time
 	Version   string // of the program, for the OpenAPI document
 }
 
@@ -94,7 +96,7 @@ func humaConfig(version string) huma.Config {
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. Where it names a second scope, x-agentidp-own-scope, that one suffices for an agent whose own id is {agentId}."},
+					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. Where it names a second scope, x-agentidp-own-scope, that one suffices for an agent whose own id is {agentId}. One that is bound to a key is presented by the scheme DPoP instead, with a proof in the header DPoP (RFC 9449)."},
 				},
 			},
 		},

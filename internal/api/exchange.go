@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/exchange"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
@@ -44,6 +45,10 @@ func (a *API) registerExchange(mux humago.Mux) {
 		Summary:     "Exchange a subject token for an access token",
 		Description: "The subject token is the authentication. It is good for one exchange; get a fresh one for every attempt. With agentId the access token is that agent's; without, it is good only to register agents.",
 		Security:    []map[string][]string{},
+		Parameters: []*huma.Param{{
+			Name: "DPoP", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "A proof of possession (RFC 9449): the access token will be bound to its key. With a fresh proof by the same key an exchange may be repeated within 60 seconds, and is answered with the same token.",
+		}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			mediaJSON: {Schema: schemas.Schema(reflect.TypeFor[exchangeBody](), true, "")},
 		}},
@@ -60,11 +65,15 @@ func (a *API) exchange(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = readExchange(w, r, req)
 	}
+	org := registry.OrganizationFrom(r.Context())
+	if err == nil {
+		req.Proof, err = dpop.OfRequest(r, org.Issuer+ExchangePath, a.Clock())
+	}
 	if err != nil {
 		problem.Write(w, r, err)
 		return
 	}
-	resp, err := a.Exchanger.Exchange(r.Context(), registry.OrganizationFrom(r.Context()), req)
+	resp, err := a.Exchanger.Exchange(r.Context(), org, req)
 	if err != nil {
 		problem.Write(w, r, err)
 		return

@@ -15,9 +15,9 @@ import (
 	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
-	"github.com/sentryagent/agentidp/internal/token"
 )
 
 const (
@@ -25,17 +25,21 @@ const (
 	mediaMergePatch = "application/merge-patch+json"
 )
 
-// authenticate turns the bearer token of a request into its principal.
+// authenticate turns the access token of a request into its principal.
 func (a *API) authenticate(r *http.Request) (*agentidp.Principal, error) {
-	bearer, err := token.Bearer(r)
+	org := registry.OrganizationFrom(r.Context())
+	presented, proof, err := dpop.Presented(r, org.Issuer+r.URL.EscapedPath(), a.Clock())
 	if err != nil {
 		return nil, err
 	}
-	if bearer == "" {
+	if proof != nil {
+		problem.ByScheme(r.Context(), agentidp.SchemeDPoP)
+	}
+	if presented == "" {
 		return nil, agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeAuthenticationRequired,
 			"This operation needs an access token: send Authorization: Bearer <token>. The first one is made on the server's machine with: agentidp admin token.")
 	}
-	return a.Tokens.Authenticate(r.Context(), registry.OrganizationFrom(r.Context()), bearer)
+	return a.Tokens.Authenticate(r.Context(), org, presented, proof)
 }
 
 // checkBody refuses a body in a form that will not be read, before it is read; and

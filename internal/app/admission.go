@@ -135,7 +135,7 @@ func (a *App) settle(w *response, trace *problem.Trace) {
 	unproven := trace.Unproven
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
-		unproven = unproven || e.Kind == agentidp.Unauthenticated && e.Reason == ""
+		unproven = unproven || e.Kind == agentidp.Unauthenticated && e.Reason == "" || e.Code == agentidp.CodeInvalidDPoPProof && e.DecisionID == ""
 	}
 	if unproven {
 		a.entrance.failures.Take(a.clock(), w.counted)

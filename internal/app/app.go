@@ -149,8 +149,8 @@ func (a *App) wire(version string) {
 		DB: a.db, Tokens: a.tokens, Clients: a.clients, Organization: a.registry.ReadOrganization, TokenTTL: a.cfg.TokenTTL,
 		RefusalsPerMinute: a.cfg.RefusalsPerMinute, Agents: agents, Clock: a.clock,
 	})
-	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Version: version})
-	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, Granter: a.granter, Observe: a.exchanged, SigningAlg: a.cfg.SigningAlg})
+	api.New(&a.routes, api.Config{Registry: a.registry, Exchanger: a.exchange, Audit: audit.New(a.db), Tokens: a.tokens, Clock: a.clock, Version: version})
+	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, Granter: a.granter, Observe: a.exchanged, SigningAlg: a.cfg.SigningAlg, Clock: a.clock})
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
 	a.metrics.Read(a.sample)

@@ -127,7 +127,7 @@ func TestEvery401OfTheAPILeadsToItsDescription(t *testing.T) {
 		}
 		a := httptest.NewRecorder()
 		root.app.http.Handler.ServeHTTP(a, req)
-		if want := []string{r.world.leads(r.challenge, r.scope)}; a.Code != 401 || !slices.Equal(a.Header().Values("WWW-Authenticate"), want) {
+		if want := []string{r.world.leads(r.challenge, r.scope), r.world.leads(dpopChallenge, r.scope)}; a.Code != 401 || !slices.Equal(a.Header().Values("WWW-Authenticate"), want) {
 			t.Errorf("%s: %d %q, want %q", r.name, a.Code, a.Header().Values("WWW-Authenticate"), want)
 		}
 	}

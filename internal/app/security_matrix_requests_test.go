@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpoptest"
 )
 
 // matrixRequests are valid requests for every operation of the document, by its
@@ -24,7 +25,7 @@ var matrixRequests = map[string][]func(*party) *request{
 		func(p *party) *request {
 			g := p.grant()
 			r := withSubject(g.run)
-			(*r)["body.agentId"] = g.agent
+			(*r)["body.agentId"], (*r)["header.DPoP"] = g.agent, p.proof(nil, dpoptest.NewKey())
 			return r
 		},
 		func(p *party) *request {

@@ -114,6 +114,9 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 		return nil, err
 	}
 	a.scopes = scopes
+	if err := a.useProof(ctx); err != nil {
+		return nil, err
+	}
 
 	// 4. Candidates: policies pinned to this repository, or unpinned and of its name;
 	// for callers without one, those without one.
@@ -133,7 +136,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 
 	// 6. Sign. The token stays here until its record is durable.
 	grant := a.grant(outcome, agent)
-	signed, err := a.sign(ctx, grant)
+	signed, err := a.sign(ctx, &grant.Token, agent)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -142,7 +145,7 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	err = a.DB.Issue(ctx, grant)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, a.deny(ctx, outcome, replayed(a.claims))
+		return a.repeat(ctx, outcome, grant)
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:

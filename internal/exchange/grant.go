@@ -25,6 +25,9 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 	if agent != nil {
 		rec.Kind, rec.Subject, rec.AgentID = agentidp.PrincipalAgent, agent.AgentID, agent.AgentID
 	}
+	if a.request.Proof != nil {
+		rec.KeyThumbprint = a.request.Proof.Thumbprint
+	}
 	decision := *a.decision
 	decision.Outcome, decision.PolicyID, decision.TokenID, decision.Checks = agentidp.OutcomeAllowed, out.Policy.ID, rec.ID, out.Checks
 
@@ -56,10 +59,11 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 	return g
 }
 
-func (a *attempt) sign(ctx context.Context, g *store.Grant) (string, error) {
+// sign makes the token of a record, which is the agent's, if there is one.
+func (a *attempt) sign(ctx context.Context, t *agentidp.AccessToken, agent *agentidp.Agent) (string, error) {
 	name := ""
-	if g.Agent != nil {
-		name = g.Agent.Name
+	if agent != nil {
+		name = agent.Name
 	}
-	return a.Tokens.Mint(ctx, a.org, &g.Token, name, a.claims.Workload())
+	return a.Tokens.Mint(ctx, a.org, t, name, a.claims.Workload())
 }

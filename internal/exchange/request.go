@@ -29,6 +29,7 @@ type Request struct {
 	limit    agentidp.RateLimit // where its repository stands
 	provider string             // whose issuer the token names, once that is known
 	counted  bool               // against the limit of its agent
+	used     bool               // Proof is used up, by this request
 }
 
 // Names are what the fields of a request are called where it came from; empty: as the

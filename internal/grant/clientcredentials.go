@@ -88,7 +88,7 @@ func (a *attempt) clientCredentials(ctx context.Context) (*agentidp.TokenRespons
 	err = a.DB.Issue(ctx, grant)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, a.deny(ctx, errProofUsed)
+		return nil, a.deny(ctx, agentidp.UsedProof())
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
@@ -155,7 +155,7 @@ func (a *attempt) grant(scope, audience string) *store.Grant {
 	}
 	if p := a.request.Proof; p != nil {
 		g.Token.KeyThumbprint = p.Thumbprint
-		g.Once = &store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until}
+		g.Once = new(store.OnceOf(p))
 	}
 	g.Decision.Outcome, g.Decision.TokenID = agentidp.OutcomeAllowed, g.Token.ID
 	event := a.event(agentidp.EventTokenIssued, g.Token.ID, nil)

@@ -128,7 +128,7 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 	// first time, records.
 	switch err := g.DB.Issue(ctx, grant); {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, o.refuse(ctx, errProofUsed)
+		return nil, o.refuse(ctx, agentidp.UsedProof())
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
@@ -219,9 +219,9 @@ func (o *own) bound() error {
 	}
 	switch {
 	case o.req.Proof == nil && (len(keys) > 0 || o.subject.KeyThumbprint != ""):
-		return badProof("The token that is exchanged is bound to a key; send a DPoP proof with it (RFC 9449).")
+		return agentidp.InvalidProof("it is missing, and the token that is exchanged is bound to a key; send a DPoP proof with it (RFC 9449)")
 	case slices.ContainsFunc(keys, func(key string) bool { return key != o.req.Proof.Thumbprint }):
-		return badProof("The DPoP proof is by another key than the one that the token is bound to; sign it with that key.")
+		return agentidp.InvalidProof("it is by another key than the one that the token is bound to")
 	}
 	return nil
 }
@@ -229,12 +229,6 @@ func (o *own) bound() error {
 // badTarget refuses the audience that is asked for.
 func (r *OwnRequest) badTarget(reason string) error {
 	return invalid(agentidp.CodeInvalidTarget, cmp.Or(r.AudienceName, "audience"), reason)
-}
-
-var errProofUsed = badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
-
-func badProof(message string) error {
-	return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof, message)
 }
 
 func invalid(code, field, reason string) error {

@@ -46,7 +46,7 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 		g.Credential = o.req.Client.Credential
 	}
 	if p := o.req.Proof; p != nil {
-		g.Once = &store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until}
+		g.Once = new(store.OnceOf(p))
 	}
 	if g.Token, err = o.child(ctx, g, actorID); err != nil {
 		return nil, nil, err

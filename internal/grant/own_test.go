@@ -447,7 +447,7 @@ func TestAChangeInTheMiddleOfAnOwnExchange(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		in, err := d.tokens.Introspect(t.Context(), &agentidp.Organization{ID: d.org.ID, Slug: d.org.Slug, Issuer: issuer, Revision: d.org.Revision + 1}, "", got.AccessToken)
+		in, err := d.tokens.Introspect(t.Context(), &agentidp.Organization{ID: d.org.ID, Slug: d.org.Slug, Issuer: issuer, Revision: d.org.Revision + 1}, "", nil, got.AccessToken)
 		if err != nil || in.Active != tt.active {
 			t.Errorf("%s: what was granted: %+v, %v", tt.name, in, err)
 		}

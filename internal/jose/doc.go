@@ -6,7 +6,8 @@
 // decoder would also accept is refused. A key is bound to one algorithm, and a
 // token's header can agree with it or fail; it never chooses. Keys come from the
 // caller: header parameters that carry or point to a key, or that change how a
-// token is read, are refused. There is no "none", no HMAC and no encryption, so
+// token is read, are refused; only a proof of possession, which ParseProof alone reads,
+// names its own key, and nobody takes its word for whose that is. There is no "none", no HMAC and no encryption, so
 // there is nothing to confuse a signature with.
 //
 // It does not know claims, issuers, times or the network.

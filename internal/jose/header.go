@@ -42,7 +42,10 @@ var (
 // equals a known name only under Unicode case folding ("ALG", "kid" with KELVIN
 // SIGN) is refused, because another reader may take it for that name. Other unknown
 // names, such as x5t, are ignored (RFC 7515 §4).
-func parseHeader(data []byte) (Header, error) {
+func parseHeader(data []byte) (Header, error) { return readHeader(data, refuseName) }
+
+// readHeader is parseHeader, but for what becomes of the names that it does not read.
+func readHeader(data []byte, other func(name string, value []byte) error) (Header, error) {
 	var h Header
 	err := strictjson.Members(data, headerDepth, func(name string, value []byte) (err error) {
 		switch name {
@@ -55,7 +58,7 @@ func parseHeader(data []byte) (Header, error) {
 				err = errKeyID
 			}
 		default:
-			return refuseName(name)
+			return other(name, value)
 		}
 		return err
 	})
@@ -65,7 +68,7 @@ func parseHeader(data []byte) (Header, error) {
 	return h, err
 }
 
-func refuseName(name string) error {
+func refuseName(name string, _ []byte) error {
 	if slices.Contains(refusedNames, name) {
 		return fmt.Errorf("the header parameter %s is not allowed", name)
 	}

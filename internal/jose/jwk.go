@@ -70,3 +70,6 @@ func Thumbprint(pub crypto.PublicKey) (string, error) {
 	sum := sha256.Sum256(data)
 	return b64.EncodeToString(sum[:]), nil
 }
+
+// Thumbprint returns the thumbprint of the key.
+func (k *Key) Thumbprint() (string, error) { return Thumbprint(k.public) }

@@ -60,22 +60,29 @@ var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 // parseJWK reads one key, or says why it is of no use. An element that is not an
 // object is a key of no use, as RFC 7517 §5 wants.
 func parseJWK(data []byte, allowed []string) Entry {
-	members := map[string]string{} // those that are strings and known
-	var fault error                // the first; the others are read for what the entry says of itself
-	err := strictjson.Members(data, jwksDepth, func(name string, value []byte) error {
-		if err := readMember(members, name, value); fault == nil {
-			fault = err
-		}
-		return nil
-	})
+	members, err := jwkMembers(data)
 	e := Entry{ID: shown(members["kid"]), Type: shown(members["kty"]), Algorithm: shown(members["alg"])}
-	if e.Err = cmp.Or(err, fault); e.Err != nil {
+	if e.Err = err; err != nil {
 		return e
 	}
 	if e.Key, e.Err = usableKey(members, allowed); e.Err == nil {
 		e.Algorithm = e.Key.Algorithm
 	}
 	return e
+}
+
+// jwkMembers returns the members of a key that are known and strings, also beside an
+// error.
+func jwkMembers(data []byte) (map[string]string, error) {
+	members := map[string]string{}
+	var fault error // the first; the others are read for what the key says of itself
+	err := strictjson.Members(data, jwksDepth, func(name string, value []byte) error {
+		if err := readMember(members, name, value); fault == nil {
+			fault = err
+		}
+		return nil
+	})
+	return members, cmp.Or(err, fault)
 }
 
 func readMember(members map[string]string, name string, value []byte) (err error) {

@@ -34,13 +34,25 @@ var (
 // bytes. Parse bounds neither the size of the token nor that of its parts: its
 // caller does, and the work is linear in the size.
 func Parse(compact string) (*JWS, error) {
+	j, header, err := split(compact)
+	if err != nil {
+		return nil, err
+	}
+	if j.Header, err = parseHeader(header); err != nil {
+		return nil, fmt.Errorf("read the header: %w", err)
+	}
+	return j, nil
+}
+
+// split decodes the segments of a compact JWS.
+func split(compact string) (j *JWS, header []byte, err error) {
 	// Counting comes before splitting and decoding: a token of a million dots
 	// must not cost a million segments.
 	if strings.Count(compact, ".") != 2 {
-		return nil, errDots
+		return nil, nil, errDots
 	}
 	if strings.IndexByte(compact, '\n') >= 0 || strings.IndexByte(compact, '\r') >= 0 {
-		return nil, errNewline
+		return nil, nil, errNewline
 	}
 	first, last := strings.IndexByte(compact, '.'), strings.LastIndexByte(compact, '.')
 	// One buffer holds the token, for hashing, and behind it what is decoded.
@@ -57,23 +69,18 @@ func Parse(compact string) (*JWS, error) {
 		}
 		return buf[start:len(buf):len(buf)], nil
 	}
-	header, err := segment("header", 0, first)
-	if err != nil {
-		return nil, err
+	if header, err = segment("header", 0, first); err != nil {
+		return nil, nil, err
 	}
 	payload, err := segment("payload", first+1, last)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signature, err := segment("signature", last+1, len(compact))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	h, err := parseHeader(header)
-	if err != nil {
-		return nil, fmt.Errorf("read the header: %w", err)
-	}
-	return &JWS{Header: h, Payload: payload, signingInput: buf[:last:last], signature: signature}, nil
+	return &JWS{Payload: payload, signingInput: buf[:last:last], signature: signature}, header, nil
 }
 
 // SigningInputSum returns SHA-256 of the signing input: the header and payload

@@ -7,9 +7,9 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
-	"github.com/sentryagent/agentidp/internal/token"
 )
 
 // asker is who asks about a token, or ends it: a client that authenticated as one, a
@@ -18,6 +18,7 @@ import (
 type asker struct {
 	client *agentidp.Principal
 	bearer string
+	proof  *agentidp.Proof // with which the bearer token came, by the scheme DPoP
 }
 
 // asker reads who sends a request. A client is looked up as it is now, because nothing
@@ -30,8 +31,11 @@ func (s *server) asker(w http.ResponseWriter, r *http.Request, form url.Values) 
 	}
 	switch {
 	case presented == nil:
-		bearer, err := token.Bearer(r)
-		return &asker{bearer: bearer}, err
+		bearer, proof, err := dpop.Presented(r, registry.OrganizationFrom(r.Context()).Issuer+r.URL.EscapedPath(), s.clock())
+		if proof != nil {
+			problem.ByScheme(r.Context(), agentidp.SchemeDPoP)
+		}
+		return &asker{bearer: bearer, proof: proof}, err
 	case presented.Method == credential.MethodNone:
 		return &asker{}, nil
 	}

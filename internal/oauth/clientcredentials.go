@@ -22,7 +22,7 @@ func (s *server) clientCredentials(ctx context.Context, r *tokenRequest) (*agent
 			return nil, err
 		}
 		return s.granter.ClientCredentials(ctx, r.org, &grant.ClientCredentialsRequest{
-			Client: client, Scope: r.form.Get("scope"), Audience: audience, RequestID: r.id,
+			Client: client, Scope: r.form.Get("scope"), Audience: audience, RequestID: r.id, Proof: r.proof,
 		})
 	})
 }

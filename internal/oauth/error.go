@@ -35,11 +35,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // errorCode returns the registered error that is nearest to ours: of RFC 6750 §3.1
-// for the bearer token, of RFC 7009 §2.2.1, and of RFC 6749 §5.2 and §4.1.2.1 for the
-// rest.
+// for the access token, of RFC 9449 §12.2 for its proof, of RFC 7009 §2.2.1, and of RFC
+// 6749 §5.2 and §4.1.2.1 for the rest.
 func errorCode(e *agentidp.Error) string {
 	switch e.Code {
-	case agentidp.CodeInvalidClient, agentidp.CodeUnauthorizedClient, agentidp.CodeUnsupportedTokenType:
+	case agentidp.CodeInvalidClient, agentidp.CodeUnauthorizedClient, agentidp.CodeUnsupportedTokenType, agentidp.CodeInvalidDPoPProof:
 		return e.Code
 	}
 	switch e.Kind {

@@ -64,7 +64,7 @@ func (s *server) exchangeSubject(ctx context.Context, r *tokenRequest, parameter
 	return s.exchanger.Exchange(ctx, r.org, &exchange.Request{
 		Token: r.form.Get(parameter), AgentID: agentID, Scope: r.form.Get("scope"), Audience: audience,
 		Names:     exchange.Names{Token: parameter, AgentID: "agent_id", Audience: audienceName},
-		RequestID: r.id, GrantType: r.grant,
+		RequestID: r.id, GrantType: r.grant, Proof: r.proof,
 	})
 }
 
@@ -120,7 +120,7 @@ func (s *server) exchangeOwn(ctx context.Context, r *tokenRequest) (*agentidp.To
 		}
 		return s.granter.ExchangeOwn(ctx, r.org, &grant.OwnRequest{
 			SubjectToken: r.form.Get("subject_token"), ActorToken: r.form.Get("actor_token"), Client: client, ClientID: r.client.ClientID,
-			Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, ExpiresIn: r.form.Get("requested_expires_in"), RequestID: r.id,
+			Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, ExpiresIn: r.form.Get("requested_expires_in"), RequestID: r.id, Proof: r.proof,
 		})
 	})
 }

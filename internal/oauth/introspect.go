@@ -43,5 +43,5 @@ func (s *server) introspection(w http.ResponseWriter, r *http.Request) (*agentid
 	if by.client != nil {
 		return s.tokens.IntrospectFor(r.Context(), org, by.client, presented)
 	}
-	return s.tokens.Introspect(r.Context(), org, by.bearer, presented)
+	return s.tokens.Introspect(r.Context(), org, by.bearer, by.proof, presented)
 }

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
@@ -35,6 +36,7 @@ type server struct {
 	granter   *grant.Granter
 	observe   func(exchange.Result)
 	alg       string
+	clock     func() time.Time
 }
 
 // Config is what the endpoints work with.
@@ -46,6 +48,7 @@ type Config struct {
 	Granter    *grant.Granter
 	Observe    func(exchange.Result) // is told how each grant to a client ended
 	SigningAlg string                // what tokens are signed with
+	Clock      func() time.Time
 }
 
 // Mux is where routes are registered: an http.ServeMux, or what keeps one.
@@ -55,7 +58,7 @@ type Mux interface {
 
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
-	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, granter: cfg.Granter, observe: cfg.Observe, alg: cfg.SigningAlg}
+	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, granter: cfg.Granter, observe: cfg.Observe, alg: cfg.SigningAlg, clock: cfg.Clock}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.discovery)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)

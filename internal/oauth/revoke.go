@@ -43,14 +43,16 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if by.client != nil {
 		return s.tokens.RevokeFor(r.Context(), org, by.client, requestID, presented)
 	}
-	if by.bearer == "" || by.bearer == presented { // its own credential: one proof, given twice
+	// Its own credential is no more than the token, given twice. No proof is asked for it,
+	// also where it is bound to a key: a thief who ends it harms himself.
+	if by.bearer == "" || by.bearer == presented {
 		known, err := s.tokens.RevokeOwn(r.Context(), org, requestID, presented)
 		if err == nil && !known {
 			problem.Unproven(r.Context())
 		}
 		return err
 	}
-	caller, err := s.tokens.Authenticate(r.Context(), org, by.bearer)
+	caller, err := s.tokens.Authenticate(r.Context(), org, by.bearer, by.proof)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/problem"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
@@ -23,6 +24,7 @@ type tokenRequest struct {
 	grant  string // grant_type
 	form   url.Values
 	client *credential.Presented
+	proof  *agentidp.Proof // of the key to which the token will be bound; nil: a bearer token
 }
 
 // grants are the grant types that there are. There is no password, no implicit and no
@@ -37,7 +39,7 @@ var grants = map[string]func(*server, context.Context, *tokenRequest) (*agentidp
 // token is the token endpoint. What its grants decide is decided elsewhere; here it
 // is read from a form, and answered as the standards have it.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	req, err := readToken(w, r)
+	req, err := s.readToken(w, r)
 	var answer *agentidp.TokenResponse
 	if err == nil {
 		answer, err = grants[req.grant](s, r.Context(), req)
@@ -56,7 +58,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 
 // readToken reads a request. With an error, what is returned has the grant type alone,
 // as far as it is one.
-func readToken(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
+func (s *server) readToken(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
 	req := &tokenRequest{org: registry.OrganizationFrom(r.Context()), id: problem.RequestID(r.Context())}
 	var err error
 	if req.form, err = readForm(w, r, "resource", "audience"); err != nil {
@@ -76,7 +78,10 @@ func readToken(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
 			return req, badParameter(name, "has bytes that are no text in UTF-8")
 		}
 	}
-	req.client, err = readClient(r.Header, req.form)
+	if req.client, err = readClient(r.Header, req.form); err != nil {
+		return req, err
+	}
+	req.proof, err = dpop.OfRequest(r, req.org.Issuer+TokenPath, s.clock())
 	return req, err
 }
 

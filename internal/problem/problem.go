@@ -109,22 +109,12 @@ func Encode(w io.Writer, v any) error {
 }
 
 // SetHeaders sets the headers that an error of this kind must carry:
-// WWW-Authenticate (RFC 6750 §3), Retry-After and Allow (RFC 9110), and of a limit
+// WWW-Authenticate (see challenges), Retry-After and Allow (RFC 9110), and of a limit
 // that was reached those of SetRateLimit.
 func SetHeaders(h http.Header, e *agentidp.Error) {
 	h.Set("Cache-Control", "no-store")
-	switch {
-	case e.Code == agentidp.CodeAuthenticationRequired:
-		// RFC 6750 §3.1: no error code where no credential was presented.
-		h.Set("WWW-Authenticate", "Bearer")
-	case e.Kind == agentidp.Unauthenticated:
-		h.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-	case e.Code == agentidp.CodeInsufficientScope:
-		v := `Bearer error="insufficient_scope"`
-		if e.Scope != "" {
-			v += `, scope="` + e.Scope + `"`
-		}
-		h.Set("WWW-Authenticate", v)
+	if values := challenges(e); values != nil {
+		h["Www-Authenticate"] = values
 	}
 	after := e.RetryAfter
 	if after == 0 && e.Kind == agentidp.Unavailable {
@@ -191,8 +181,9 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 // Trace is what the edges remember of one request.
 type Trace struct {
 	RequestID string
-	Err       error // what the request was answered with, with its private cause
-	Unproven  bool  // it proved nothing, although its answer is no error; see Unproven
+	Err       error  // what the request was answered with, with its private cause
+	Unproven  bool   // it proved nothing, although its answer is no error; see Unproven
+	Scheme    string // see ByScheme
 
 	API *agentidp.Organization // whose API was asked; nil: something else
 }
@@ -208,7 +199,8 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 // agentidp.Error. A caller that left is told that the server was unavailable;
 // it will not read it.
 func Note(ctx context.Context, err error) *agentidp.Error {
-	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+	t, ok := ctx.Value(traceKey{}).(*Trace)
+	if ok {
 		t.Err = err
 	}
 	_, ours := errors.AsType[*agentidp.Error](err)
@@ -216,7 +208,21 @@ func Note(ctx context.Context, err error) *agentidp.Error {
 		return agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
 			"The request took too long. Try again.").WithCause(err)
 	}
-	return agentidp.AsError(err)
+	e := agentidp.AsError(err)
+	if ok && t.Scheme != "" && e.Scheme == "" {
+		by := *e
+		by.Scheme = t.Scheme
+		return &by
+	}
+	return e
+}
+
+// ByScheme notes the scheme by which a request presents an access token, where that is
+// not Bearer: challenges in its answer are of that scheme.
+func ByScheme(ctx context.Context, scheme string) {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		t.Scheme = scheme
+	}
 }
 
 // Unproven notes that a request presented a token that is none of ours, where the

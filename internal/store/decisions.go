@@ -29,6 +29,14 @@ func (r reads) Decision(ctx context.Context, orgID, id string) (*agentidp.Decisi
 		"SELECT "+decisionColumns+", checks FROM decisions WHERE organization_id = $1 AND id = $2", orgID, id)
 }
 
+// DecisionThatUsed returns the record of the exchange that used up a subject token, by
+// its provider and replay key, or ErrNotFound.
+func (r reads) DecisionThatUsed(ctx context.Context, orgID string, p *agentidp.Provider, replayKey string) (*agentidp.Decision, error) {
+	scan := func(rows *sql.Rows, d *agentidp.Decision) error { return rows.Scan(decisionFields(d)...) }
+	return one(ctx, r, "read the decision that used a token", scan, "SELECT "+decisionColumns+` FROM decisions WHERE organization_id = $1 AND id =
+		(SELECT decision_id FROM used_tokens WHERE organization_id = $1 AND provider = $2 AND replay_key = $3)`, orgID, usedOf(p), replayKey)
+}
+
 // Decisions returns at most limit decisions that pass the filter and whose id is
 // less than before (empty: all), the newest first and without their checks.
 func (r reads) Decisions(ctx context.Context, orgID string, f *agentidp.DecisionFilter, before string, limit int) ([]agentidp.Decision, error) {

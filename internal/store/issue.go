@@ -73,6 +73,17 @@ func (m *member) useUp(orgID, decisionID string, o *Once) {
 	m.usedRow = []any{orgID, o.Of, o.Key, decisionID, micros(o.Until)}
 }
 
+// OnceOf is what a proof of possession is used up as: it is one of its key's.
+func OnceOf(p *agentidp.Proof) Once {
+	return Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until}
+}
+
+// UseProof is UseOnce of a proof of possession. Whoever calls it knows by then that the
+// proof comes with something of ours, so that strangers cause no write.
+func (db *DB) UseProof(ctx context.Context, orgID string, p *agentidp.Proof) error {
+	return db.UseOnce(ctx, orgID, OnceOf(p))
+}
+
 // Append writes an event alone, with the same commit as the exchanges of the moment.
 // Errors are those of Issue.
 func (db *DB) Append(ctx context.Context, e agentidp.Event) error {

@@ -13,14 +13,18 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// Authenticate turns a bearer token into the principal that presents it to an
+// Authenticate turns an access token into the principal that presents it to an
 // organization's management API (RFC 9068 §4): a token that is good now, and meant
-// for that API, and not used too often in a minute. One with which somebody acts for
+// for that API, and not used too often in a minute. One that is bound to a key comes
+// with a proof by that key, which was not used before; one that is not comes with none. One with which somebody acts for
 // another never is: nothing may be managed in another's name. Errors: those of judge,
 // and TooMany.
-func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, bearer string) (*agentidp.Principal, error) {
-	c, rec, err := t.judge(ctx, org, bearer)
+func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, presented string, proof *agentidp.Proof) (*agentidp.Principal, error) {
+	c, rec, err := t.judge(ctx, org, presented)
 	if err != nil {
+		return nil, err
+	}
+	if err := bound(rec, proof); err != nil {
 		return nil, err
 	}
 	if rec.Audience != org.ManagementAudience() {
@@ -29,7 +33,7 @@ func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, b
 	if rec.ActorID != "" {
 		return nil, invalid("It is a delegated token: the management API takes only an agent's own.")
 	}
-	used, err := t.use(rec)
+	used, err := t.use(ctx, rec, proof)
 	if err != nil {
 		return nil, err
 	}
@@ -40,14 +44,17 @@ func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, b
 	}, nil
 }
 
-// use counts a use of a token that is good. It is counted by its record, so that
-// nobody can use up another's.
-func (t *Tokens) use(rec *agentidp.AccessToken) (agentidp.RateLimit, error) {
+// use counts a use of a token that is good, and uses up the proof that it came with. It
+// is counted by its record, so that nobody can use up another's.
+func (t *Tokens) use(ctx context.Context, rec *agentidp.AccessToken, proof *agentidp.Proof) (agentidp.RateLimit, error) {
 	state, ok := t.uses.Take(t.clock(), rec.ID)
 	if !ok {
 		return state, limit.Refusal(state, "This access token was used too often in a minute. Wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_TOKEN_REQUESTS_PER_MINUTE).")
 	}
-	return state, nil
+	if proof == nil {
+		return state, nil
+	}
+	return state, t.useProof(ctx, rec, proof)
 }
 
 // judge says whether an access token is good now, whatever its audience: signed by

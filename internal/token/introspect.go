@@ -11,32 +11,33 @@ import (
 // whatever its audience. Whoever presents it alone is told all: the holder of a token
 // can read its claims anyway. bearer is the access token that authenticates the
 // request, or empty; it must be good, and then its authority counts. It may be the
-// very token that is presented.
+// very token that is presented. proof is what the bearer came with; none is asked for the
+// token that is presented, which is data here.
 //
 // What is no good token, or none that the caller may know of, is inactive, and not a
-// word more is said of it. Errors: Unauthenticated (the bearer), TooMany (its uses),
+// word more is said of it. Errors: Unauthenticated (the bearer, or its proof), TooMany (its uses),
 // Unavailable, which means neither yes nor no.
-func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bearer, presented string) (*agentidp.Introspection, error) {
+func (t *Tokens) Introspect(ctx context.Context, org *agentidp.Organization, bearer string, proof *agentidp.Proof, presented string) (*agentidp.Introspection, error) {
 	var caller *agentidp.Principal // nil: nobody but the token itself
 	itself := bearer != "" && bearer == presented
 	if bearer != "" && !itself {
 		var err error
-		if caller, err = t.Authenticate(ctx, org, bearer); err != nil {
+		if caller, err = t.Authenticate(ctx, org, bearer, proof); err != nil {
 			return nil, err
 		}
 	}
-	return t.introspect(ctx, org, caller, itself, presented)
+	return t.introspect(ctx, org, caller, itself, proof, presented)
 }
 
 // IntrospectFor is Introspect for a caller who has authenticated: a client, by one of
 // its credentials. Error: Unavailable.
 func (t *Tokens) IntrospectFor(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, presented string) (*agentidp.Introspection, error) {
-	return t.introspect(ctx, org, caller, false, presented)
+	return t.introspect(ctx, org, caller, false, nil, presented)
 }
 
 // introspect answers a caller, or nobody. itself is whether the token is what
-// authenticates the request as well.
-func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, itself bool, presented string) (*agentidp.Introspection, error) {
+// authenticates the request as well, with that proof.
+func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, itself bool, proof *agentidp.Proof, presented string) (*agentidp.Introspection, error) {
 	c, rec, err := t.judge(ctx, org, presented)
 	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unauthenticated && !itself {
 		return &agentidp.Introspection{Unproven: caller == nil && errors.Is(err, errUnproven)}, nil
@@ -45,7 +46,10 @@ func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, cal
 		return nil, err
 	}
 	if itself {
-		if _, err := t.use(rec); err != nil {
+		if err := bound(rec, proof); err != nil {
+			return nil, err
+		}
+		if _, err := t.use(ctx, rec, proof); err != nil {
 			return nil, err
 		}
 	}

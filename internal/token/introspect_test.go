@@ -32,16 +32,16 @@ func TestIntrospectionIsOfTheRecord(t *testing.T) {
 		IssuedAt: at, NotBefore: at, ExpiresAt: at + 3600, ID: rec.ID, TokenType: "Bearer", AgentName: "x@ci.acme.example", Workload: workload,
 	}
 	for _, bearer := range []string{"", token} {
-		got, err := d.Introspect(t.Context(), d.a, bearer, token)
+		got, err := d.Introspect(t.Context(), d.a, bearer, nil, token)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}
 	}
 	d.now = rec.ExpiresAt
-	if got, err := d.Introspect(t.Context(), d.a, "", token); err != nil || *got != (agentidp.Introspection{}) {
+	if got, err := d.Introspect(t.Context(), d.a, "", nil, token); err != nil || *got != (agentidp.Introspection{}) {
 		t.Errorf("the record has expired: %+v, %v", got, err)
 	}
-	if got, err := d.Introspect(t.Context(), d.a, token, token); agentidp.AsError(err).Kind != agentidp.Unauthenticated {
+	if got, err := d.Introspect(t.Context(), d.a, token, nil, token); agentidp.AsError(err).Kind != agentidp.Unauthenticated {
 		t.Errorf("an expired token authenticates the question about itself: %+v, %v", got, err)
 	}
 }
@@ -55,7 +55,7 @@ func TestIntrospectionWithoutStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, by := range []string{"", token, bearer} {
-		got, err := d.Introspect(t.Context(), d.a, by, token)
+		got, err := d.Introspect(t.Context(), d.a, by, nil, token)
 		if e := agentidp.AsError(err); got != nil || e.Kind != agentidp.Unavailable || e.RetryAfter == 0 {
 			t.Errorf("%+v, %v", got, err)
 		}

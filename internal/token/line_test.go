@@ -82,7 +82,7 @@ func TestATokenEndsWithWhatItCameFrom(t *testing.T) {
 		l := d.line()
 		tt.end(l)
 		presented, err := d.Subject(t.Context(), d.a, l.last)
-		in, inErr := d.Introspect(t.Context(), d.a, "", l.last)
+		in, inErr := d.Introspect(t.Context(), d.a, "", nil, l.last)
 		switch e := agentidp.AsError(err); {
 		case inErr != nil || in.Active != (tt.why == ""):
 			t.Errorf("%s: introspection %+v, %v", tt.name, in, inErr)
@@ -107,11 +107,11 @@ func TestADelegatedTokenIsNoPrincipal(t *testing.T) {
 	d := newDesk(t)
 	rec := d.record(d.a, agentidp.PrincipalAgent)
 	rec.AgentID = d.agent(agentidp.AgentActive)
-	if _, err := d.Authenticate(t.Context(), d.a, d.issue(d.a, rec)); err != nil {
+	if _, err := d.Authenticate(t.Context(), d.a, d.issue(d.a, rec), nil); err != nil {
 		t.Errorf("its agent's own: %v", err)
 	}
 	rec.ID, rec.ActorID = agentidp.NewID(d.now), d.agent(agentidp.AgentActive)
-	p, err := d.Authenticate(t.Context(), d.a, d.issue(d.a, rec))
+	p, err := d.Authenticate(t.Context(), d.a, d.issue(d.a, rec), nil)
 	if e := agentidp.AsError(err); err == nil || e.Kind != agentidp.Unauthenticated || !strings.Contains(e.Message, "delegated") {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -142,7 +142,7 @@ func TestWhoActsStandsInTheToken(t *testing.T) {
 	if !reflect.DeepEqual(got["act"], any(act)) || got["sub"] != rec.AgentID || got["client_id"] != rec.AgentID || !reflect.DeepEqual(got["cnf"], any(map[string]any{"jkt": "thumb"})) {
 		t.Errorf("claims %v", got)
 	}
-	in, err := d.Introspect(t.Context(), d.a, "", signed)
+	in, err := d.Introspect(t.Context(), d.a, "", nil, signed)
 	if err != nil || !reflect.DeepEqual(in.Actor, chain) || in.TokenType != "DPoP" || in.Confirmation == nil || in.Confirmation.KeyThumbprint != "thumb" {
 		t.Errorf("introspection %+v, %v", in, err)
 	}

@@ -118,7 +118,7 @@ func TestAuthenticate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := d.Authenticate(t.Context(), d.a, token); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := d.Authenticate(t.Context(), d.a, token, nil); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", kind, got, err, want)
 		}
 	}
@@ -200,7 +200,7 @@ func TestEveryRefusal(t *testing.T) {
 		{"of a disabled policy", boot(d.policy(agentidp.ModeDisabled, nil)), "is no longer in force"},
 		{"of a policy that expires now", boot(d.policy(agentidp.ModeEnforce, &past)), "is no longer in force"},
 	} {
-		p, err := d.Authenticate(t.Context(), d.a, tt.token)
+		p, err := d.Authenticate(t.Context(), d.a, tt.token, nil)
 		e := agentidp.AsError(err)
 		if err == nil || p != nil || e.Kind != agentidp.Unauthenticated || e.Code != agentidp.CodeInvalidToken || !strings.Contains(e.Message, tt.why) {
 			t.Errorf("%s: %+v, %v; want %q", tt.name, p, err, tt.why)
@@ -209,24 +209,24 @@ func TestEveryRefusal(t *testing.T) {
 			t.Errorf("%s: the error holds the token", tt.name)
 		}
 		// What is refused here for its audience alone is good elsewhere; of the rest nothing is said.
-		in, err := d.Introspect(t.Context(), d.a, "", tt.token)
+		in, err := d.Introspect(t.Context(), d.a, "", nil, tt.token)
 		unsigned := strings.HasPrefix(tt.why, "It is not an access token") || strings.HasPrefix(tt.why, "No key of")
 		if elsewhere := strings.HasPrefix(tt.name, "for "); err != nil || in.Active != elsewhere || !elsewhere && *in != (agentidp.Introspection{Unproven: unsigned}) {
 			t.Errorf("%s: introspection: %+v, %v", tt.name, in, err)
 		}
 	}
-	if _, err := d.Authenticate(t.Context(), d.a, good); err != nil {
+	if _, err := d.Authenticate(t.Context(), d.a, good, nil); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
 	d.now = d.now.Add(time.Hour)
-	if _, err := d.Authenticate(t.Context(), d.a, good); err == nil {
+	if _, err := d.Authenticate(t.Context(), d.a, good, nil); err == nil {
 		t.Error("the good one, an hour later: accepted")
 	}
 	d.now = d.now.Add(-time.Hour)
 	if err := d.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Authenticate(t.Context(), d.a, good); agentidp.AsError(err).Kind != agentidp.Unavailable || agentidp.AsError(err).RetryAfter == 0 {
+	if _, err := d.Authenticate(t.Context(), d.a, good, nil); agentidp.AsError(err).Kind != agentidp.Unavailable || agentidp.AsError(err).RetryAfter == 0 {
 		t.Errorf("without storage: %v", err)
 	}
 }
@@ -239,7 +239,7 @@ func TestScopesAreThoseOfTheRecord(t *testing.T) {
 	d.write(func(tx *store.Tx) error { return tx.CreateToken(t.Context(), rec) })
 	wider := *rec
 	wider.Scope, wider.Subject, wider.Kind = "admin", "admin:other", agentidp.PrincipalAgent
-	p, err := d.Authenticate(t.Context(), d.a, d.mint(d.a, &wider))
+	p, err := d.Authenticate(t.Context(), d.a, d.mint(d.a, &wider), nil)
 	if err != nil || p.Has(agentidp.ScopeAdmin) || p.Subject != rec.Subject || p.Kind != agentidp.PrincipalAdmin {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -313,7 +313,7 @@ func TestIssueAdmin(t *testing.T) {
 			t.Errorf("%s: %+v, %v", tt.name, rec, err)
 			continue
 		}
-		if p, err := d.Authenticate(t.Context(), d.a, token); err != nil || p.Kind != agentidp.PrincipalAdmin || p.Subject != rec.Subject {
+		if p, err := d.Authenticate(t.Context(), d.a, token, nil); err != nil || p.Kind != agentidp.PrincipalAdmin || p.Subject != rec.Subject {
 			t.Errorf("%s: %+v, %v", tt.name, p, err)
 		}
 	}

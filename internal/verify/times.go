@@ -12,7 +12,7 @@ import (
 )
 
 // Skew is how far apart the issuer's clock and ours may be.
-const Skew = 60 * time.Second
+const Skew = agentidp.ClockSkew
 
 // maxDate is the last second of the year 9999; RFC 3339 has no form for later ones.
 const maxDate = 253402300799

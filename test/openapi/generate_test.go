@@ -58,7 +58,14 @@ func (g *generator) request(op *operation) *request {
 				query.Set(p.Name, fmt.Sprint(g.scalar(p.Schema.Value, p.Name)))
 			}
 		case "header":
-			if value := g.ifMatch(req.path); value != "" {
+			value := ""
+			switch {
+			case p.Name == "If-Match":
+				value = g.ifMatch(req.path)
+			case g.oneIn(10, "with "+p.Name):
+				value = "none that is good"
+			}
+			if value != "" {
 				header.Set(p.Name, value)
 			}
 		}
