@@ -1,7 +1,6 @@
 package app
 
 import (
-	"crypto"
 	"fmt"
 	"maps"
 	"net/url"
@@ -203,11 +202,11 @@ func (m *advertised) methods(admin string) {
 	ask := func(endpoint, method string) *answer {
 		form := url.Values{"token": {admin}}
 		headers := m.client.proves(method, form)
-		switch {
-		case method == "client_secret_jwt":
+		switch method {
+		case "client_secret_jwt":
 			form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 			form.Set("client_assertion", m.client.byHMAC())
-		case method == "Bearer":
+		case "Bearer":
 			headers = []string{"Authorization", "Bearer " + admin}
 		}
 		if endpoint == "revocation" {
@@ -260,7 +259,7 @@ func (m *advertised) algorithms(admin string) {
 		}
 	}
 	for _, alg := range m.list("introspection_endpoint_auth_signing_alg_values_supported") {
-		var key crypto.Signer = issuerKey() // RSA; such keys are slow to make
+		key := issuerKey() // RSA; such keys are slow to make
 		if !strings.HasPrefix(alg, "RS") {
 			var err error
 			if key, err = jose.GenerateKey(alg); err != nil {
