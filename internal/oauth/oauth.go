@@ -61,12 +61,12 @@ func New(mux Mux, cfg Config) {
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
 	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
 	mux.HandleFunc("POST "+TokenPath, s.token)
-	mux.HandleFunc("POST "+introspectionPath, s.introspect)
+	mux.HandleFunc("POST "+IntrospectionPath, s.introspect)
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
 
 const (
-	introspectionPath = Prefix + "introspect"
+	IntrospectionPath = Prefix + "introspect" // RFC 7662 §2
 	revocationPath    = Prefix + "revoke"
 )
 
@@ -101,7 +101,7 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
 		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
 		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
-		IntrospectionEndpoint: org.Issuer + introspectionPath, IntrospectionMethods: []string{"none", "Bearer"},
+		IntrospectionEndpoint: org.Issuer + IntrospectionPath, IntrospectionMethods: []string{"none", "Bearer"},
 		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
 		ProtectedResources:    []string{org.ManagementAudience()},
 		ServiceDocumentation:  org.Issuer + "/api/v1/docs",
