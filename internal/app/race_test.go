@@ -113,9 +113,10 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	code  string             // of the refusals after the change, with status 403 (not_found: 404, invalid_token: 401)
-	says  claims             // the subject tokens, beside the usual
-	keep  func(token string) // gets every access token; nil: nobody wants them
+	code  string                               // of the refusals after the change
+	ask   func(*world) func() (*answer, error) // what a client asks of a node; nil: exchanges
+	says  claims                               // the subject tokens, beside the usual
+	keep  func(token string)                   // gets every access token; nil: nobody wants them
 
 	granted atomic.Int64
 	warm    chan struct{} // closed when every client has had some
@@ -144,13 +145,17 @@ func (r *exchangeRace) run(change func()) {
 	}
 }
 
-// client exchanges at one node until the change is behind it. It takes a fresh
-// token after each grant, for a refusal leaves the token as it is.
+// client asks at one node until the change is behind it. It exchanges a fresh token
+// after each grant, for a refusal leaves the token as it is.
 func (r *exchangeRace) client(node *world) error {
-	token := r.subject(r.says)
+	ask := r.ask
+	if ask == nil {
+		ask = r.exchanges
+	}
+	next := ask(node)
 	for after := 0; after < raceAfter; {
 		began := r.over.Load()
-		a, err := node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
+		a, err := next()
 		switch {
 		case err != nil:
 			r.grant(raceGrants) // do not wait for this client
@@ -162,9 +167,8 @@ func (r *exchangeRace) client(node *world) error {
 				r.keep(a.str("access_token"))
 			}
 			r.grant(1)
-			token = r.subject(r.says)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point
-		case a.str("code") != r.code || a.Status != 403 && (a.Status != 404 || r.code != agentidp.CodeNotFound) && (a.Status != 401 || r.code != agentidp.CodeInvalidToken):
+		case a.str("code") != r.code || a.Status != r.status():
 			r.grant(raceGrants)
 			return fmt.Errorf("refused with %s, want %s", a.Raw, r.code)
 		}
@@ -173,6 +177,31 @@ func (r *exchangeRace) client(node *world) error {
 		}
 	}
 	return nil
+}
+
+// exchanges exchanges one token after the other.
+func (r *exchangeRace) exchanges(node *world) func() (*answer, error) {
+	token := r.subject(r.says)
+	return func() (*answer, error) {
+		a, err := node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
+		if err == nil && a.Status == 200 {
+			token = r.subject(r.says)
+		}
+		return a, err
+	}
+}
+
+// status is that of the refusals after the change.
+func (r *exchangeRace) status() int {
+	switch {
+	case r.code == agentidp.CodeNotFound:
+		return 404
+	case r.code == agentidp.CodeInvalidToken || r.code == agentidp.CodeInvalidClient:
+		return 401
+	case r.ask != nil: // the token endpoint has no other (RFC 6749 §5.2)
+		return 400
+	}
+	return 403
 }
 
 func (r *exchangeRace) grant(n int64) {
