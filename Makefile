@@ -23,18 +23,18 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race soak-short contract relying-party fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race soak-short contract thirdparty fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	cd test/openapi && $(GO) mod tidy -diff
-	cd test/relyingparty && $(GO) mod tidy -diff
+	cd test/thirdparty/golang && $(GO) mod tidy -diff
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
 	cd test/openapi && $(GOLANGCI) run ./...
-	cd test/relyingparty && $(GOLANGCI) run ./...
+	cd test/thirdparty/golang && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing. All that
@@ -85,9 +85,15 @@ openapi-check:
 contract: ## Hold api/openapi.json against the running server, with 3,000 generated requests
 	cd test/openapi && $(GO) vet ./... && $(GO) test -count=1 ./...
 
-.PHONY: relying-party soak soak-short
-relying-party: ## Let go-oidc verify tokens through rotations of keys
-	cd test/relyingparty && $(GO) vet ./... && $(GO) test -count=1 ./...
+.PHONY: thirdparty soak soak-short
+thirdparty: build test/thirdparty/node/node_modules ## Let OAuth clients and verifiers of others talk to the server
+	cd test/thirdparty/golang && $(GO) vet ./...
+	$(GO) run ./test/secretscan -logs 4 $(GO) -C test/thirdparty/golang test -json -count=1 ./...
+	$(GO) run ./test/secretscan -logs 2 npm --prefix test/thirdparty/node test
+
+test/thirdparty/node/node_modules: test/thirdparty/node/package-lock.json
+	cd test/thirdparty/node && npm ci --no-audit --no-fund
+	touch $@
 
 # At least three days of the server's clock, with rotation, retention and policies that
 # come and go; CI runs it for a minute.

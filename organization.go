@@ -54,6 +54,10 @@ func NoOrganization() *Error {
 // ManagementAudience is the only audience that the management API accepts.
 func (o *Organization) ManagementAudience() string { return o.Issuer + "/api/v1" }
 
+// TokenEndpoint is where the organization issues tokens (RFC 6749 §3.2). RFC 7523 §3 lets
+// whoever signs an assertion mean the authorization server by it.
+func (o *Organization) TokenEndpoint() string { return o.Issuer + "/oauth2/token" }
+
 // ResourceMetadataPath is where an organization describes its management API as a
 // protected resource (RFC 9728).
 const ResourceMetadataPath = "/.well-known/oauth-protected-resource"

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,7 +36,13 @@ func (w *world) asking(agent string) *askingClient {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.ES256, key)
+	return w.askingWith(agent, jose.ES256, key)
+}
+
+// askingWith is asking with a key that was made before.
+func (w *world) askingWith(agent, alg string, key crypto.Signer) *askingClient {
+	w.t.Helper()
+	signer, err := jose.NewSigner(alg, key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -98,7 +106,7 @@ func (c *askingClient) proves(method string, form url.Values) []string {
 // asks sends a token to an endpoint, with the client's authentication beside it.
 func (c *askingClient) asks(path, method, token string) *answer {
 	c.t.Helper()
-	form := url.Values{"token": {token}}
+	form := url.Values{"token": {token}, "grant_type": {agentidp.GrantClientCredentials}} // each endpoint ignores the other's
 	headers := append([]string{"Content-Type", formType}, c.proves(method, form)...)
 	return c.do("POST", path, "", form.Encode(), headers...)
 }
@@ -317,7 +325,7 @@ func TestOneWayOfAuthentication(t *testing.T) {
 }
 
 // S-031, S-085, S-089: a client's requests are counted when it has proven who it is, by
-// organization and id, over both endpoints and all its credentials; nobody else uses
+// organization and id, over all endpoints and all its credentials; nobody else uses
 // them up.
 func TestRequestsOfAClientAreLimited(t *testing.T) {
 	t.Parallel()
@@ -339,9 +347,9 @@ func TestRequestsOfAClientAreLimited(t *testing.T) {
 	if got := a.Header.Get("RateLimit-Policy") + " " + a.Header.Get("RateLimit"); got != `"requests-of-client";q=3;w=60 "requests-of-client";r=1;t=40` {
 		t.Errorf("the second: %s", got)
 	}
-	w.ended(client.asks(revocationPath, "private_key_jwt", "changeme"))
+	w.want(client.asks(tokenPath, "private_key_jwt", ""), 200)
 	for _, method := range clientMethods {
-		for _, path := range []string{introspectionPath, revocationPath} {
+		for _, path := range []string{introspectionPath, revocationPath, tokenPath} {
 			a = client.asks(path, method, admin)
 			w.wantOAuth(a, 429, "temporarily_unavailable", agentidp.CodeRateLimited)
 			if a.Header.Get("Retry-After") != "20" || a.Header.Get("RateLimit") != `"requests-of-client";r=0;t=20` {
@@ -353,4 +361,47 @@ func TestRequestsOfAClientAreLimited(t *testing.T) {
 	w.active("whoever has the token", w.introspect("", admin), admin)
 	w.clock.advance(20 * time.Second)
 	w.active("as late as it was told", client.asks(introspectionPath, "private_key_jwt", admin), admin)
+}
+
+// A-210, S-031: whoever tries secrets of clients is stopped before they are looked at,
+// good ones too, and nobody else is.
+func TestA210WrongSecretsFromOneAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, usualLimits(t))
+	w.clock.freeze()
+	client := w.agentThat(w.admin(), "client", "deploy:staging")
+	from := func(address, secret string) *httptest.ResponseRecorder {
+		form := url.Values{"grant_type": {agentidp.GrantClientCredentials}, "client_id": {client.id}, "client_secret": {secret}, "token": {"x"}}
+		paths := []string{tokenPath, introspectionPath, revocationPath} // each gets a third of them
+		r := httptest.NewRequestWithContext(t.Context(), "POST", paths[len(secret)%3], strings.NewReader(form.Encode()))
+		r.RemoteAddr = address + ":4711"
+		r.Header.Set("Content-Type", formType)
+		a := httptest.NewRecorder()
+		w.app.http.Handler.ServeHTTP(a, r)
+		return a
+	}
+	tried := 0
+	for ; tried < 1000; tried++ {
+		wrong, _ := credential.NewSecret(client.credential) // of the form of its own
+		if a := from("198.51.100.1", wrong+strings.Repeat("x", tried%3)); a.Code != 401 {
+			if a.Code != 429 {
+				t.Fatalf("%d: %s", a.Code, a.Body)
+			}
+			break
+		}
+	}
+	if tried != 300 {
+		t.Errorf("%d were looked at, want 300", tried)
+	}
+	good := from("198.51.100.1", client.secret)
+	if good.Code != 429 {
+		t.Errorf("a good secret from that address: %d", good.Code)
+	}
+	if a := from("198.51.100.2", client.secret); a.Code != 200 {
+		t.Errorf("a good secret from another address: %d %s", a.Code, a.Body)
+	}
+	w.clock.advance(w.again(good))
+	if a := from("198.51.100.1", client.secret); a.Code != 200 {
+		t.Errorf("as late as it was told: %d %s", a.Code, a.Body)
+	}
 }

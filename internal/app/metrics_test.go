@@ -104,6 +104,9 @@ func aDay(t *testing.T, options ...option) *world {
 	w.refused(exchangeBody(w.subject(claims{"iss": "https://ci.example"}), agent), 401, agentidp.CodeInvalidToken)
 	w.refused(map[string]any{"agentId": agent}, 400, agentidp.CodeInvalidRequest)
 	w.through(bearerDoor).granted(exchangeBody(w.subject(nil), agent))
+	client := w.asking(agent)
+	w.want(client.obtains("client_secret_post", itself()), 200)
+	w.want(client.obtains("", itself()), 401, agentidp.CodeInvalidClient)
 	w.do("GET", "/nothing", "", nil)
 
 	stranger := strings.Split(w.subject(nil), ".")
@@ -131,7 +134,9 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		exchanges("denied", agentidp.CodeInvalidRequest, "", "", "agent"):                            "1",
 		exchanges("error", agentidp.CodeIssuerUnreachable, "", "github", "agent"):                    "1",
 		granting("jwt_bearer", "allowed", "", "", "github", "agent"):                                 "1",
-		`agentidp_exchange_duration_seconds_count{outcome="allowed"}`:                                "3",
+		granting("client_credentials", "allowed", "", "", "", "agent"):                               "1",
+		granting("client_credentials", "denied", agentidp.CodeInvalidClient, "", "", "agent"):        "1",
+		`agentidp_exchange_duration_seconds_count{outcome="allowed"}`:                                "4",
 		`agentidp_exchange_duration_seconds_count{outcome="error"}`:                                  "1",
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/oidc/token",status="2xx"}`: "2",
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/oidc/token",status="4xx"}`: "8",
@@ -139,7 +144,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		`agentidp_http_request_duration_seconds_count{route="POST /api/v1/agents",status="2xx"}`:     "1",
 		`agentidp_http_request_duration_seconds_count{route="none",status="4xx"}`:                    "1",
 		`agentidp_http_requests_in_flight`:                                                           "0",
-		events(agentidp.EventTokenIssued):                                                            "3",
+		events(agentidp.EventTokenIssued):                                                            "4",
 		events(agentidp.EventTokenReplayed):                                                          "1",
 		events(agentidp.EventRepositoryIdentityChanged):                                              "1",
 		events(agentidp.EventRepositoryPinned):                                                       "1",
@@ -147,9 +152,9 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		events(agentidp.EventAgentRegistered):                                                        "1",
 		events(agentidp.EventPolicyCreated):                                                          "2",
 		events(agentidp.EventTokenRevoked):                                                           "0", // there before the first
-		`agentidp_commit_records_count`:                                                              "8",
-		`agentidp_commit_records_sum`:                                                                "8",
-		`agentidp_commit_duration_seconds_count`:                                                     "8",
+		`agentidp_commit_records_count`:                                                              "9",
+		`agentidp_commit_records_sum`:                                                                "9",
+		`agentidp_commit_duration_seconds_count`:                                                     "9",
 		`agentidp_commit_failures_total`:                                                             "0",
 		`agentidp_issuer_key_fetches_total{result="ok"}`:                                             "1",
 		`agentidp_issuer_key_fetches_total{result="error"}`:                                          "1",

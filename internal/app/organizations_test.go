@@ -228,8 +228,8 @@ func TestNoGrantBeginsAfterAnOrganizationIsClosed(t *testing.T) {
 	})
 }
 
-// S-044, S-045, S-047, S-048: RFC 8414 §3.1 puts the issuer's path behind the
-// well-known one, OpenID Connect Discovery before it. Both are the same document.
+// S-044, S-045, S-047, S-048, S-072: RFC 8414 §3.1 puts the issuer's path behind the
+// well-known one, OpenID Connect Discovery before it. Each document is in both places.
 func TestMetadataOfAnOrganization(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -238,14 +238,16 @@ func TestMetadataOfAnOrganization(t *testing.T) {
 	if _, _, err := w.app.CloseOrganization(t.Context(), "gone"); err != nil {
 		t.Fatal(err)
 	}
-	want := acme.want(acme.do("GET", "/.well-known/openid-configuration", "", nil), 200)
-	if want.str("issuer") != acme.url || want.str("jwks_uri") != acme.url+"/.well-known/jwks.json" {
-		t.Errorf("%s", want.Raw)
-	}
 	for _, path := range []string{
 		"/o/acme/.well-known/openid-configuration", "/o/acme/.well-known/oauth-authorization-server",
 		"/.well-known/openid-configuration/o/acme", "/.well-known/oauth-authorization-server/o/acme",
 	} {
+		_, document, _ := strings.Cut(path, "/.well-known/")
+		document, _, _ = strings.Cut(document, "/")
+		want := acme.want(acme.do("GET", "/.well-known/"+document, "", nil), 200)
+		if want.str("issuer") != acme.url || want.str("jwks_uri") != acme.url+"/.well-known/jwks.json" {
+			t.Errorf("%s", want.Raw)
+		}
 		a := w.want(w.do("GET", path, "", nil), 200)
 		if string(a.Raw) != string(want.Raw) || a.Header.Get("ETag") != want.Header.Get("ETag") ||
 			a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "public, max-age=300" {

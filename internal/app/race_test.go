@@ -113,10 +113,11 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	code  string                               // of the refusals after the change
-	ask   func(*world) func() (*answer, error) // what a client asks of a node; nil: exchanges
-	says  claims                               // the subject tokens, beside the usual
-	keep  func(token string)                   // gets every access token; nil: nobody wants them
+	own   string             // the form of a grant without a CI's token, and so with nothing that is used up; empty: CI's are exchanged
+	basic string             // the client that asks for it, as it stands in the Authorization header; empty: none
+	code  string             // of the refusals after the change
+	says  claims             // the subject tokens, beside the usual
+	keep  func(token string) // gets every access token; nil: nobody wants them
 
 	granted atomic.Int64
 	warm    chan struct{} // closed when every client has had some
@@ -145,17 +146,13 @@ func (r *exchangeRace) run(change func()) {
 	}
 }
 
-// client asks at one node until the change is behind it. It exchanges a fresh token
-// after each grant, for a refusal leaves the token as it is.
+// client exchanges at one node until the change is behind it. It takes a fresh
+// token after each grant, for a refusal leaves the token as it is.
 func (r *exchangeRace) client(node *world) error {
-	ask := r.ask
-	if ask == nil {
-		ask = r.exchanges
-	}
-	next := ask(node)
+	token := r.subject(r.says)
 	for after := 0; after < raceAfter; {
 		began := r.over.Load()
-		a, err := next()
+		a, err := r.ask(node, token)
 		switch {
 		case err != nil:
 			r.grant(raceGrants) // do not wait for this client
@@ -167,6 +164,7 @@ func (r *exchangeRace) client(node *world) error {
 				r.keep(a.str("access_token"))
 			}
 			r.grant(1)
+			token = r.subject(r.says)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point
 		case a.str("code") != r.code || a.Status != r.status():
 			r.grant(raceGrants)
@@ -179,27 +177,28 @@ func (r *exchangeRace) client(node *world) error {
 	return nil
 }
 
-// exchanges exchanges one token after the other.
-func (r *exchangeRace) exchanges(node *world) func() (*answer, error) {
-	token := r.subject(r.says)
-	return func() (*answer, error) {
-		a, err := node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
-		if err == nil && a.Status == 200 {
-			token = r.subject(r.says)
+func (r *exchangeRace) ask(node *world, token string) (*answer, error) {
+	if r.own != "" {
+		headers := []string{"Content-Type", formType}
+		if r.basic != "" {
+			headers = append(headers, "Authorization", r.basic)
 		}
-		return a, err
+		return node.send("POST", tokenPath, "", r.own, headers...)
 	}
+	return node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
 }
 
 // status is that of the refusals after the change.
 func (r *exchangeRace) status() int {
 	switch {
+	case r.code == agentidp.CodeInvalidClient:
+		return 401
+	case r.own != "":
+		return 400
 	case r.code == agentidp.CodeNotFound:
 		return 404
-	case r.code == agentidp.CodeInvalidToken || r.code == agentidp.CodeInvalidClient:
+	case r.code == agentidp.CodeInvalidToken:
 		return 401
-	case r.ask != nil: // the token endpoint has no other (RFC 6749 §5.2)
-		return 400
 	}
 	return 403
 }

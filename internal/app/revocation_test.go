@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -333,18 +332,4 @@ func TestOneTokenRevokedManyTimesAtOnce(t *testing.T) {
 			t.Errorf("%d events, %v", n, err)
 		}
 	})
-}
-
-func TestTheEndpointsForTokensAreAdvertised(t *testing.T) {
-	t.Parallel()
-	a := newWorld(t)
-	for _, w := range []*world{a, a.tenant("bravo")} {
-		for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
-			d := w.want(w.do(http.MethodGet, path, "", nil), 200)
-			if d.str("revocation_endpoint") != w.url+revocationPath || fmt.Sprint(d.Body["revocation_endpoint_auth_methods_supported"]) != "[none]" ||
-				d.str("introspection_endpoint") != w.url+introspectionPath || fmt.Sprint(d.Body["introspection_endpoint_auth_methods_supported"]) != "[none Bearer]" {
-				t.Errorf("%s", d.Raw)
-			}
-		}
-	}
 }

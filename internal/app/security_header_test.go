@@ -150,7 +150,7 @@ func TestSecurityHeaderParameters(t *testing.T) {
 		{"A-042 a parameter that nobody knows", with(`"x":{"y":[1]}`), "granted"},
 	})
 	typed := func(typ string) string { return f.headed(fmt.Sprintf(`{"alg":"RS256","kid":%q,"typ":%s}`, f.kid, typ)) }
-	for _, typ := range []string{"at+jwt", "application/at+jwt", "logout+jwt", "dpop+jwt", "oauth-id-jag+jwt", "secevent+jwt", "JWE", "JOSE", "JWT ", "application/application/jwt", "+jwt", "ＪＷＴ"} {
+	for _, typ := range []string{"at+jwt", "application/at+jwt", "logout+jwt", "dpop+jwt", "oauth-id-jag+jwt", "wit+jwt", "secevent+jwt", "JWE", "JOSE", "JWT ", "application/application/jwt", "+jwt", "ＪＷＴ"} {
 		f.attacks([]attack{{"A-036 typ " + typ, typed(quoted(typ)), "type"}})
 	}
 	for _, typ := range []string{"JWT", "jwt", "Jwt", "application/jwt", "APPLICATION/JWT"} {

@@ -37,9 +37,10 @@ type decisionListCmd struct {
 
 // Help is shown by decision list --help.
 func (*decisionListCmd) Help() string {
-	return `With -o wide the ids of repository, run, agent and token (the jti of the access token)
-are printed too, and the REASON that refines a CODE; --code takes what stands under
-CODE. AGENTIDP_TOKEN holds the caller's token.
+	return `With -o wide the ids of repository, run, agent, of the ACTOR that acts for it, and of
+tokens (their jti: of the access token, and of the PARENT that it was got for) are
+printed too, and the REASON that refines a CODE; --code takes what stands under CODE.
+AGENTIDP_TOKEN holds the caller's token.
 
 Examples:
   agentidp decision list --repository org/your-repo --outcome denied --limit 10
@@ -59,12 +60,14 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"EVENT", func(d *agentidp.Decision) string { return d.Event }},
 	{"RUN", func(d *agentidp.Decision) string { return d.RunID }},
 	{"AGENT", func(d *agentidp.Decision) string { return d.AgentID }},
+	{"ACTOR", func(d *agentidp.Decision) string { return d.ActorID }},
+	{"PARENT", func(d *agentidp.Decision) string { return d.ParentTokenID }},
 	{"TOKEN", func(d *agentidp.Decision) string { return d.TokenID }},
 }
 
 // onlyWide are the columns that -o wide alone prints: all together are wider than any
 // terminal.
-var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "TOKEN"}
+var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "ACTOR", "PARENT", "TOKEN"}
 
 // notReason refuses as a code what only refines one; the server would say no more than
 // which codes there are.
@@ -127,11 +130,11 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 }
 
 // checksOf are the checks of a decision, a policy after the other in the order in which
-// they were held against the run.
+// they were held against the run. Where there was no run, nothing was.
 func checksOf(d *agentidp.Decision) []string {
 	var lines []string
 	switch {
-	case len(d.Checks) > 0 || d.Outcome != agentidp.OutcomeDenied:
+	case len(d.Checks) > 0 || d.Outcome != agentidp.OutcomeDenied || d.Provider == "":
 	case d.Code == agentidp.CodeTrustPolicyViolation:
 		return []string{"none: no policy is for this repository or workload"}
 	default:

@@ -16,7 +16,7 @@ type tokenRevokeCmd struct {
 
 	TokenFile    string    `placeholder:"FILE" help:"Read the access token from FILE, - for standard input (the default); a terminal is asked."`
 	ID           string    `name:"id" type:"uuid" placeholder:"JTI" help:"The one token with this id, as decision list -o wide shows it."`
-	AgentID      string    `type:"uuid" placeholder:"UUID" help:"All tokens of this agent."`
+	AgentID      string    `type:"uuid" placeholder:"UUID" help:"All tokens of this agent, and those with which it acts for another."`
 	PolicyID     string    `type:"uuid" placeholder:"ID" help:"All tokens that this trust policy granted."`
 	RepositoryID string    `type:"number" placeholder:"ID" help:"All tokens that runs of this repository got: its numeric id."`
 	IssuedBefore time.Time `placeholder:"INSTANT" help:"All tokens issued before, such as 2026-11-21T12:00:00Z; now for this moment; alone, those of administrators too."`

@@ -25,6 +25,9 @@ const (
 	Skew = 60 * time.Second
 )
 
+// Algorithms are those with which a client may sign its assertions.
+var Algorithms = jose.Algorithms
+
 // assertionTypes are the types that an assertion may say to be of: none, as RFC 7523
 // knew none, a JWT's, or its own. Any other is another kind of token, such as one of our
 // own access tokens or a proof of possession, and is not taken for one (RFC 8725 §3.12).

@@ -77,7 +77,7 @@ func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID stri
 	}
 	found := make([]signer, 0, len(rows))
 	for i := range rows {
-		keys, err := jose.ParseJWKS(rows[i].JWKS, jose.Algorithms)
+		keys, err := jose.ParseJWKS(rows[i].JWKS, Algorithms)
 		if err != nil { // it was parsed when it was registered
 			return nil, false, err
 		}

@@ -88,7 +88,7 @@ func (a *attempt) clientCredentials(ctx context.Context) (*agentidp.TokenRespons
 	err = a.DB.Issue(ctx, grant)
 	switch {
 	case errors.Is(err, store.ErrReplayed):
-		return nil, a.deny(ctx, badProof("The DPoP proof was used before; make a fresh one for every request (jti)."))
+		return nil, a.deny(ctx, errProofUsed)
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:

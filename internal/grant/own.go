@@ -21,8 +21,11 @@ type OwnRequest struct {
 	// Client is who authenticated, if anybody did: the subject's agent, whoever acts
 	// with the subject token, or the actor.
 	Client   *agentidp.Client
+	ClientID string // that is said, and proves nothing; "": none
 	Scope    string // space-separated, empty: all that the subject token has
 	Audience string // empty: the subject token's
+	// AudienceName is what the parameter is called; empty: audience.
+	AudienceName string
 	// ExpiresIn is how many seconds the token is to live at most, as it was sent; empty:
 	// as long as it may. RFC 8693 has no name for it, and here it is requested_expires_in.
 	ExpiresIn string
@@ -97,15 +100,13 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 		return nil, err
 	}
 	o.decision = o.newDecision()
-	if !o.afresh { // used up and counted once
-		if err := o.useProof(ctx); err != nil {
-			return nil, err
-		}
-	}
 
 	// 2. The decision.
 	grant, actor, err := o.decide(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrStale):
+		return nil, store.ErrStale
+	case err != nil:
 		return nil, o.refuse(ctx, err)
 	}
 	limited, err := o.limit()
@@ -119,8 +120,11 @@ func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse
 		return nil, unavailable(err)
 	}
 
-	// 4. One commit: agents, policy and credential still as seen, records.
+	// 4. One commit: agents, policy and credential still as seen, the proof used for the
+	// first time, records.
 	switch err := g.DB.Issue(ctx, grant); {
+	case errors.Is(err, store.ErrReplayed):
+		return nil, o.refuse(ctx, errProofUsed)
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
@@ -140,7 +144,7 @@ func (r *OwnRequest) check() (*asked, error) {
 	case !ok || len(r.Scope) > maxScope:
 		return nil, invalid(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice, 2048 bytes at most (RFC 6749 §3.3)")
 	case r.Audience != "" && !policy.IsAudience(r.Audience):
-		return nil, invalid(agentidp.CodeInvalidTarget, "audience", "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
+		return nil, r.badTarget("must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
 	case r.ExpiresIn == "":
 		return &asked{scopes: scopes}, nil
 	}
@@ -160,6 +164,9 @@ func (o *own) prove(ctx context.Context) (err error) {
 		o.acts = o.req.Client.Agent.AgentID
 	}
 	if o.req.ActorToken == "" {
+		if id := o.req.ClientID; id != "" && id != cmp.Or(o.acts, acting(o.subject.AccessToken)) {
+			return invalid(agentidp.CodeInvalidRequest, "client_id", "is another agent's than the one that the subject token is in the hands of; to act for that one, authenticate as the client, or present an actor_token")
+		}
 		return o.bound()
 	}
 	if o.actor, err = o.Tokens.Subject(ctx, o.org, o.req.ActorToken); err != nil {
@@ -215,22 +222,12 @@ func (o *own) bound() error {
 	return nil
 }
 
-// useProof uses up the proof, which by now is known to come from somebody who has a
-// token: strangers cause no write.
-func (o *own) useProof(ctx context.Context) error {
-	p := o.req.Proof
-	if p == nil {
-		return nil
-	}
-	err := o.DB.UseOnce(ctx, o.org.ID, store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until})
-	switch {
-	case errors.Is(err, store.ErrReplayed):
-		return badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
-	case err != nil:
-		return unavailable(err)
-	}
-	return nil
+// badTarget refuses the audience that is asked for.
+func (r *OwnRequest) badTarget(reason string) error {
+	return invalid(agentidp.CodeInvalidTarget, cmp.Or(r.AudienceName, "audience"), reason)
 }
+
+var errProofUsed = badProof("The DPoP proof was used before; make a fresh one for every request (jti).")
 
 func badProof(message string) error {
 	return agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidDPoPProof, message)

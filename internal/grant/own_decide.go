@@ -45,6 +45,9 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	if o.req.Client != nil {
 		g.Credential = o.req.Client.Credential
 	}
+	if p := o.req.Proof; p != nil {
+		g.Once = &store.Once{Of: "dpop:" + p.Thumbprint, Key: p.ID, Until: p.Until}
+	}
 	if g.Token, err = o.child(ctx, g, actorID); err != nil {
 		return nil, nil, err
 	}
@@ -52,17 +55,18 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	return g, actor, nil
 }
 
-// active reads an agent that was active when a token was judged, or a client
-// authenticated.
+// active reads an agent. One whose token was judged was active a moment ago.
 func (o *own) active(ctx context.Context, id string) (*agentidp.Agent, error) {
 	agent, err := o.DB.Agent(ctx, o.org.ID, id)
-	switch {
+	switch judged := o.actor != nil || id == o.subject.AgentID || id == o.subject.ActorID; {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, unavailable(err)
-	case err != nil || agent.Status != agentidp.AgentActive:
-		return nil, agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNotActive, "The agent that the token is for, or the one that acts for it, is not active.")
+	case err == nil && agent.Status == agentidp.AgentActive:
+		return agent, nil
+	case judged:
+		return nil, store.ErrStale
 	}
-	return agent, nil
+	return nil, agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNotActive, "The agent that authenticated is not active. Ask whoever manages it.")
 }
 
 // child returns the record of the token. Where it comes from is the parent's, so that
@@ -137,12 +141,12 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	acts := g.Actor != nil
 	switch {
 	case acts && audience == management:
-		return "", invalid(agentidp.CodeInvalidTarget, "audience", "cannot be "+management+" where one agent acts for another: nothing is managed in another's name; name the service that the token is for")
+		return "", o.req.badTarget("cannot be " + management + " where one agent acts for another: nothing is managed in another's name; name the service that the token is for")
 	case audience == parent.Audience:
 		return audience, nil
 	case !o.itself():
-		return "", invalid(agentidp.CodeInvalidTarget, "audience",
-			"is another than the subject token's, and whoever has the token may be the service that it was sent to; authenticate as the agent, or exchange a token whose audience is this server ("+o.org.Issuer+") or that is bound to a key")
+		return "", o.req.badTarget(
+			"is another than the subject token's, and whoever has the token may be the service that it was sent to; authenticate as the agent, or exchange a token whose audience is this server (" + o.org.Issuer + ") or that is bound to a key")
 	}
 	listed, err := o.audiences(ctx, g)
 	if err != nil {
@@ -150,7 +154,7 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	}
 	if !slices.Contains(listed, audience) {
 		g.Policy = nil
-		return "", invalid(agentidp.CodeInvalidTarget, "audience", "is neither the subject token's nor listed where that one's was; ask for one that is")
+		return "", o.req.badTarget("is neither the subject token's nor listed where that one's was; ask for one that is")
 	}
 	return audience, nil
 }

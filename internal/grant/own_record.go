@@ -43,20 +43,17 @@ func (o *own) record(g *store.Grant) {
 }
 
 // refuse records a refusal and returns the error that the caller sees, with the record's
-// id. None rests on an organization that has changed since it was read: store.ErrStale
-// asks for another round. One that cannot be recorded is answered as unavailable.
+// id. None rests on an organization or a client that was read before this request and has
+// changed since, or has ended: store.ErrStale asks for another round. One that cannot be
+// recorded is answered as unavailable.
 func (o *own) refuse(ctx context.Context, err error) error {
 	e := agentidp.AsError(err)
 	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return err
 	}
 	if !o.afresh {
-		now, err := o.Organization(ctx, o.org.Slug)
-		if err != nil {
+		if err := o.compare(ctx); err != nil {
 			return err
-		}
-		if now.Revision != o.org.Revision {
-			return store.ErrStale
 		}
 	}
 	if err := o.refused(o.org.ID, o.who()); err != nil {
@@ -72,9 +69,33 @@ func (o *own) refuse(ctx context.Context, err error) error {
 	if err := o.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
 		return unavailable(err)
 	}
+	if d.CredentialID != "" {
+		o.DB.CredentialUsed(o.org.ID, d.CredentialID, d.At)
+	}
 	denied := *e
 	denied.DecisionID = d.ID
 	return &denied
+}
+
+// compare looks whether the organization and the client are as they were read.
+func (o *own) compare(ctx context.Context) error {
+	org, err := o.Organization(ctx, o.org.Slug)
+	if err != nil {
+		return err
+	}
+	if c := o.req.Client; c != nil {
+		now, err := o.Clients.Again(ctx, org, c)
+		if err != nil {
+			return err
+		}
+		if now.Credential.Revision != c.Credential.Revision {
+			return store.ErrStale
+		}
+	}
+	if org.Revision != o.org.Revision {
+		return store.ErrStale
+	}
+	return nil
 }
 
 // limit counts a token of its agent, once.
@@ -87,10 +108,11 @@ func (o *own) limit() (agentidp.RateLimit, error) {
 
 // who is the one that asks: the agent that acts, or whoever the subject token is of.
 func (o *own) who() string {
-	if o.decision.ActorID != "" {
-		return o.decision.ActorID
+	who := cmp.Or(o.decision.ActorID, o.decision.AgentID)
+	if who == "" {
+		who = o.subject.Subject
 	}
-	return cmp.Or(o.decision.AgentID, o.subject.Subject)
+	return who
 }
 
 func (o *own) event(typ agentidp.EventType, data map[string]string) agentidp.Event {

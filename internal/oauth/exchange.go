@@ -108,7 +108,7 @@ func (s *server) exchangeOwn(ctx context.Context, r *tokenRequest) (*agentidp.To
 	if r.form.Get("agent_id") != "" {
 		return nil, badParameter("agent_id", "is not taken beside an access token: the agent is the token's")
 	}
-	audience, _, err := r.audience()
+	audience, audienceName, err := r.audience()
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +118,8 @@ func (s *server) exchangeOwn(ctx context.Context, r *tokenRequest) (*agentidp.To
 			return nil, err
 		}
 		return s.granter.ExchangeOwn(ctx, r.org, &grant.OwnRequest{
-			SubjectToken: r.form.Get("subject_token"), ActorToken: r.form.Get("actor_token"), Client: client,
-			Scope: r.form.Get("scope"), Audience: audience, ExpiresIn: r.form.Get("requested_expires_in"), RequestID: r.id,
+			SubjectToken: r.form.Get("subject_token"), ActorToken: r.form.Get("actor_token"), Client: client, ClientID: r.client.ClientID,
+			Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, ExpiresIn: r.form.Get("requested_expires_in"), RequestID: r.id,
 		})
 	})
 }

@@ -5,8 +5,8 @@
 // RFC 6749 has them.
 //
 // It does not own keys (internal/keys), who a client is (internal/credential), who gets
-// a token (internal/exchange, internal/grant), nor what is issued, what it is worth and how it ends (internal/token). It advertises only
-// endpoints that exist.
+// a token (internal/exchange, internal/grant), nor what is issued, what it is worth and
+// how it ends (internal/token). It advertises only endpoints that exist.
 package oauth
 
 import (
@@ -56,16 +56,17 @@ type Mux interface {
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
 	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, granter: cfg.Granter, observe: cfg.Observe, alg: cfg.SigningAlg}
-	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
+	mux.HandleFunc("GET /.well-known/openid-configuration", s.discovery)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
-	mux.HandleFunc("GET /.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("GET "+keysPath, s.jwks)
 	mux.HandleFunc("POST "+TokenPath, s.token)
 	mux.HandleFunc("POST "+IntrospectionPath, s.introspect)
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
 
 const (
+	keysPath          = "/.well-known/jwks.json"
 	IntrospectionPath = Prefix + "introspect" // RFC 7662 §2
 	revocationPath    = Prefix + "revoke"
 )
@@ -74,40 +75,6 @@ const (
 // published for longer than that before it signs (keys.Lead), but for one that has
 // to sign at once.
 const cacheControl = "public, max-age=300"
-
-// metadata is the server's description, as far as there is something to describe:
-// no authorization or token endpoint yet, so neither is named and the lists of what
-// they would do are empty. Libraries that only verify tokens need no more.
-type metadata struct {
-	Issuer                string   `json:"issuer"`
-	JWKSURI               string   `json:"jwks_uri"`
-	ScopesSupported       []string `json:"scopes_supported"`
-	ResponseTypes         []string `json:"response_types_supported"`
-	GrantTypes            []string `json:"grant_types_supported"`
-	SubjectTypes          []string `json:"subject_types_supported"`
-	IDTokenSigningAlgs    []string `json:"id_token_signing_alg_values_supported"`
-	IntrospectionEndpoint string   `json:"introspection_endpoint"`
-	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
-	RevocationEndpoint    string   `json:"revocation_endpoint"`
-	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
-	ProtectedResources    []string `json:"protected_resources"`
-	ServiceDocumentation  string   `json:"service_documentation"`
-	TokenExchangeEndpoint string   `json:"agentidp_exchange_endpoint"`
-}
-
-func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
-	org := registry.OrganizationFrom(r.Context())
-	serveJSON(w, r, metadata{
-		Issuer: org.Issuer, JWKSURI: org.Issuer + "/.well-known/jwks.json",
-		ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{}, GrantTypes: []string{},
-		SubjectTypes: []string{"public"}, IDTokenSigningAlgs: []string{s.alg},
-		IntrospectionEndpoint: org.Issuer + IntrospectionPath, IntrospectionMethods: []string{"none", "Bearer"},
-		RevocationEndpoint: org.Issuer + revocationPath, RevocationAuthMethods: []string{"none"},
-		ProtectedResources:    []string{org.ManagementAudience()},
-		ServiceDocumentation:  org.Issuer + "/api/v1/docs",
-		TokenExchangeEndpoint: org.Issuer + "/api/v1/oidc/token",
-	})
-}
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
 	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()))

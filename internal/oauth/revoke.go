@@ -63,5 +63,5 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 // secret or not.
 func errSecret() error {
 	return agentidp.NewError(agentidp.Invalid, agentidp.CodeUnsupportedTokenType,
-		"This is a client secret and no access token, and it is as good as before. Whoever manages the agent ends it: agentidp credential revoke, or DELETE /api/v1/agents/{agentId}/credentials/{credentialId}; the id is the 32 characters after agentidp_cs_.")
+		"This is a client secret and no access token, and it is as good as before. Whoever manages the agent ends it: agentidp credential delete, or DELETE /api/v1/agents/{agentId}/credentials/{credentialId}; the id is the 32 characters after agentidp_cs_.")
 }

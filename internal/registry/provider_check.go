@@ -174,8 +174,9 @@ func (r *Registry) checkAudiences(bad *agentidp.FieldErrors, org *agentidp.Organ
 			bad.Refuse(field, "stands in the list twice")
 		case aud == org.Issuer:
 			bad.Refuse(field, "is accepted anyway; leave it out")
+		case aud == org.TokenEndpoint(): // what MCP's workloads have in their tokens
 		case err == nil && u.Host != "" && r.isOurs(u):
-			bad.Refuse(field, "is an address of this server; the organization's issuer URL, "+org.Issuer+", is accepted anyway, and no other of them is meant for it")
+			bad.Refuse(field, "is an address of this server; the organization's issuer URL, "+org.Issuer+", is accepted anyway, and of the others only its token endpoint, "+org.TokenEndpoint()+", is meant for it")
 		case err == nil && isDefaultAudience(u, spec.Issuer):
 			bad.Refuse(field, "is what GitHub puts into tokens for which nobody named an audience, so it is in tokens meant for others; have the workflow request its token for "+org.Issuer)
 		}

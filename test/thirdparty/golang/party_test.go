@@ -1,4 +1,7 @@
-package relyingparty_test
+// Package thirdparty_test lets others' Go libraries in wide use, which know nothing of
+// AgentIdP but its URL, talk to a server: coreos/go-oidc verifies what it issues, and
+// golang.org/x/oauth2 gets it.
+package thirdparty_test
 
 import (
 	"bytes"

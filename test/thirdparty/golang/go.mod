@@ -1,6 +1,6 @@
-// Tests that hold access tokens and the key set against a relying party that others
-// wrote. They need more modules than the product does.
-module github.com/sentryagent/agentidp/test/relyingparty
+// Tests with OAuth clients and a relying party that others wrote. They need more
+// modules than the product does.
+module github.com/sentryagent/agentidp/test/thirdparty/golang
 
 go 1.26.0
 
@@ -45,4 +45,4 @@ require (
 	modernc.org/sqlite v1.60.1 // indirect
 )
 
-replace github.com/sentryagent/agentidp => ../..
+replace github.com/sentryagent/agentidp => ../../..

@@ -1,6 +1,4 @@
-// Package relyingparty_test lets services that know nothing of AgentIdP but its issuer
-// URL verify what it issues, with a library in wide use, github.com/coreos/go-oidc.
-package relyingparty_test
+package thirdparty_test
 
 import (
 	"encoding/base64"

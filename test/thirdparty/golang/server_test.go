@@ -1,13 +1,14 @@
-package relyingparty_test
+package thirdparty_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/app"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/emulator"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 const (
@@ -54,7 +56,8 @@ type server struct {
 	stop   func()
 	ci     *emulator.Emulator
 	slug   string
-	issuer string // the organization's
+	issuer string         // the organization's
+	admin  *client.Client // of its administrator
 	agent  string
 }
 
@@ -103,12 +106,18 @@ func (s *server) start(listener net.Listener) {
 		s.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	var log bytes.Buffer
 	var err error
-	s.app, err = app.New(ctx, app.Options{Config: s.cfg, Version: "test", Listener: listener, Clock: s.clock.Now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s.app, err = app.New(ctx, app.Options{Config: s.cfg, Version: "test", Listener: listener, Clock: s.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		cancel()
 		s.t.Fatal(err)
 	}
+	key, err := os.ReadFile(s.cfg.MasterKeyFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	printed.Secret(s.t, string(key))
 	done := make(chan error, 1)
 	go func() { done <- s.app.Run(ctx) }()
 	s.stop = sync.OnceFunc(func() {
@@ -116,6 +125,7 @@ func (s *server) start(listener net.Listener) {
 		if err := <-done; err != nil {
 			s.t.Errorf("the server ended with: %v", err)
 		}
+		printed.Log(s.t, log.Bytes())
 	})
 }
 
@@ -134,12 +144,12 @@ func (s *server) agentWithPolicy() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	admin := &client.Client{BaseURL: s.issuer, Token: token}
-	agent, err := admin.RegisterAgent(s.t.Context(), agentidp.AgentSpec{Name: "deployer@ci.acme.example"})
+	s.admin = &client.Client{BaseURL: s.issuer, Token: token}
+	agent, err := s.admin.RegisterAgent(s.t.Context(), agentidp.AgentSpec{Name: "deployer@ci.acme.example"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, err = admin.CreateTrustPolicy(s.t.Context(), agentidp.TrustPolicySpec{
+	_, err = s.admin.CreateTrustPolicy(s.t.Context(), agentidp.TrustPolicySpec{
 		Provider: "github", Repository: repository, Branch: "main", AgentID: agent.AgentID, Audiences: []string{audience},
 	})
 	if err != nil {

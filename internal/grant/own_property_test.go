@@ -1,0 +1,100 @@
+package grant_test
+
+import (
+	"flag"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/grant"
+	"github.com/sentryagent/agentidp/internal/token"
+)
+
+// TestMain sets other defaults for the flags of rapid: fewer draws, for one takes some
+// commits, and no files of failed ones, for the seed is printed.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	for name, value := range map[string]string{"rapid.checks": "60", "rapid.nofailfile": "true"} {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := f.Value.Set(value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	m.Run()
+}
+
+// however tokens are exchanged, one for the other, and by whomever: none has more
+// scope or a longer life than the one that it was got for, and there is an end to it.
+func TestNothingGrowsAlongALine(t *testing.T) {
+	t.Parallel()
+	d := newOwnDesk(t)
+	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = []string{d.actor.AgentID, d.stranger.AgentID} })
+	clients := []*agentidp.Client{nil, d.client(d.subject), d.client(d.actor), d.client(d.stranger)}
+	scopes := append([]string{"admin", "deploy:more"}, d.subject.Capabilities...)
+	rapid.Check(t, func(r *rapid.T) {
+		line := []string{d.token(d.subject)}
+		depth := map[string]int{line[0]: 0}
+		for range rapid.IntRange(1, 8).Draw(r, "exchanges") {
+			d.now = d.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(r, "milliseconds")) * time.Millisecond)
+			parent := rapid.SampledFrom(line).Draw(r, "of")
+			req := grant.OwnRequest{
+				SubjectToken: parent,
+				Client:       rapid.SampledFrom(clients).Draw(r, "by"),
+				Scope:        strings.Join(rapid.SliceOfNDistinct(rapid.SampledFrom(scopes), 0, 2, rapid.ID).Draw(r, "scope"), " "),
+				Audience:     rapid.SampledFrom([]string{"", one, two, api}).Draw(r, "audience"),
+			}
+			if seconds := rapid.IntRange(0, 700).Draw(r, "seconds"); seconds > 0 {
+				req.ExpiresIn = strconv.Itoa(seconds)
+			}
+			got, err := d.exchange(&req)
+			if depth[parent] == token.MaxDepth && (err == nil || agentidp.AsError(err).Code != agentidp.CodeInvalidRequest) {
+				r.Fatalf("the fifth exchange: %v", err)
+			}
+			if err != nil {
+				continue
+			}
+			was, is := read(t, parent), read(t, got.AccessToken)
+			has := strings.Fields(was.Scope)
+			for _, scope := range strings.Fields(is.Scope) {
+				if !slices.Contains(has, scope) {
+					r.Fatalf("%q became %q", was.Scope, is.Scope)
+				}
+			}
+			switch {
+			case is.ExpiresAt > was.ExpiresAt || is.ExpiresAt <= is.IssuedAt || is.IssuedAt > d.now.Unix():
+				r.Fatalf("until %d became %d–%d", was.ExpiresAt, is.IssuedAt, is.ExpiresAt)
+			case is.Subject != was.Subject || is.Act.Depth() < was.Act.Depth() || is.Act.Depth() > was.Act.Depth()+1:
+				r.Fatalf("%+v became %+v", was, is)
+			case is.Act != nil && is.Audience == api:
+				r.Fatalf("somebody acts for another at the management API: %+v", is)
+			}
+			line, depth[got.AccessToken] = append(line, got.AccessToken), depth[parent]+1
+		}
+	})
+}
+
+// A-163, as the row says it: fifty times, each for the one before.
+func TestALineOfFifty(t *testing.T) {
+	t.Parallel()
+	d := newOwnDesk(t)
+	held, granted := d.token(d.subject), 0
+	for i := range 50 {
+		got, err := d.exchange(&grant.OwnRequest{SubjectToken: held})
+		if err == nil {
+			held, granted = got.AccessToken, i+1
+			continue
+		}
+		if e := agentidp.AsError(err); e.Code != agentidp.CodeInvalidRequest || !strings.Contains(e.Message, "comes from 4 exchanges already") || e.DecisionID == "" {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	if granted != token.MaxDepth {
+		t.Errorf("%d were granted, want %d", granted, token.MaxDepth)
+	}
+}
