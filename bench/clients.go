@@ -46,14 +46,13 @@ func introspections(ctx context.Context, server *child, by *agentidp.CreatedCred
 	for len(bodies) < count {
 		bodies = append(bodies, bodies[len(bodies)%maxTokens])
 	}
-	return &requests{path: "/oauth2/introspect", media: mediaForm, by: by, bodies: bodies}, nil
+	send := &requests{path: "/oauth2/introspect", media: mediaForm, by: by, bodies: bodies}
+	return send, asActive(ctx, hc, server, send)
 }
 
 // asActive holds an introspection's answer against what is meant to be measured: that a
 // token is not active would be cheaper to say.
-func asActive(ctx context.Context, server *child, send *requests) error {
-	hc := &http.Client{Timeout: 30 * time.Second}
-	defer hc.CloseIdleConnections()
+func asActive(ctx context.Context, hc *http.Client, server *child, send *requests) error {
 	answer, err := post(ctx, hc, server.ready.URL+send.path, send, send.bodies[0])
 	if err != nil {
 		return err
