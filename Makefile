@@ -23,18 +23,20 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race soak-short contract thirdparty fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race soak-short contract thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	cd test/openapi && $(GO) mod tidy -diff
 	cd test/thirdparty/golang && $(GO) mod tidy -diff
+	cd test/verifytokens && $(GO) mod tidy -diff
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
 	cd test/openapi && $(GOLANGCI) run ./...
 	cd test/thirdparty/golang && $(GOLANGCI) run ./...
+	cd test/verifytokens && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing. All that
@@ -88,11 +90,21 @@ contract: ## Hold api/openapi.json against the running server, with 3,000 genera
 .PHONY: thirdparty soak soak-short
 thirdparty: build test/thirdparty/node/node_modules ## Let OAuth clients and verifiers of others talk to the server
 	cd test/thirdparty/golang && $(GO) vet ./...
-	$(GO) run ./test/secretscan -logs 4 $(GO) -C test/thirdparty/golang test -json -count=1 ./...
-	$(GO) run ./test/secretscan -logs 2 npm --prefix test/thirdparty/node test
+	$(GO) run ./test/secretscan -logs 8 $(GO) -C test/thirdparty/golang test -json -count=1 ./...
+	$(GO) run ./test/secretscan -logs 8 npm --prefix test/thirdparty/node test
 
 test/thirdparty/node/node_modules: test/thirdparty/node/package-lock.json
 	cd test/thirdparty/node && npm ci --no-audit --no-fund
+	touch $@
+
+# The page is outside of the module, so that go test does not see when it changes: -count=1.
+.PHONY: verify-tokens
+verify-tokens: test/verifytokens/node_modules ## Run the code of docs/verify-tokens.md, in Go, Node and Python, against the real server
+	cd test/verifytokens && $(GO) vet ./...
+	$(GO) run ./test/secretscan -logs 6 $(GO) -C test/verifytokens test -json -count=1 ./...
+
+test/verifytokens/node_modules: test/verifytokens/package-lock.json
+	cd test/verifytokens && npm ci --no-audit --no-fund
 	touch $@
 
 # At least three days of the server's clock, with rotation, retention and policies that
@@ -122,7 +134,7 @@ bench-smoke: build
 build-size: build
 	@size=$$(wc -c < bin/agentidp); echo "bin/agentidp: $$size bytes"; test $$size -le 35000000
 
-tools: $(GOLANGCI) ## Install what CI needs: PostgreSQL, a C compiler, Node, the linters
+tools: $(GOLANGCI) ## Install what CI needs: PostgreSQL, a C compiler, Node, Python with PyJWT, the linters
 	./scripts/install.sh
 
 $(GOLANGCI):

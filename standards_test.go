@@ -51,7 +51,7 @@ func TestEveryStandardHasATestOrAReason(t *testing.T) {
 			source, err := os.ReadFile(path)
 			if err != nil {
 				t.Errorf("%s: %v", id, err)
-			} else if !regexp.MustCompile(`(?m)^test\(.*\b` + id + `\b`).Match(source) {
+			} else if !regexp.MustCompile(`(?m)^ *test\(.*\b` + id + `\b`).Match(source) {
 				t.Errorf("%s: no test of %s names the standard in its title", id, path)
 			}
 		}

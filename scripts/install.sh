@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, on Debian or Ubuntu, what make ci needs beside Go: PostgreSQL for the
 # store suite, a C compiler for the race detector, Node.js and openssl for the GitHub
-# Actions.
+# Actions, and curl and Debian's Python with PyJWT for docs/verify-tokens.md.
 # What is there already is left alone.
 set -euo pipefail
 
@@ -10,6 +10,8 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v npm >/dev/null || missing+=(nodejs npm)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || missing+=(python3-jwt python3-cryptography)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi

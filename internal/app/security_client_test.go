@@ -56,7 +56,7 @@ func TestAClientGetsATokenForItself(t *testing.T) {
 }
 
 // S-025, S-028, S-029, S-058: what a client is refused, and with which error.
-func TestWhatAClientIsRefused(t *testing.T) {
+func TestWhatAClientIsRefusedAtTheDoor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -139,7 +139,7 @@ func TestAClientThatAuthenticatesOnAnExchange(t *testing.T) {
 	}
 }
 
-// an access token of ours is a subject token where the request says so, and
+// an access token of ours is a subject token where the request says so, and
 // nothing but that.
 func TestOwnTokensAtTheTokenEndpoint(t *testing.T) {
 	t.Parallel()

@@ -29,13 +29,13 @@ func TestSizes(t *testing.T) {
 	}
 	t.Run("A-199 a body without end", func(t *testing.T) {
 		w := w.in(t)
-		for _, path := range []string{exchangePath, agentsPath} {
+		for path, media := range map[string]string{exchangePath: "application/json", tokenPath: formType, agentsPath: "application/json"} {
 			endless := &countingReader{}
 			req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+path, endless)
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Content-Type", media)
 			req.Header.Set("Authorization", "Bearer "+admin)
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {

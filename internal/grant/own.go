@@ -95,11 +95,15 @@ func (g *Granter) ExchangeOwn(ctx context.Context, org *agentidp.Organization, r
 // ownRound is one pass. store.ErrStale asks for another.
 func (g *Granter) ownRound(ctx context.Context, o *own) (*agentidp.TokenResponse, error) {
 	// 1. Who asks: the tokens, as the database has them now, and the key that they are
-	// bound to. Until that is proven, nothing is written.
-	if err := o.prove(ctx); err != nil {
-		return nil, err
-	}
+	// bound to. Until that is proven, nothing is written, unless a client authenticated.
+	err := o.prove(ctx)
 	o.decision = o.newDecision()
+	switch {
+	case err != nil && o.req.Client == nil:
+		return nil, err
+	case err != nil:
+		return nil, o.refuse(ctx, err)
+	}
 
 	// 2. The decision.
 	grant, actor, err := o.decide(ctx)
@@ -152,16 +156,16 @@ func (r *OwnRequest) check() (*asked, error) {
 	if err != nil || seconds == 0 {
 		return nil, invalid(agentidp.CodeInvalidRequest, "requested_expires_in", "must be a whole number of seconds, 1 at least, in decimal digits")
 	}
-	return &asked{scopes: scopes, seconds: int64(seconds)}, nil //nolint:gosec // of 31 bits
+	return &asked{scopes: scopes, seconds: int64(seconds)}, nil
 }
 
 // prove judges what was presented. An error is what the caller is answered.
 func (o *own) prove(ctx context.Context) (err error) {
-	if o.subject, err = o.Tokens.Subject(ctx, o.org, o.req.SubjectToken); err != nil {
-		return o.notProven(ctx, "subject_token", err)
-	}
 	if o.req.Client != nil {
 		o.acts = o.req.Client.Agent.AgentID
+	}
+	if o.subject, err = o.Tokens.Subject(ctx, o.org, o.req.SubjectToken); err != nil {
+		return notGood("subject_token", err)
 	}
 	if o.req.ActorToken == "" {
 		if id := o.req.ClientID; id != "" && id != cmp.Or(o.acts, acting(o.subject.AccessToken)) {
@@ -170,7 +174,7 @@ func (o *own) prove(ctx context.Context) (err error) {
 		return o.bound()
 	}
 	if o.actor, err = o.Tokens.Subject(ctx, o.org, o.req.ActorToken); err != nil {
-		return o.notProven(ctx, "actor_token", err)
+		return notGood("actor_token", err)
 	}
 	switch {
 	case o.actor.Kind != agentidp.PrincipalAgent:

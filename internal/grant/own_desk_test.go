@@ -69,11 +69,16 @@ func newOwnDesk(t *testing.T) *ownDesk {
 	d.policy = &agentidp.TrustPolicy{ID: agentidp.NewID(d.now), OrganizationID: d.org.ID, CreatedAt: d.now, UpdatedAt: d.now, Revision: 1}
 	d.policy.Provider, d.policy.Repository, d.policy.Mode, d.policy.Audiences = "github", "acme/deploy", agentidp.ModeEnforce, []string{one, two, api}
 	d.write(func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), d.policy, d.policy.ID) })
-	d.granter = grant.New(grant.Config{
-		DB: d.db, Tokens: d.tokens, Clients: credential.New(credential.Config{DB: d.db, Clock: clock}), TokenTTL: 15 * time.Minute, RefusalsPerMinute: 1_000_000,
-		Organization: d.organization, Agents: token.NewAgentLimit(0), Clock: d.clock,
-	})
+	d.limit(0, 1_000_000)
 	return d
+}
+
+// limit gives it a granter that has issued and refused nothing yet.
+func (d *ownDesk) limit(tokens, refusals int) {
+	d.granter = grant.New(grant.Config{
+		DB: d.db, Tokens: d.tokens, Clients: credential.New(credential.Config{DB: d.db, Clock: func() time.Time { return d.now }}), TokenTTL: 15 * time.Minute,
+		RefusalsPerMinute: refusals, Organization: d.organization, Agents: token.NewAgentLimit(tokens), Clock: d.clock,
+	})
 }
 
 // clock is the granter's. It is asked first when the tokens were judged, and then for the
@@ -186,13 +191,17 @@ func (d *ownDesk) exchange(req *grant.OwnRequest) (*agentidp.TokenResponse, erro
 
 // said are the claims of a token.
 type said struct {
-	Issuer, Subject, Audience, ID, Scope string
-	ClientID                             string `json:"client_id"`
-	AgentName                            string `json:"agent_name"`
-	IssuedAt, ExpiresAt                  int64
-	Workload                             *agentidp.Workload
-	Act                                  *agentidp.Actor
-	Cnf                                  *agentidp.Confirmation
+	Subject   string                 `json:"sub"`
+	ClientID  string                 `json:"client_id"`
+	Audience  string                 `json:"aud"`
+	ID        string                 `json:"jti"`
+	IssuedAt  int64                  `json:"iat"`
+	ExpiresAt int64                  `json:"exp"`
+	Scope     string                 `json:"scope"`
+	AgentName string                 `json:"agent_name"`
+	Workload  *agentidp.Workload     `json:"workload"`
+	Act       *agentidp.Actor        `json:"act"`
+	Cnf       *agentidp.Confirmation `json:"cnf"`
 }
 
 func read(t testing.TB, signed string) *said {
@@ -201,16 +210,11 @@ func read(t testing.TB, signed string) *said {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c struct {
-		Iss, Sub, Aud, Jti string
-		Iat, Exp           int64
-		said
-	}
-	if err := json.Unmarshal(payload, &c); err != nil {
+	c := new(said)
+	if err := json.Unmarshal(payload, c); err != nil {
 		t.Fatal(err)
 	}
-	c.said.Issuer, c.said.Subject, c.said.Audience, c.said.ID, c.said.IssuedAt, c.said.ExpiresAt = c.Iss, c.Sub, c.Aud, c.Jti, c.Iat, c.Exp
-	return &c.said
+	return c
 }
 
 // decision returns the latest decision, nil where there is none.

@@ -123,21 +123,15 @@ func (o *own) event(typ agentidp.EventType, data map[string]string) agentidp.Eve
 	}
 }
 
-// notProven is the refusal of a token that is not good. It is recorded if a client
-// authenticated: then it is known whose attempt it was.
-func (o *own) notProven(ctx context.Context, field string, err error) error {
+// notGood says which token is not.
+func notGood(field string, err error) error {
 	e, ok := errors.AsType[*agentidp.Error](err)
 	if !ok || e.Kind != agentidp.Unauthenticated {
 		return err
 	}
 	named := *e
 	named.Message = field + ": " + e.Message
-	if o.req.Client == nil {
-		return &named
-	}
-	o.acts = o.req.Client.Agent.AgentID
-	o.decision = o.newDecision()
-	return o.refuse(ctx, &named)
+	return &named
 }
 
 func unavailable(err error) error {

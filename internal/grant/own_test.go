@@ -316,6 +316,11 @@ func TestTheRecordOfAnOwnExchange(t *testing.T) {
 	if diff := cmp.Diff(want, d.decision()); diff != "" {
 		t.Error("of a client with a bad token:", diff)
 	}
+	d.now = d.now.Add(time.Millisecond)
+	_, err = d.exchange(&grant.OwnRequest{SubjectToken: d.token(d.subject, key("k")), Client: actor})
+	if got := d.decision(); agentidp.AsError(err).DecisionID != got.ID || got.Code != agentidp.CodeInvalidDPoPProof || got.AgentID != d.subject.AgentID || got.ActorID != d.actor.AgentID {
+		t.Errorf("of a client without a proof: %v left %+v", err, got)
+	}
 }
 
 // events asserts the latest event; one without an id may have any.
@@ -447,4 +452,46 @@ func TestAChangeInTheMiddleOfAnOwnExchange(t *testing.T) {
 			t.Errorf("%s: what was granted: %+v, %v", tt.name, in, err)
 		}
 	}
+}
+
+// Who asks too often harms itself alone: refusals count against whoever asks, tokens
+// against the agent that they are for, and what is beyond costs no write.
+func TestOwnExchangesAreLimited(t *testing.T) {
+	t.Parallel()
+	d := newOwnDesk(t)
+	d.limit(2, 2)
+	stranger, actor, subject := d.client(d.stranger), d.client(d.actor), d.token(d.subject)
+	decisions := 0
+	ask := func(name string, req grant.OwnRequest, code string, recorded bool) {
+		t.Helper()
+		req.SubjectToken = subject
+		got, err := d.exchange(&req)
+		switch e := agentidp.AsError(err); {
+		case (err != nil) != (code != "") || err != nil && e.Code != code:
+			t.Errorf("%s: %v, want %s", name, err, code)
+		case code == agentidp.CodeRateLimited && (e.Kind != agentidp.TooMany || e.RetryAfter == 0):
+			t.Errorf("%s: %+v", name, e)
+		case err == nil && got.RateLimit.Name != "tokens-of-agent":
+			t.Errorf("%s: %+v", name, got.RateLimit)
+		}
+		if recorded {
+			decisions++
+		}
+		all, err := d.db.Decisions(t.Context(), d.org.ID, &agentidp.DecisionFilter{}, "", 100)
+		if err != nil || len(all) != decisions {
+			t.Errorf("%s: %d decisions, %v; want %d", name, len(all), err, decisions)
+		}
+	}
+	for range 2 {
+		ask("a stranger", grant.OwnRequest{Client: stranger}, agentidp.CodeDelegationNotPermitted, true)
+	}
+	ask("a stranger again", grant.OwnRequest{Client: stranger}, agentidp.CodeRateLimited, false)
+	ask("the agent, refused", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	ask("the agent", grant.OwnRequest{}, "", true)
+	ask("the actor", grant.OwnRequest{Client: actor}, "", true)
+	ask("the agent again", grant.OwnRequest{}, agentidp.CodeRateLimited, false)
+	ask("the actor again", grant.OwnRequest{Client: actor}, agentidp.CodeRateLimited, false)
+	ask("the actor, refused", grant.OwnRequest{Client: actor, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	d.now = d.now.Add(time.Minute)
+	ask("the agent, later", grant.OwnRequest{}, "", true)
 }

@@ -90,7 +90,8 @@ func (s *server) agent(ctx context.Context, r *tokenRequest) (string, error) {
 }
 
 // authenticated returns the client that a request proves to come from, nil where it does
-// not try to. An exchange needs none (RFC 8693 §2.1).
+// not try to: an exchange needs none (RFC 8693 §2.1). It is looked up as it is now,
+// because the exchange of a CI's token does not compare it; the organization it does.
 func (s *server) authenticated(ctx context.Context, r *tokenRequest) (*agentidp.Client, error) {
 	if r.client.Method == credential.MethodNone {
 		return nil, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
@@ -78,42 +80,30 @@ func readToken(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
 	return req, err
 }
 
-// audience returns the audience that the token is to have: resource (RFC 8707) and
-// audience (RFC 8693 §2.1) are two names for it here. Both may stand there several
-// times, but a token is for one service.
-func (r *tokenRequest) audience() (audience, name string, err error) {
+// audience returns the audience that the token is to have, and the parameter that names
+// it: resource (RFC 8707) and audience (RFC 8693 §2.1) are one thing here. Both may
+// stand there several times, but a token is for one service.
+func (r *tokenRequest) audience() (audience, parameter string, err error) {
+	parameter = "audience"
 	for _, name := range []string{"resource", "audience"} {
 		for _, value := range r.form[name] {
 			switch {
 			case value == "" || value == audience:
 			case audience == "":
-				audience = value
+				audience, parameter = value, name
 			default:
 				return "", "", agentidp.NewError(agentidp.Invalid, agentidp.CodeInvalidTarget,
 					"resource and audience name more than one service, and there is one audience for a token. Ask for a token for each.")
 			}
 		}
 	}
-	if r.form.Get("resource") != "" {
-		return audience, "resource", nil
-	}
-	return audience, "audience", nil
+	return audience, parameter, nil
 }
 
 // only refuses a parameter's value that is not among all; none is fine.
 func (r *tokenRequest) only(name string, all ...string) error {
-	value := r.form.Get(name)
-	if value == "" {
+	if value := r.form.Get(name); value == "" || slices.Contains(all, value) {
 		return nil
 	}
-	for _, one := range all {
-		if value == one {
-			return nil
-		}
-	}
-	reason := "must be " + all[0]
-	for _, one := range all[1:] {
-		reason += " or " + one
-	}
-	return badParameter(name, reason)
+	return badParameter(name, "must be "+strings.Join(all, " or "))
 }

@@ -21,6 +21,7 @@ var looks = []struct {
 	pattern *regexp.Regexp
 }{
 	{"a token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)},
+	{"a client secret", regexp.MustCompile(`agentidp_cs_[0-9a-f]{32}_[0-9A-Za-z]{20,}`)},
 	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
 	{"a private JWK", regexp.MustCompile(`\\?"d\\?"\s*:\s*\\?"[A-Za-z0-9_-]{20,}`)},
 }

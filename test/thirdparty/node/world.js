@@ -20,11 +20,15 @@ export const JWT = 'urn:ietf:params:oauth:token-type:jwt'
 /**
  * A server and a CI for the tests of one file: both are the real program, on ports
  * and with data of their own. The organization has a path in its issuer, which is what
- * libraries get wrong if anything.
+ * libraries get wrong if anything. What has to be asked before the first test is asked
+ * when the server is ready.
  */
-export function world(settings = {}) {
+export function world(ready = async () => {}) {
   const w = new World()
-  before(() => w.start(settings))
+  before(async () => {
+    await w.start()
+    await ready()
+  })
   after(() => w.stop())
   return w
 }
@@ -38,7 +42,7 @@ class World {
   /** The organization's. */
   issuer = ''
 
-  async start(settings) {
+  async start() {
     const folder = await mkdtemp(join(tmpdir(), 'agentidp-thirdparty-'))
     this.#cleanups.push(() => rm(folder, { recursive: true, force: true }))
     this.#data = join(folder, 'data')
@@ -50,7 +54,7 @@ class World {
     const door = await this.#door()
     const [stopServer, address] = await start(['serve', '--dev', '--log-format', 'json'], {
       AGENTIDP_LISTEN: '127.0.0.1:0', AGENTIDP_METRICS_LISTEN: 'off', AGENTIDP_DATA_DIR: this.#data, AGENTIDP_DRAIN: '0s',
-      AGENTIDP_PUBLIC_URL: door.url, AGENTIDP_GITHUB_ISSUER: ci, ...settings,
+      AGENTIDP_PUBLIC_URL: door.url, AGENTIDP_GITHUB_ISSUER: ci,
     }, /"AgentIdP is ready".*"address":"127.0.0.1:(\d+)"/)
     this.#cleanups.push(stopServer)
     door.target = Number(address)
