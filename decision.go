@@ -60,10 +60,11 @@ type DecisionFilter struct {
 	Until        time.Time `query:"until" doc:"Before this instant."`
 }
 
-// DecisionCodes are the codes that a denied exchange can have.
+// DecisionCodes are the codes that a denied decision can have.
 var DecisionCodes = []string{
-	CodeAgentNotActive, CodeBranchNotPermitted, CodeConditionNotMet, CodeEventNotPermitted, CodeInvalidScope,
-	CodeInvalidTarget, CodeInvalidToken, CodeRepositoryIdentityChanged, CodeTrustPolicyViolation,
+	CodeAgentNotActive, CodeBranchNotPermitted, CodeConditionNotMet, CodeDelegationNotPermitted, CodeEventNotPermitted,
+	CodeInvalidDPoPProof, CodeInvalidRequest, CodeInvalidScope, CodeInvalidTarget, CodeInvalidToken,
+	CodeRepositoryIdentityChanged, CodeTrustPolicyViolation,
 }
 
 // Check is one comparison that led to a decision. It shows a policy's expected

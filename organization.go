@@ -46,6 +46,11 @@ func IssuerURL(publicURL, slug string) string {
 	return publicURL + "/o/" + slug
 }
 
+// NoOrganization is the error for an organization that is not there, or closed.
+func NoOrganization() *Error {
+	return NewError(NotFound, CodeNotFound, "There is no such organization on this server.")
+}
+
 // ManagementAudience is the only audience that the management API accepts.
 func (o *Organization) ManagementAudience() string { return o.Issuer + "/api/v1" }
 

@@ -26,8 +26,9 @@ import (
 
 // ready is the first line that a child prints.
 type ready struct {
-	URL     string `json:"url"`
-	AgentID string `json:"agentId,omitempty"`
+	URL        string                     `json:"url"`
+	AgentID    string                     `json:"agentId,omitempty"`
+	Credential agentidp.CreatedCredential `json:"credential,omitzero"` // of the agent, good for as long as the run
 }
 
 // usage is what a child has used so far; it answers each line on its standard
@@ -143,7 +144,7 @@ func serve(ctx context.Context) (err error) {
 		// from one address, for one repository. A flood speaks for other addresses.
 		Limits: config.Limits{
 			RefusalsPerMinute: 60, TrustedProxies: []string{"127.0.0.1"}, AddressRequestsPerMinute: 10_000_000, AddressFailuresPerMinute: 300,
-			ExchangesPerMinute: 10_000_000, TokenRequestsPerMinute: 3000, MaxConnections: 4096, AddressConnections: 1024,
+			ExchangesPerMinute: 10_000_000, ClientRequestsPerMinute: 10_000_000, AgentTokensPerMinute: 10_000_000, TokenRequestsPerMinute: 3000, MaxConnections: 4096, AddressConnections: 1024,
 		},
 	}
 	if err := cfg.Complete(); err != nil {
@@ -166,9 +167,9 @@ func serve(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	agentID, err := prepare(ctx, a)
+	agent, err := prepare(ctx, a)
 	if err == nil {
-		err = attend(ready{URL: a.URL(), AgentID: agentID}, func(u *usage) {
+		err = attend(*agent, func(u *usage) {
 			s := a.CommitStats()
 			u.Batches, u.Members = s.Batches, s.Members
 		})
@@ -194,20 +195,28 @@ func startProfile(file string) (stop func() error, err error) {
 	}, nil
 }
 
-func prepare(ctx context.Context, a *app.App) (string, error) {
+// prepare registers the agent, its policy and its secret.
+func prepare(ctx context.Context, a *app.App) (*ready, error) {
 	token, _, err := a.AdminToken(ctx, agentidp.DefaultOrganization, "", 0)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	admin := &client.Client{BaseURL: a.URL(), Token: token}
-	agent, err := admin.RegisterAgent(ctx, agentidp.AgentSpec{Name: "bench@acme.example", Capabilities: []string{"deploy:staging"}})
+	agent, err := admin.RegisterAgent(ctx, agentidp.AgentSpec{Name: "bench@acme.example", Capabilities: []string{"deploy:staging"}, Audiences: []string{benchAudience}})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	_, err = admin.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{
-		Provider: "github", Repository: benchRepository, Branch: "main", AgentID: agent.AgentID, Audiences: []string{"https://deploy.acme.example"},
+		Provider: "github", Repository: benchRepository, Branch: "main", AgentID: agent.AgentID, Audiences: []string{benchAudience},
 	})
-	return agent.AgentID, err
+	if err != nil {
+		return nil, err
+	}
+	secret, err := admin.CreateCredential(ctx, agent.AgentID, agentidp.CredentialSpec{Type: agentidp.CredentialSecret})
+	if err != nil {
+		return nil, err
+	}
+	return &ready{URL: a.URL(), AgentID: agent.AgentID, Credential: *secret}, nil
 }
 
 // echo is the child that answers with what it was sent: what HTTP alone costs.

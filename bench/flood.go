@@ -24,7 +24,7 @@ func measureFlood(ctx context.Context, ci *issuer, server *child, clients, count
 	if err != nil {
 		return err
 	}
-	bodies, err := ci.bodies(server.ready.URL, server.ready.AgentID, count)
+	send, err := ci.exchanges(server.ready.URL, server.ready.AgentID, count)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func measureFlood(ctx context.Context, ci *issuer, server *child, clients, count
 	for i := range floods {
 		wg.Go(func() { flood(flooding, server.ready.URL, fmt.Sprintf("198.51.100.%d", i%250+1), forged, answered[:]) })
 	}
-	got, err := load(ctx, server, "/api/v1/oidc/token", bodies, clients)
+	got, err := load(ctx, server, send, clients)
 	stop()
 	wg.Wait()
 	if err != nil {

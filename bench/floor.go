@@ -17,7 +17,10 @@ import (
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
-const benchRepository = "acme/deploy"
+const (
+	benchRepository = "acme/deploy"
+	benchAudience   = "https://deploy.acme.example"
+)
 
 // issuer is the CI issuer of the run.
 type issuer struct {
@@ -40,9 +43,9 @@ func startIssuer(ctx context.Context) (*issuer, error) {
 	return &issuer{e, url}, nil
 }
 
-// bodies mints tokens ahead of the load: an RS256 signature costs more than an
+// exchanges mints tokens ahead of the load: an RS256 signature costs more than an
 // exchange.
-func (i *issuer) bodies(audience, agentID string, count int) ([][]byte, error) {
+func (i *issuer) exchanges(audience, agentID string, count int) (*requests, error) {
 	bodies := make([][]byte, count)
 	errs := make([]error, runtime.NumCPU())
 	var wg sync.WaitGroup
@@ -67,7 +70,7 @@ func (i *issuer) bodies(audience, agentID string, count int) ([][]byte, error) {
 			return nil, err
 		}
 	}
-	return bodies, nil
+	return &requests{path: "/api/v1/oidc/token", media: "application/json", bodies: bodies}, nil
 }
 
 // cryptoCost is what the two signatures of an exchange cost, in µs of one core.
@@ -103,7 +106,7 @@ func measureCrypto(ci *issuer, audience string) (*cryptoCost, error) {
 	if err != nil {
 		return nil, err
 	}
-	payload, err := json.Marshal(map[string]any{"iss": audience, "sub": "01890000-0000-7000-8000-000000000000", "aud": "https://deploy.acme.example", "iat": 1, "exp": 2, "jti": "01890000-0000-7000-8000-000000000000", "scope": "deploy:staging"})
+	payload, err := json.Marshal(map[string]any{"iss": audience, "sub": "01890000-0000-7000-8000-000000000000", "aud": benchAudience, "iat": 1, "exp": 2, "jti": "01890000-0000-7000-8000-000000000000", "scope": "deploy:staging"})
 	if err != nil {
 		return nil, err
 	}

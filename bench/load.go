@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sentryagent/agentidp"
 )
 
 // result is what one load cost, per request where nothing else is said.
@@ -22,9 +24,18 @@ type result struct {
 	perCommit float64 // durable records in one commit
 }
 
+// requests are what a load sends.
+type requests struct {
+	path   string
+	media  string
+	by     *agentidp.CreatedCredential // who authenticates with HTTP Basic; nil: nobody
+	bodies [][]byte
+}
+
 // load sends each body once, in a closed loop of so many clients with kept-alive
 // connections, and takes the server's usage before and after.
-func load(ctx context.Context, c *child, path string, bodies [][]byte, clients int) (*result, error) {
+func load(ctx context.Context, c *child, send *requests, clients int) (*result, error) {
+	bodies := send.bodies
 	transport := &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients}
 	defer transport.CloseIdleConnections()
 	hc := &http.Client{Transport: transport, Timeout: 30 * time.Second}
@@ -45,7 +56,7 @@ func load(ctx context.Context, c *child, path string, bodies [][]byte, clients i
 					return
 				}
 				sent := time.Now()
-				if err := post(ctx, hc, c.ready.URL+path, bodies[i]); err != nil {
+				if _, err := post(ctx, hc, c.ready.URL+send.path, send, bodies[i]); err != nil {
 					failed.Store(&err)
 					return
 				}
@@ -78,20 +89,23 @@ func load(ctx context.Context, c *child, path string, bodies [][]byte, clients i
 	return r, nil
 }
 
-func post(ctx context.Context, hc *http.Client, url string, body []byte) error {
+func post(ctx context.Context, hc *http.Client, url string, send *requests, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", send.media)
+	if send.by != nil {
+		req.SetBasicAuth(send.by.ClientID, send.by.ClientSecret) // neither has what a form would encode
+	}
 	status, answer, err := do(hc, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if status != http.StatusOK {
-		return fmt.Errorf("POST %s answered %d: %.300s", url, status, answer)
+		return nil, fmt.Errorf("POST %s answered %d: %.300s", url, status, answer)
 	}
-	return nil
+	return answer, nil
 }
 
 func do(hc *http.Client, req *http.Request) (status int, answer []byte, err error) {

@@ -113,8 +113,9 @@ type exchangeRace struct {
 	*world
 	nodes []*world
 	agent string
-	own   string             // the form of an exchange of our own tokens, which are not used up; empty: CI's are exchanged
-	code  string             // of the refusals after the change, with status 403 (not_found: 404, invalid_token: 401, and 400 for our own)
+	own   string             // the form of a grant without a CI's token, and so with nothing that is used up; empty: CI's are exchanged
+	basic string             // the client that asks for it, as it stands in the Authorization header; empty: none
+	code  string             // of the refusals after the change
 	says  claims             // the subject tokens, beside the usual
 	keep  func(token string) // gets every access token; nil: nobody wants them
 
@@ -178,7 +179,11 @@ func (r *exchangeRace) client(node *world) error {
 
 func (r *exchangeRace) ask(node *world, token string) (*answer, error) {
 	if r.own != "" {
-		return node.send("POST", tokenPath, "", r.own, "Content-Type", formType)
+		headers := []string{"Content-Type", formType}
+		if r.basic != "" {
+			headers = append(headers, "Authorization", r.basic)
+		}
+		return node.send("POST", tokenPath, "", r.own, headers...)
 	}
 	return node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
 }
@@ -186,6 +191,8 @@ func (r *exchangeRace) ask(node *world, token string) (*answer, error) {
 // status is that of the refusals after the change.
 func (r *exchangeRace) status() int {
 	switch {
+	case r.code == agentidp.CodeInvalidClient:
+		return 401
 	case r.own != "":
 		return 400
 	case r.code == agentidp.CodeNotFound:

@@ -120,7 +120,7 @@ func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Or
 	switch {
 	case slug == agentidp.DefaultOrganization && rest == healthPath:
 		return nil, nil
-	case rest == api.ExchangePath || rest == oauth.TokenPath:
+	case rest == api.ExchangePath || rest == oauth.TokenPath || rest == oauth.IntrospectionPath:
 		return a.registry.RecentOrganization(ctx, slug)
 	case isDocument(rest):
 		return a.registry.KnownOrganization(ctx, slug)

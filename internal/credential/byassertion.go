@@ -22,12 +22,12 @@ var errOtherKey = errors.New("no key of such a client signed the assertion")
 // byAssertion authenticates a client that signed an assertion for this (RFC 7523 §2.2).
 // The assertion is used up only where everything else about it is right, so that
 // strangers, and those whose key was revoked, cause no write.
-func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organization, p *Presented, afresh bool) (*agentidp.Credential, error) {
+func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Credential, error) {
 	as, err := parseAssertion(p.Assertion)
 	if err != nil {
 		return nil, unproven(err)
 	}
-	c, err := a.signedBy(ctx, org, as, afresh)
+	c, err := a.signedBy(ctx, org, as)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,9 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 
 // signedBy returns the credential of the key that signed an assertion, which may have
 // ended. Nothing that was remembered is a reason to refuse.
-func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion, afresh bool) (*agentidp.Credential, error) {
-	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, afresh)
+func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion) (*agentidp.Credential, error) {
+	// Whether there is but one key can only be said of what there is now.
+	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, as.jws.Header.Kid == "")
 	if err != nil {
 		return nil, unavailable(err)
 	}

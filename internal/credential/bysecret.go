@@ -21,13 +21,13 @@ var noHash = strings.Repeat("-", 43)
 // bySecret finds the credential that a secret names, and compares. Whoever has not
 // proven to be the client causes the same work whether there is such a credential or
 // not: a hash, one look at the database, a comparison.
-func (a *Authenticator) bySecret(ctx context.Context, org *agentidp.Organization, p *Presented, afresh bool) (*agentidp.Credential, error) {
+func (a *Authenticator) bySecret(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Credential, error) {
 	id, ok := ID(p.Secret)
 	if !ok { // which says nothing of what there is: anybody can check the form
 		return nil, unproven(errNoSecret)
 	}
 	hash := Hash(p.Secret)
-	for {
+	for afresh := false; ; {
 		c, read, err := a.cache.credential(ctx, a.DB, org.ID, id, afresh)
 		if err != nil {
 			return nil, unavailable(err)

@@ -67,21 +67,45 @@ func New(cfg Config) *Authenticator {
 // never an old row's fault. TooMany, of requests that are proven to be the client's.
 // Unavailable. An assertion is used up by it.
 func (a *Authenticator) Authenticate(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Client, error) {
-	return a.authenticate(ctx, org, p, false)
+	return a.authenticate(ctx, org, p)
 }
 
 // AuthenticateNow is Authenticate for whoever commits nothing that would compare: all
-// of it is read from the database, and an agent that is not active authenticates nobody.
-// The organization is one that was read for this request.
+// of it is compared with the database, also an organization that was read a while ago,
+// and an agent that is not active authenticates nobody. Beside the errors of
+// Authenticate: NotFound, where the organization is closed.
 func (a *Authenticator) AuthenticateNow(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Client, error) {
-	c, err := a.authenticate(ctx, org, p, true)
+	c, err := a.authenticate(ctx, org, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.DB.ClientStands(ctx, org, c); errors.Is(err, store.ErrStale) {
+		if c, err = a.asItIs(ctx, org, c); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, unavailable(err)
+	}
+	a.DB.CredentialUsed(org.ID, c.Credential.CredentialID, a.Clock())
+	return c, nil
+}
+
+// asItIs reads what is not as it was seen, or says why it is no client.
+func (a *Authenticator) asItIs(ctx context.Context, org *agentidp.Organization, seen *agentidp.Client) (*agentidp.Client, error) {
+	_, err := a.DB.OrganizationRevision(ctx, org.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, agentidp.NoOrganization()
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	c, err := a.Again(ctx, org, seen)
 	if err != nil {
 		return nil, err
 	}
 	if c.Agent.Status != agentidp.AgentActive {
 		return nil, invalid(fmt.Sprintf("The agent is %s; only an active one can use its credentials.", c.Agent.Status))
 	}
-	a.DB.CredentialUsed(org.ID, c.Credential.CredentialID, a.Clock())
 	return c, nil
 }
 
@@ -98,17 +122,22 @@ func (a *Authenticator) Again(ctx context.Context, org *agentidp.Organization, c
 	if err := ended(cred, a.Clock()); err != nil {
 		return nil, err
 	}
-	return a.client(ctx, org, cred, c.Method, true)
+	now, err := a.client(ctx, org, cred, c.Method, true)
+	if err != nil {
+		return nil, err
+	}
+	now.RateLimit = c.RateLimit
+	return now, nil
 }
 
-func (a *Authenticator) authenticate(ctx context.Context, org *agentidp.Organization, p *Presented, afresh bool) (*agentidp.Client, error) {
+func (a *Authenticator) authenticate(ctx context.Context, org *agentidp.Organization, p *Presented) (*agentidp.Client, error) {
 	var c *agentidp.Credential
 	var err error
 	switch p.Method {
 	case MethodSecretBasic, MethodSecretPost:
-		c, err = a.bySecret(ctx, org, p, afresh)
+		c, err = a.bySecret(ctx, org, p)
 	case MethodPrivateKeyJWT:
-		c, err = a.byAssertion(ctx, org, p, afresh)
+		c, err = a.byAssertion(ctx, org, p)
 	default:
 		err = unproven(errors.New("the request presents no client"))
 	}
@@ -119,7 +148,7 @@ func (a *Authenticator) authenticate(ctx context.Context, org *agentidp.Organiza
 	if err != nil {
 		return nil, err
 	}
-	client, err := a.client(ctx, org, c, p.Method, afresh)
+	client, err := a.client(ctx, org, c, p.Method, false)
 	if err != nil {
 		return nil, err
 	}

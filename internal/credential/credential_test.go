@@ -338,6 +338,33 @@ func TestAClientWhoseAgentIsNotActive(t *testing.T) {
 	})
 }
 
+// The organization may have been read a while ago.
+func TestAnOrganizationThatHasChanged(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, d *desk) {
+		_, secret := d.secret(d.agent, nil)
+		p := withSecret(d.agent.AgentID, secret)
+		change := func(status agentidp.OrganizationStatus) {
+			d.write(func(tx *store.Tx) error {
+				org, err := tx.LockOrganization(t.Context(), d.org.ID)
+				if err != nil {
+					return err
+				}
+				org.Status, org.Revision = status, org.Revision+1
+				return tx.UpdateOrganization(t.Context(), org)
+			})
+		}
+		change(agentidp.OrganizationActive)
+		got, err := d.AuthenticateNow(t.Context(), d.org, p)
+		d.refused("its keys were rotated", got, err, "")
+		change(agentidp.OrganizationClosed)
+		_, err = d.AuthenticateNow(t.Context(), d.org, p)
+		if e := agentidp.AsError(err); e.Kind != agentidp.NotFound {
+			t.Errorf("it was closed: %v", err)
+		}
+	})
+}
+
 // What cannot be looked up is neither authenticated nor refused.
 func TestWithoutStorageNobodyIsRefused(t *testing.T) {
 	t.Parallel()

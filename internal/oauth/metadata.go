@@ -61,7 +61,7 @@ func (s *server) describe(org *agentidp.Organization) metadata {
 		Issuer: org.Issuer, JWKSURI: at(keysPath), ScopesSupported: agentidp.ManagementScopes, ResponseTypes: []string{},
 		GrantTypes:    slices.Sorted(maps.Keys(grants)),
 		TokenEndpoint: org.TokenEndpoint(), TokenMethods: clientMethods, TokenAlgs: credential.Algorithms,
-		Introspection: at(introspectionPath), IntrospectMethods: introspectionMethods, IntrospectAlgs: credential.Algorithms,
+		Introspection: at(IntrospectionPath), IntrospectMethods: introspectionMethods, IntrospectAlgs: credential.Algorithms,
 		Revocation: at(revocationPath), RevokeMethods: clientMethods, RevokeAlgs: credential.Algorithms,
 		DPoPAlgs: dpop.Algorithms, ProtectedResources: []string{org.ManagementAudience()},
 		Documentation: at(documentationPath), ExchangeEndpoint: at("/api/v1/oidc/token"),

@@ -64,13 +64,13 @@ func New(mux Mux, cfg Config) {
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
 	mux.HandleFunc("GET "+keysPath, s.jwks)
 	mux.HandleFunc("POST "+TokenPath, s.token)
-	mux.HandleFunc("POST "+introspectionPath, s.introspect)
+	mux.HandleFunc("POST "+IntrospectionPath, s.introspect)
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
 
 const (
 	keysPath          = "/.well-known/jwks.json"
-	introspectionPath = Prefix + "introspect"
+	IntrospectionPath = Prefix + "introspect" // RFC 7662 §2
 	revocationPath    = Prefix + "revoke"
 )
 

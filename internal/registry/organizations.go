@@ -85,11 +85,11 @@ func (r *Registry) CloseOrganization(ctx context.Context, slug string) (org *age
 		return nil, false, agentidp.InvalidFields(agentidp.FieldError{Field: "slug", Reason: "is the default organization, which cannot be closed; stop the server instead"})
 	}
 	if !isSlug(slug) {
-		return nil, false, noOrganization()
+		return nil, false, agentidp.NoOrganization()
 	}
 	if org, err = r.DB.Organization(ctx, slug); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
-			err = noOrganization()
+			err = agentidp.NoOrganization()
 		}
 		return nil, false, public(err, "organization")
 	}
@@ -175,10 +175,6 @@ func slugTaken(err error, slug string) error {
 	}
 	return agentidp.NewError(agentidp.Conflict, agentidp.CodeOrganizationExists,
 		"The slug "+slug+" is taken, or was by an organization that is closed: a slug is given once, because it names an issuer. Choose another.")
-}
-
-func noOrganization() error {
-	return agentidp.NewError(agentidp.NotFound, agentidp.CodeNotFound, "There is no such organization on this server.")
 }
 
 func organizationEvent(typ agentidp.EventType, org *agentidp.Organization, at time.Time) agentidp.Event {

@@ -55,9 +55,10 @@ func (r *Registry) KnownOrganization(ctx context.Context, slug string) (*agentid
 	return org, err
 }
 
-// RecentOrganization is ReadOrganization as it was at most a second ago. It is for
-// exchanges and the token endpoint alone: the commit compares the organization's
-// revision, and so does what is denied, so that nothing is decided on an old one.
+// RecentOrganization is ReadOrganization as it was at most a second ago. It is for what
+// compares the organization's revision with the database itself: exchanges and other
+// grants in their commit, and before they deny; introspection with the token's record.
+// So nothing is decided on an old one.
 func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	k, ok := r.orgs.get(slug)
 	if age := r.Clock().Sub(k.read); ok && age >= 0 && age < organizationAge {
@@ -71,7 +72,7 @@ func (r *Registry) RecentOrganization(ctx context.Context, slug string) (*agenti
 // and Unavailable.
 func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp.Organization, error) {
 	if !isSlug(slug) {
-		return nil, noOrganization()
+		return nil, agentidp.NoOrganization()
 	}
 	now := r.Clock()
 	org, err := r.DB.Organization(ctx, slug)
@@ -82,7 +83,7 @@ func (r *Registry) ReadOrganization(ctx context.Context, slug string) (*agentidp
 	defer r.orgs.mu.Unlock()
 	if errors.Is(err, store.ErrNotFound) {
 		delete(r.orgs.bySlug, slug)
-		return nil, noOrganization()
+		return nil, agentidp.NoOrganization()
 	}
 	if err != nil {
 		return nil, public(err, "organization")

@@ -23,13 +23,16 @@ func tokenRow(orgID string, t *agentidp.AccessToken) []any {
 
 // Token returns the record of an issued token, or ErrNotFound.
 func (r reads) Token(ctx context.Context, orgID, id string) (*agentidp.AccessToken, error) {
-	scan := func(rows *sql.Rows, t *agentidp.AccessToken) error {
-		return rows.Scan(&t.OrganizationID, &t.ID, &t.Kind, &t.Subject, &t.AgentID, &t.PolicyID, &t.DecisionID, &t.Provider, &t.RepositoryID,
-			&t.Scope, &t.Audience, microsTime{&t.IssuedAt}, microsTime{&t.ExpiresAt}, microsTime{&t.RevokedAt},
-			&t.CredentialID, &t.ParentID, &t.Depth, &t.ActorID, &t.KeyThumbprint)
-	}
+	scan := func(rows *sql.Rows, t *agentidp.AccessToken) error { return rows.Scan(tokenFields(t)...) }
 	return one(ctx, r, "read access token", scan,
 		"SELECT "+tokenColumns+" FROM access_tokens WHERE organization_id = $1 AND id = $2", orgID, id)
+}
+
+// tokenFields are where tokenColumns are scanned to.
+func tokenFields(t *agentidp.AccessToken) []any {
+	return []any{&t.OrganizationID, &t.ID, &t.Kind, &t.Subject, &t.AgentID, &t.PolicyID, &t.DecisionID, &t.Provider, &t.RepositoryID,
+		&t.Scope, &t.Audience, microsTime{&t.IssuedAt}, microsTime{&t.ExpiresAt}, microsTime{&t.RevokedAt},
+		&t.CredentialID, &t.ParentID, &t.Depth, &t.ActorID, &t.KeyThumbprint}
 }
 
 // CreateToken records a token that does not come from an exchange.

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,40 +60,96 @@ func (t *Tokens) use(ctx context.Context, rec *agentidp.AccessToken, proof *agen
 
 // judge says whether an access token is good now, whatever its audience: signed by
 // the organization, recorded, in time and not revoked, and what it stands for (the
-// agent, who acts for it, the tokens that it came from, the bootstrap policy) still
-// there. Every check but the signature and the
-// issuer is made against the database as it is now, and what the token is worth
+// organization, the agent, who acts for it, the tokens that it came from, the bootstrap
+// policy) still there. Every check but the issuer is made against the database as it is
+// now, also where the organization was read a while ago, and what the token is worth
 // stands in the record that is returned, not in its claims. Errors: Unauthenticated
-// (invalid_token, with the reason), Unavailable.
+// (invalid_token, with the reason), NotFound (the organization), Unavailable.
 func (t *Tokens) judge(ctx context.Context, org *agentidp.Organization, presented string) (*claims, *agentidp.AccessToken, error) {
-	c, err := t.verify(ctx, org, presented)
+	c, org, err := t.prove(ctx, org, presented)
 	if err != nil {
 		return nil, nil, err
 	}
 	if c.Issuer != org.Issuer {
 		return nil, nil, invalid("It was issued by another organization or under another public URL.")
 	}
-	rec, err := t.db.Token(ctx, org.ID, c.ID)
+	rec, err := t.db.Standing(ctx, org.ID, c.ID)
 	now := t.clock()
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, nil, invalid("There is no record of it.")
 	case err != nil:
 		return nil, nil, unavailable(err)
+	case rec.OrganizationRevision == 0:
+		return nil, nil, agentidp.NoOrganization()
 	case !now.Before(rec.ExpiresAt):
 		return nil, nil, invalid("It expired at " + rec.ExpiresAt.UTC().Format(time.RFC3339) + "; get a new one.")
 	case !rec.RevokedAt.IsZero():
 		return nil, nil, invalid("It was revoked.")
 	}
+	if rec.OrganizationRevision != org.Revision { // the key may have been given up since
+		if _, err := t.verify(ctx, at(org, rec.OrganizationRevision), presented); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := t.stillStands(ctx, rec, now); err != nil {
 		return nil, nil, err
 	}
-	return c, rec, nil
+	return c, &rec.AccessToken, nil
 }
 
+// prove is verify, by a key that may be newer than the organization that was read. It
+// returns the organization whose keys they are.
+func (t *Tokens) prove(ctx context.Context, org *agentidp.Organization, presented string) (*claims, *agentidp.Organization, error) {
+	c, err := t.verify(ctx, org, presented)
+	if !errors.Is(err, errUnproven) {
+		return c, org, err
+	}
+	revision, missing := t.db.OrganizationRevision(ctx, org.ID)
+	switch {
+	case errors.Is(missing, store.ErrNotFound):
+		return nil, nil, agentidp.NoOrganization()
+	case missing != nil:
+		return nil, nil, unavailable(missing)
+	case revision == org.Revision:
+		return nil, nil, err
+	}
+	org = at(org, revision)
+	c, err = t.verify(ctx, org, presented)
+	return c, org, err
+}
+
+// at returns an organization with another revision, which is all of it that keys
+// depend on.
+func at(org *agentidp.Organization, revision int64) *agentidp.Organization {
+	now := *org
+	now.Revision = revision
+	return &now
+}
+
+// verified is a token whose signature was found good.
+type verified struct {
+	claims *claims
+	key    *jose.Key
+}
+
+// maxVerified bounds the tokens that are remembered as verified, each some 500 bytes.
+const maxVerified = 4096
+
 // verify proves that an organization signed a token. Nothing of the token is
-// used before that.
+// used before that. What was proven of the very same bytes is proven for as long as
+// their key is one of the organization's.
 func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer string) (*claims, error) {
+	sum := sha256.Sum256([]byte(bearer))
+	if v, ok := t.verified.Get(sum); ok {
+		key, err := t.ring.Public(ctx, org, v.key.ID)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if key == v.key {
+			return v.claims, nil
+		}
+	}
 	parsed, err := jose.Parse(bearer)
 	if err != nil || parsed.Header.Typ != typ {
 		return nil, unproven("It is not an access token of this server (a CI token must be exchanged first).")
@@ -104,21 +161,22 @@ func (t *Tokens) verify(ctx context.Context, org *agentidp.Organization, bearer 
 	if key == nil || parsed.Verify(key) != nil {
 		return nil, unproven("No key of this organization signed it: it is another organization's (each has a URL of its own), or its key was given up. Get a new one.")
 	}
-	var c claims
-	if err := json.Unmarshal(parsed.Payload, &c); err != nil { // our own bytes: lenient names do no harm
+	c := &claims{}
+	if err := json.Unmarshal(parsed.Payload, c); err != nil { // our own bytes: lenient names do no harm
 		return nil, fmt.Errorf("decode our own access token: %w", err)
 	}
-	return &c, nil
+	t.verified.Put(sum, verified{c, key})
+	return c, nil
 }
 
 // stillStands checks that what a token stands for may still act.
-func (t *Tokens) stillStands(ctx context.Context, rec *agentidp.AccessToken, now time.Time) error {
+func (t *Tokens) stillStands(ctx context.Context, rec *store.Standing, now time.Time) error {
 	switch rec.Kind {
 	case agentidp.PrincipalAgent:
-		if err := t.active(ctx, rec.OrganizationID, rec.AgentID, "Its agent is not active."); err != nil {
-			return err
+		if rec.AgentStatus != agentidp.AgentActive {
+			return invalid("Its agent is not active.")
 		}
-		return t.lineStands(ctx, rec)
+		return t.lineStands(ctx, &rec.AccessToken)
 	case agentidp.PrincipalBootstrap:
 		policy, err := t.db.Policy(ctx, rec.OrganizationID, rec.PolicyID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

@@ -8,6 +8,7 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -28,6 +29,8 @@ type Tokens struct {
 	ring  *keys.Ring
 	clock func() time.Time
 	uses  *limit.Buckets[string] // by id
+
+	verified *limit.Cache[[sha256.Size]byte, verified] // by the hash of the token
 }
 
 // maxUses is how many tokens' uses are counted at once.
@@ -36,7 +39,10 @@ const maxUses = 10_000
 // New returns Tokens over a database and its keys. usesPerMinute is how often one
 // token may be used here in a minute; 0: there is no limit.
 func New(db *store.DB, ring *keys.Ring, clock func() time.Time, usesPerMinute int) *Tokens {
-	return &Tokens{db: db, ring: ring, clock: clock, uses: limit.New[string]("requests-with-token", usesPerMinute, maxUses)}
+	return &Tokens{
+		db: db, ring: ring, clock: clock, uses: limit.New[string]("requests-with-token", usesPerMinute, maxUses),
+		verified: limit.NewCache[[sha256.Size]byte, verified](maxVerified),
+	}
 }
 
 // claims are the claims of an access token (RFC 9068 §2.2). Times are
