@@ -39,9 +39,10 @@ type Credential struct {
 	Revision   int64      `json:"-"`
 }
 
-// Live reports whether the credential authenticates at an instant.
+// Live reports whether the credential authenticates at an instant. One that was revoked
+// never does, however far a clock is behind the one that revoked it.
 func (c *Credential) Live(now time.Time) bool {
-	return (c.RevokedAt == nil || now.Before(*c.RevokedAt)) && (c.ExpiresAt == nil || now.Before(*c.ExpiresAt))
+	return c.RevokedAt == nil && (c.ExpiresAt == nil || now.Before(*c.ExpiresAt))
 }
 
 // Client is an authenticated OAuth client (RFC 6749 §2): an agent, by one of its

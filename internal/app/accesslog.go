@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,17 +66,21 @@ func loggedMethod(m string) string {
 // maxLoggedPath bounds what a stranger can write into the log with one request.
 const maxLoggedPath = 200
 
-// jwtPrefix is how a JOSE header begins in base64url: {"
-const jwtPrefix = "eyJ"
+// secretLooks are how a JOSE header begins in base64url, {", and a client secret.
+var secretLooks = []string{"eyJ", "agentidp_cs_"}
+
+func looksSecret(s string) bool {
+	return slices.ContainsFunc(secretLooks, func(look string) bool { return strings.Contains(s, look) })
+}
 
 // loggedPath is a path as the log may hold it: not too long, and without what
 // somebody put there by mistake in place of an id.
 func loggedPath(p string) string {
-	if strings.Contains(p, jwtPrefix) {
+	if looksSecret(p) {
 		segments := strings.Split(p, "/")
 		for i, s := range segments {
-			if strings.Contains(s, jwtPrefix) {
-				segments[i] = "(a token)"
+			if looksSecret(s) {
+				segments[i] = "(a secret)"
 			}
 		}
 		p = strings.Join(segments, "/")

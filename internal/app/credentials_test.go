@@ -75,3 +75,48 @@ func TestARotatedSecretLivesAsLongAsTheOneBefore(t *testing.T) {
 		}
 	}
 }
+
+// what the API gives is what authenticates: a secret from the moment of the answer until
+// it ends, which a rotation may put off, at every node and whatever the node's clock.
+func TestASecretAuthenticatesUntilItEnds(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, nodes []*world) {
+		w := nodes[0]
+		admin := w.admin()
+		agent := w.register(admin, agentName)
+		path := agentsPath + "/" + agent + "/credentials"
+		client := func(a *answer) *askingClient {
+			w.want(a, 201)
+			return &askingClient{world: w, id: agent, secret: a.str("clientSecret"), credential: a.str("credentialId")}
+		}
+		authenticates := func(when string, c *askingClient, want bool) {
+			t.Helper()
+			for i, node := range nodes {
+				c := *c
+				c.world = node
+				status, code := 200, ""
+				if !want {
+					status, code = 401, agentidp.CodeInvalidClient
+				}
+				for range 2 { // from the database, and from what was kept of it
+					if a := c.asks(introspectionPath, "client_secret_basic", "changeme"); a.Status != status || a.str("code") != code {
+						t.Errorf("%s, at node %d: %d %s, want %d", when, i, a.Status, a.str("code"), status)
+					}
+				}
+			}
+		}
+		first := client(w.do("POST", path, admin, map[string]any{"type": "secret"}))
+		authenticates("the first", first, true)
+		second := client(w.do("POST", path+"/"+first.credential+"/rotate", admin, map[string]any{"graceSeconds": 600}))
+		authenticates("the first, in its time of grace", first, true)
+		authenticates("the second", second, true)
+		w.clock.advance(10 * time.Minute)
+		authenticates("the first, after its time of grace", first, false)
+		third := client(w.do("POST", path+"/"+second.credential+"/rotate", admin, nil))
+		authenticates("the second, rotated without grace", second, false)
+		authenticates("the third", third, true)
+		w.want(w.do("DELETE", path+"/"+third.credential, admin, nil), 204)
+		w.clock.advance(-time.Minute) // this one is behind
+		authenticates("the third, deleted", third, false)
+	})
+}

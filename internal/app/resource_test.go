@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpop"
 )
 
 // described is where an organization's API is described, by the rule of RFC 9728 §3.1
@@ -51,7 +52,7 @@ func TestTheAPIIsDescribedAsAProtectedResource(t *testing.T) {
 			want := map[string]any{
 				"resource": w.url + "/api/v1", "resource_name": "AgentIdP management API", "authorization_servers": []any{w.url},
 				"scopes_supported": anys(agentidp.ManagementScopes), "bearer_methods_supported": []any{"header"},
-				"resource_documentation": w.url + "/api/v1/docs",
+				"dpop_signing_alg_values_supported": anys(dpop.Algorithms), "resource_documentation": w.url + "/api/v1/docs",
 			}
 			if fmt.Sprint(a.Body) != fmt.Sprint(want) {
 				t.Errorf("%s: %s, want %v", path, a.Raw, want)

@@ -77,9 +77,9 @@ func (a *App) removeDue(ctx context.Context) error {
 			return err
 		}
 	}
-	if removed.Decisions+removed.Events+removed.AccessTokens > 0 {
+	if removed.Decisions+removed.Events+removed.AccessTokens+removed.Credentials > 0 {
 		a.logger.Info("what need not be kept was removed", "decisions", removed.Decisions, "events", removed.Events,
-			"access_tokens", removed.AccessTokens, "used_tokens", removed.UsedTokens)
+			"access_tokens", removed.AccessTokens, "used_tokens", removed.UsedTokens, "credentials", removed.Credentials)
 	}
 	return nil
 }
@@ -113,6 +113,7 @@ func (a *App) dueAt(now time.Time) *store.Retention {
 	}
 	if events > 0 {
 		due.Events = now.Add(-events)
+		due.Credentials = due.Events // the log names them
 	}
 	if decisions > 0 && events > 0 {
 		due.Grants = now.Add(-max(decisions, events))

@@ -60,6 +60,9 @@ func TestTablesAreBackWhereTheyWere(t *testing.T) {
 				w.granted(exchangeBody(w.subject(nil), agent))
 				w.want(w.exchange(exchangeBody(w.subject(claims{"ref": "refs/heads/dev"}), agent)), 403, agentidp.CodeBranchNotPermitted)
 			}
+			admin, credentials := w.admin(), agentsPath+"/"+agent+"/credentials"
+			ended := w.want(w.do("POST", credentials, admin, map[string]any{"type": "secret"}), 201).str("credentialId")
+			w.want(w.do("DELETE", credentials+"/"+ended, admin, nil), 204)
 			w.clock.advance(91 * day)
 			steadily(nodes, 26*time.Hour)
 			got := w.decisions()
@@ -76,7 +79,7 @@ func TestTablesAreBackWhereTheyWere(t *testing.T) {
 		for _, node := range nodes {
 			removed.Add(node.app.RetentionStats().Removed)
 		}
-		if removed.Decisions != 12 || removed.UsedTokens != 6 || removed.AccessTokens != 7 || removed.Events < 12 {
+		if removed.Decisions != 12 || removed.UsedTokens != 6 || removed.AccessTokens != 9 || removed.Events < 12 || removed.Credentials != 2 {
 			t.Errorf("the counters say %+v", removed)
 		}
 		if !strings.Contains(w.logs.String(), "what need not be kept was removed") {

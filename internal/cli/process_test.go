@@ -149,7 +149,7 @@ func (i *installation) wait() int {
 	return code
 }
 
-var jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
+var jwtPattern = regexp.MustCompile(`agentidp_cs_[0-9a-f]{32}_[0-9A-Za-z]{10,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*`)
 
 // program runs a command beside the server and returns its standard output.
 func (i *installation) program(args ...string) string {

@@ -133,11 +133,18 @@ func isBlank(v reflect.Value) bool {
 }
 
 // aToken is what begins like a JSON Web Token: {" in base64url, and then a dot.
-var aToken = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.`)
+// aSecret is what a client secret begins with.
+var (
+	aToken  = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.`)
+	aSecret = regexp.MustCompile(`agentidp_cs_[0-9a-f]{32}_[0-9A-Za-z]{5,}`)
+)
 
-// checkArguments refuses a token in the command line, where every user of the machine
-// can read it.
+// checkArguments refuses a token or a secret in the command line, where every user of
+// the machine can read it.
 func checkArguments(args []string) error {
+	if slices.ContainsFunc(args, aSecret.MatchString) {
+		return usageError{errors.New("a client secret stands in the command line, where others can read it: replace it (agentidp credential rotate, with the credential's id, which credential list shows)")}
+	}
 	if slices.ContainsFunc(args, aToken.MatchString) {
 		return usageError{errors.New("a token stands in the command line, where others can read it, and is not taken from there: end it (agentidp token revoke), and give the next one by AGENTIDP_TOKEN, --token-file or standard input")}
 	}

@@ -22,7 +22,7 @@ var noHash = strings.Repeat("-", 43)
 // proven to be the client causes the same work whether there is such a credential or
 // not: a hash, one look at the database, a comparison.
 func (a *Authenticator) bySecret(ctx context.Context, org *agentidp.Organization, p *Presented, afresh bool) (*agentidp.Credential, error) {
-	id, ok := CredentialID(p.Secret)
+	id, ok := ID(p.Secret)
 	if !ok { // which says nothing of what there is: anybody can check the form
 		return nil, unproven(errNoSecret)
 	}

@@ -142,7 +142,7 @@ func ended(c *agentidp.Credential, now time.Time) error {
 	switch {
 	case c.Live(now):
 		return nil
-	case c.RevokedAt != nil && !now.Before(*c.RevokedAt):
+	case c.RevokedAt != nil:
 		return invalid("The credential was revoked at " + c.RevokedAt.UTC().Format(time.RFC3339) + ". Ask whoever manages the agent for another.")
 	}
 	return invalid("The credential expired at " + c.ExpiresAt.UTC().Format(time.RFC3339) + ". Ask whoever manages the agent for another.")

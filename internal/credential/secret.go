@@ -47,13 +47,13 @@ func Hash(secret string) string {
 // ValidSecret reports whether s has the form and the checksum of a secret. It proves
 // nothing: anybody can compute a checksum.
 func ValidSecret(s string) bool {
-	_, ok := CredentialID(s)
+	_, ok := ID(s)
 	return ok
 }
 
-// CredentialID returns the id of the credential that a secret is of, if s is a
+// ID returns the id of the credential that a secret is of, if s is a
 // ValidSecret.
-func CredentialID(s string) (id string, ok bool) {
+func ID(s string) (id string, ok bool) {
 	if len(s) != secretLen || !strings.HasPrefix(s, prefix) {
 		return "", false
 	}

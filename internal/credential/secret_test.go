@@ -10,7 +10,7 @@ const credentialID = "019a0000-0000-7000-8000-00000000000a"
 
 func TestASecretNamesItsCredentialAndIsKnownByItsHash(t *testing.T) {
 	secret, hash := NewSecret(credentialID)
-	if id, ok := CredentialID(secret); !ok || id != credentialID {
+	if id, ok := ID(secret); !ok || id != credentialID {
 		t.Errorf("it is of %q, %v", id, ok)
 	}
 	if !ValidSecret(secret) {

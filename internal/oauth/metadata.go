@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
 
@@ -28,6 +29,7 @@ type metadata struct {
 	Revocation         string   `json:"revocation_endpoint"`
 	RevokeMethods      []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevokeAlgs         []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	DPoPAlgs           []string `json:"dpop_signing_alg_values_supported"`
 	ProtectedResources []string `json:"protected_resources"`
 	Documentation      string   `json:"service_documentation"`
 	ExchangeEndpoint   string   `json:"agentidp_exchange_endpoint"`
@@ -51,7 +53,7 @@ var clientMethods = []string{credential.MethodSecretBasic, credential.MethodSecr
 
 // introspectionMethods has the types of access token too, as RFC 8414 §2 wants of this
 // endpoint, and of this alone.
-var introspectionMethods = append(clientMethods[:len(clientMethods):len(clientMethods)], "Bearer")
+var introspectionMethods = append(clientMethods[:len(clientMethods):len(clientMethods)], agentidp.SchemeBearer, agentidp.SchemeDPoP)
 
 func (s *server) describe(org *agentidp.Organization) metadata {
 	at := func(path string) string { return org.Issuer + path }
@@ -61,8 +63,8 @@ func (s *server) describe(org *agentidp.Organization) metadata {
 		TokenEndpoint: org.TokenEndpoint(), TokenMethods: clientMethods, TokenAlgs: credential.Algorithms,
 		Introspection: at(introspectionPath), IntrospectMethods: introspectionMethods, IntrospectAlgs: credential.Algorithms,
 		Revocation: at(revocationPath), RevokeMethods: clientMethods, RevokeAlgs: credential.Algorithms,
-		ProtectedResources: []string{org.ManagementAudience()},
-		Documentation:      at(documentationPath), ExchangeEndpoint: at("/api/v1/oidc/token"),
+		DPoPAlgs: dpop.Algorithms, ProtectedResources: []string{org.ManagementAudience()},
+		Documentation: at(documentationPath), ExchangeEndpoint: at("/api/v1/oidc/token"),
 	}
 }
 

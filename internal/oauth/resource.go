@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
 
@@ -16,6 +17,7 @@ type resourceMetadata struct {
 	AuthorizationServers []string `json:"authorization_servers"`
 	ScopesSupported      []string `json:"scopes_supported"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
+	DPoPAlgs             []string `json:"dpop_signing_alg_values_supported"`
 	Documentation        string   `json:"resource_documentation"`
 }
 
@@ -23,7 +25,7 @@ func (s *server) resource(w http.ResponseWriter, r *http.Request) {
 	org := registry.OrganizationFrom(r.Context())
 	serveJSON(w, r, resourceMetadata{
 		Resource: org.ManagementAudience(), Name: "AgentIdP management API", AuthorizationServers: []string{org.Issuer},
-		ScopesSupported: agentidp.ManagementScopes, BearerMethods: []string{"header"},
+		ScopesSupported: agentidp.ManagementScopes, BearerMethods: []string{"header"}, DPoPAlgs: dpop.Algorithms,
 		Documentation: org.Issuer + "/api/v1/docs",
 	})
 }

@@ -128,7 +128,7 @@ func (r *Registry) RotateCredential(ctx context.Context, org *agentidp.Organizat
 		return nil, agentidp.InvalidFields(bad...)
 	}
 	var created *agentidp.CreatedCredential
-	err := r.onCredential(ctx, org, agentID, id, func(tx *store.Tx) error {
+	err := r.onCredential(ctx, agentID, id, func(tx *store.Tx) error {
 		if err := r.lockClient(ctx, tx, org, c, agentID); err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func rotatable(old *agentidp.Credential, now time.Time) error {
 // RevokeCredential ends a credential at once, for good. Tokens that were got with it
 // live to their end. A second time changes nothing. Errors: NotFound, Unavailable.
 func (r *Registry) RevokeCredential(ctx context.Context, org *agentidp.Organization, c *Caller, agentID, id string) error {
-	return r.onCredential(ctx, org, agentID, id, func(tx *store.Tx) error {
+	return r.onCredential(ctx, agentID, id, func(tx *store.Tx) error {
 		old, err := lockCredential(ctx, tx, org, agentID, id)
 		if err != nil || old.RevokedAt != nil {
 			return err
@@ -192,14 +192,14 @@ func (r *Registry) RevokeCredential(ctx context.Context, org *agentidp.Organizat
 }
 
 // onCredential is the frame of a change of one credential.
-func (r *Registry) onCredential(ctx context.Context, org *agentidp.Organization, agentID, id string, change func(*store.Tx) error) error {
+func (r *Registry) onCredential(ctx context.Context, agentID, id string, change func(*store.Tx) error) error {
 	if !agentidp.IsID(agentID) {
 		return notFound("agent")
 	}
 	if !agentidp.IsID(id) {
 		return notFound("credential")
 	}
-	return public(r.DB.Write(ctx, func(tx *store.Tx) error { return change(tx) }), "credential")
+	return public(r.DB.Write(ctx, change), "credential")
 }
 
 // lockCredential locks a credential of this agent: another agent's is not found.

@@ -120,13 +120,25 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 	}) {
 		t.Errorf("SQLite: %q", plan)
 	}
+	for index, text := range store.EndedCredentials {
+		plan := strings.Join(store.Plan(t, f.DB, text, f.org.ID, 1000, 50), "; ")
+		if !strings.Contains(plan, "USING COVERING INDEX "+index) || strings.Contains(plan, "TEMP B-TREE") {
+			t.Errorf("SQLite: %s", plan)
+		}
+	}
 	f = newFixture(t, pgtest.Start(t))
 	store.Exec(t, f.DB, `INSERT INTO credentials (organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
-		SELECT $1, 'x' || g, 'a' || g % 2000, '', '', '', '', 0, 0, '', 0, 1 FROM generate_series(1, 20000) g`, f.org.ID)
+		SELECT $1, 'x' || g, 'a' || g % 2000, '', '', '', '', g % 50, g % 50, '', 0, 1 FROM generate_series(1, 20000) g`, f.org.ID)
 	store.Exec(t, f.DB, "ANALYZE")
 	text, args = store.CredentialsQuery(f.org.ID, "a7", newID(), 50)
 	if plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n"); !strings.Contains(plan, "using credentials_agent ") || strings.Contains(plan, "Sort") {
 		t.Errorf("PostgreSQL:\n%s", plan)
+	}
+	for index, text := range store.EndedCredentials {
+		plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, f.org.ID, 10, 50), "\n")
+		if !strings.Contains(plan, "using "+index+" ") || strings.Contains(plan, "Sort") {
+			t.Errorf("PostgreSQL:\n%s", plan)
+		}
 	}
 }
 

@@ -54,6 +54,9 @@ func CredentialsQuery(orgID, agentID, after string, limit int) (string, []any) {
 // OldestQuery is what RemoveDue runs on decisions and events.
 func OldestQuery(table, which string) (choose, remove string) { return oldestQuery(table, which) }
 
+// EndedCredentials are how RemoveDue chooses credentials.
+var EndedCredentials = map[string]string{"credentials_revoked": revokedCredentials, "credentials_expiring": expiredCredentials}
+
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.
 func HoldCommitter(t testing.TB, db *DB) (release func()) {

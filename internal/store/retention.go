@@ -10,11 +10,13 @@ import (
 
 // Removed is how many rows of each table were removed.
 type Removed struct {
-	UsedTokens, AccessTokens, Decisions, Events int64
+	UsedTokens, AccessTokens, Decisions, Events, Credentials int64
 }
 
 // Total is how many in all.
-func (r *Removed) Total() int64 { return r.UsedTokens + r.AccessTokens + r.Decisions + r.Events }
+func (r *Removed) Total() int64 {
+	return r.UsedTokens + r.AccessTokens + r.Decisions + r.Events + r.Credentials
+}
 
 // Add counts others to these.
 func (r *Removed) Add(o Removed) {
@@ -22,6 +24,7 @@ func (r *Removed) Add(o Removed) {
 	r.AccessTokens += o.AccessTokens
 	r.Decisions += o.Decisions
 	r.Events += o.Events
+	r.Credentials += o.Credentials
 }
 
 // Retention says until when what is gone is no longer kept. A zero instant keeps.
@@ -31,13 +34,14 @@ type Retention struct {
 	Refusals     time.Time // decisions that granted nothing, made before it
 	// Grants are decisions of any outcome made before it. It must not be later than
 	// Events: the event of a grant is found through its decision.
-	Grants time.Time
-	Events time.Time // recorded before it
+	Grants      time.Time
+	Events      time.Time // recorded before it
+	Credentials time.Time // that ended before it
 }
 
 // RemoveDue removes the next rows of an organization that are due, at most limit in a
-// transaction, and says how many and whether there may be more. It touches no row that
-// an exchange reads. An event goes before the decision through which it is found.
+// transaction, and says how many and whether there may be more. It touches no row on
+// which anything is granted. An event goes before the decision through which it is found.
 func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limit int) (r Removed, more bool, err error) {
 	for _, step := range []struct {
 		n      *int64
@@ -55,6 +59,9 @@ func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limi
 				DELETE FROM access_tokens WHERE organization_id = $1 AND id IN
 					(SELECT id FROM access_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
 				orgID, micros(keep.AccessTokens), limit)
+		}},
+		{&r.Credentials, keep.Credentials, func(t *Tx) (int64, error) {
+			return t.removeEnded(ctx, orgID, keep.Credentials, limit)
 		}},
 		{&r.Events, keep.Events, func(t *Tx) (int64, error) {
 			return t.removeOldest(ctx, "events", "", orgID, keep.Events, limit)
@@ -81,6 +88,31 @@ func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limi
 		more = more || n >= int64(limit)
 	}
 	return r, more, nil
+}
+
+// The credentials that were revoked, and that expired, before an instant, which has
+// passed: no more can come to be so.
+const (
+	revokedCredentials = "SELECT id FROM credentials WHERE organization_id = $1 AND revoked_at > 0 AND revoked_at < $2 ORDER BY revoked_at, id LIMIT $3"
+	expiredCredentials = "SELECT id FROM credentials WHERE organization_id = $1 AND expires_at > 0 AND expires_at < $2 ORDER BY expires_at, id LIMIT $3"
+)
+
+// removeEnded removes credentials, and when each was last used.
+func (t *Tx) removeEnded(ctx context.Context, orgID string, before time.Time, limit int) (n int64, err error) {
+	for _, ended := range []string{revokedCredentials, expiredCredentials} {
+		_, err := t.exec(ctx, "remove the usage of ended credentials",
+			"DELETE FROM credential_usage WHERE organization_id = $1 AND credential_id IN ("+ended+")", orgID, micros(before), limit)
+		if err != nil {
+			return 0, err
+		}
+		removed, err := t.exec(ctx, "remove ended credentials",
+			"DELETE FROM credentials WHERE organization_id = $1 AND id IN ("+ended+")", orgID, micros(before), limit)
+		if err != nil {
+			return 0, err
+		}
+		n += removed
+	}
+	return n, nil
 }
 
 // removeOldest removes rows whose id, which begins with the time of its making, is

@@ -235,3 +235,35 @@ func TestATokensParentIsKeptAsLongAsIt(t *testing.T) {
 		}
 	})
 }
+
+func TestCredentialsGoLongAfterTheyHaveEnded(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ago := func(d time.Duration) *time.Time { return new(now.Add(-d)) }
+		var kept []string
+		for _, c := range []struct {
+			expires, revoked *time.Time
+			kept             bool
+		}{
+			{nil, nil, true},
+			{ago(-time.Hour), nil, true},
+			{ago(time.Hour), nil, true},
+			{nil, ago(time.Hour), true},
+			{ago(3 * time.Hour), nil, false},
+			{nil, ago(3 * time.Hour), false},
+			{ago(-time.Hour), ago(3 * time.Hour), false},
+			{ago(3 * time.Hour), ago(time.Hour), false}, // it had ended before it was revoked
+			{ago(3 * time.Hour), ago(4 * time.Hour), false},
+		} {
+			made := f.newCredential(t, func(m *agentidp.Credential) { m.ExpiresAt, m.RevokedAt = c.expires, c.revoked })
+			store.Exec(t, f.DB, "INSERT INTO credential_usage (organization_id, credential_id, last_used_at) VALUES ($1, $2, 1)", f.org.ID, made.CredentialID)
+			if c.kept {
+				kept = append(kept, made.CredentialID)
+			}
+		}
+		same(t, f.removeAll(t, &store.Retention{}), store.Removed{}, nil)
+		same(t, f.removeAll(t, &store.Retention{Credentials: now.Add(-2 * time.Hour)}), store.Removed{Credentials: 5}, nil)
+		for _, query := range []string{"SELECT id FROM credentials ORDER BY id", "SELECT credential_id FROM credential_usage ORDER BY credential_id"} {
+			same(t, store.Strings(t, f.DB, query), kept, nil)
+		}
+	})
+}

@@ -41,10 +41,14 @@ func (g *generator) request(op *operation) *request {
 	query, header, path := url.Values{}, http.Header{}, op.path
 	for _, ref := range op.Parameters {
 		if p := ref.Value; p.In == "path" {
-			value := g.known(op.path, p.Name)
-			req.path[p.Name] = value
-			path = strings.Replace(path, "{"+p.Name+"}", url.PathEscape(value), 1)
+			req.path[p.Name] = g.known(op.path, p.Name)
 		}
+	}
+	if owner := g.owners[req.path["credentialId"]]; owner != "" && !g.oneIn(8, "another's credential") {
+		req.path["agentId"] = owner
+	}
+	for name, value := range req.path {
+		path = strings.Replace(path, "{"+name+"}", url.PathEscape(value), 1)
 	}
 	for _, ref := range op.Parameters {
 		p := ref.Value
@@ -122,7 +126,17 @@ func (g *generator) ifMatch(path map[string]string) string {
 // known is mostly something that was created.
 func (g *generator) known(path, name string) string {
 	collection, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/{")
-	if all := g.ids[collection]; len(all) > 0 && !g.oneIn(8, "unknown "+name) {
+	if name == "credentialId" {
+		collection = credentials
+	}
+	all := g.ids[collection]
+	switch {
+	case g.op.id == "deleteCredential":
+		all = all[:max(0, len(all)-5)] // some are left to be rotated
+	case g.op.id == "createCredential" && !g.oneIn(8, "of an agent that has ended"):
+		all = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return g.ended[id] })
+	}
+	if len(all) > 0 && !g.oneIn(8, "unknown "+name) {
 		return all[len(all)-1-rapid.IntRange(0, min(len(all), 10)-1).Draw(g.T, name)]
 	}
 	return rapid.SampledFrom([]string{"01980000-0000-7000-8000-000000000000", "nobody", "A B", "%2e%2e", "ſ"}).Draw(g.T, name)
@@ -181,11 +195,20 @@ func (g *generator) object(schema *openapi3.Schema) map[string]any {
 		}
 		object[name] = g.value(property, name)
 	}
+	// Of a credential, the type says whether there are keys.
+	if keys := schema.Properties["jwks"]; keys != nil && schema.Properties["type"] != nil && !g.oneIn(8, "keys whatever the type") {
+		delete(object, "jwks")
+		if object["type"] == "public_key" {
+			object["jwks"] = g.value(keys.Value, "jwks")
+		}
+	}
 	return object
 }
 
 func (g *generator) value(schema *openapi3.Schema, name string) any {
 	switch {
+	case name == "jwks" && !g.oneIn(4, "odd jwks"):
+		return map[string]any{"keys": []any{map[string]any{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}}
 	case len(schema.OneOf) > 0:
 		return g.value(rapid.SampledFrom(schema.OneOf).Draw(g.T, "form of "+name).Value, name)
 	case len(schema.AnyOf) > 0:

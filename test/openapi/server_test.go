@@ -31,6 +31,8 @@ type server struct {
 	ids       map[string][]string       // what was created, by collection
 	revisions map[string]int64          // of what was created
 	bodies    map[string]map[string]any // what it was created with
+	owners    map[string]string         // agents, by their credentials
+	ended     map[string]bool           // agents that were decommissioned
 	names     int                       // of agents, providers and issuers, so far
 	t         testing.TB
 	log       *os.File
@@ -38,7 +40,7 @@ type server struct {
 
 func startServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, folder: t.TempDir(), ids: map[string][]string{}, revisions: map[string]int64{}, bodies: map[string]map[string]any{}}
+	s := &server{t: t, folder: t.TempDir(), ids: map[string][]string{}, revisions: map[string]int64{}, bodies: map[string]map[string]any{}, owners: map[string]string{}, ended: map[string]bool{}}
 	var err error
 	if s.log, err = os.Create(filepath.Join(s.folder, "log")); err != nil {
 		t.Fatal(err)
@@ -229,9 +231,12 @@ func (s *server) plausible(name string) []any {
 		"since": {"2020-01-31T12:00:00Z"}, "until": {"2999-01-31T12:00:00Z"}, "limit": {1, 50, 200}, "repositoryId": {"74"}, "repositoryOwnerId": {"65"},
 		"registeredByPolicyId": recent("oidc/trust-policies"), "code": {"trust_policy_violation"}, "type": {"policy_created"}, "tokenTtlSeconds": {60, 3600},
 		"maxAgents": {1, 1000}, "cursor": {"x"}, "kind": {"github"}, "algorithms": {"RS256", "ES256"}, "jwksUri": {"http://127.0.0.1:1/keys"},
-		"maxTokenAgeSeconds": {60, 3600, 86400},
+		"maxTokenAgeSeconds": {60, 3600, 86400}, "mayDelegateTo": recent("agents"),
 	}[name]
 }
+
+// credentials is the collection of what is below each agent.
+const credentials = "agents/credentials"
 
 // learn remembers the ids and revisions in an answer.
 func (s *server) learn(r *request, status int, body []byte) {
@@ -239,10 +244,16 @@ func (s *server) learn(r *request, status int, body []byte) {
 	if status == http.StatusUnauthorized && r.http.Header.Get("Authorization") == "Bearer "+s.admin { // it was among those that were revoked
 		s.authenticate()
 	}
-	for _, id := range r.path {
+	for name, id := range r.path {
+		if credential := r.path["credentialId"]; credential != "" && (name == "agentId" || s.owners[credential] != r.path["agentId"]) {
+			continue // the agent is there, whatever became of the credential, and so is a credential of another
+		}
 		if status == http.StatusNotFound || status == http.StatusNoContent && op.id != "decommissionAgent" {
 			s.forget(id)
 		}
+	}
+	if status == http.StatusNoContent && op.id == "decommissionAgent" {
+		s.ended[r.path["agentId"]] = true
 	}
 	if status >= 300 && op.id != "exchangeToken" {
 		return
@@ -252,6 +263,8 @@ func (s *server) learn(r *request, status int, body []byte) {
 		Revision          int64
 		DecisionID        string `json:"decision_id"`
 		AccessToken       string `json:"access_token"`
+
+		CredentialID, ClientSecret string
 	}
 	if json.Unmarshal(body, &one) != nil {
 		return
@@ -266,6 +279,13 @@ func (s *server) learn(r *request, status int, body []byte) {
 		id = one.AgentID
 	case "oidc/providers":
 		id = one.Name
+	}
+	if one.CredentialID != "" {
+		collection, id = credentials, one.CredentialID
+		s.owners[id] = r.path["agentId"]
+		if one.ClientSecret != "" {
+			s.secrets = append(s.secrets, one.ClientSecret)
+		}
 	}
 	if one.DecisionID != "" {
 		collection, id = "oidc/decisions", one.DecisionID

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // Planted here in pieces, so that the scan of this test finds nothing.
 const (
 	token  = "ey" + "JhbGciOiJFUzI1NiJ9.ey" + "JpZCI6InBsYW50ZWQifQ.c2lnbmF0dXJl"
-	client = "agentidp_" + "cs_0123456789abcdef0123456789abcdef_c2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJl"
+	secret = "agentidp_" + "cs_019a000000007000800000000000000a_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz1h3evD"
 	pem    = "-----BEGIN EC PRIVATE" + " KEY-----"
 	jwk    = `{"kty":"EC","d":` + `"c2lnbmF0dXJlc2lnbmF0dXJlc2lnbmF0dXJl"}`
 	master = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -59,7 +59,9 @@ func TestWhatIsFound(t *testing.T) {
 		{name: "nothing secret", says: said("hello"), shown: "ok  \tp\t0.1s\nsecretscan: no secret in 2 lines of output and 0 logs of servers; 0 values were looked for\n"},
 		{name: "A-219 a token in what a test says, also if it passes", says: said("got " + token), finding: "p TestX: a token: eyJhbG… ("},
 		{name: "A-219 a token in plain output, without an end of line", says: token, finding: "output: a token: eyJhbG… (", shown: token + "\n"},
-		{name: "a client secret", says: said("got " + client), finding: "p TestX: a client secret: agenti… ("},
+		{name: "A-219 a client secret, in what a test says", says: said("secret=" + secret), finding: "p TestX: a client secret: agenti… (94 characters)"},
+		{name: "A-219 a client secret, in the log of a server", says: said("hello"), leaves: `{"path":"/?s=` + secret + `"}`, finding: "server.log: a client secret"},
+		{name: "a part of a client secret, by which its credential is known", says: said(secret[:44])},
 		{name: "a private key", says: said(pem), finding: "p TestX: a private key: -----B… ("},
 		{name: "a private JWK", says: said(jwk), finding: "p TestX: a private JWK"},
 		{name: "A-219 a token in the log of a server", says: said("hello"), leaves: `{"msg":"` + token + `"}`, finding: "server.log: a token: eyJhbG… ("},
@@ -82,7 +84,7 @@ func TestWhatIsFound(t *testing.T) {
 		}
 		if got := fmt.Sprint(err); tt.finding == "" && err != nil || tt.finding != "" && !strings.Contains(got, tt.finding) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.finding)
-		} else if strings.Contains(got, token[10:]) || strings.Contains(got, master[6:]) {
+		} else if strings.Contains(got, token[10:]) || strings.Contains(got, master[6:]) || strings.Contains(got, secret[50:]) {
 			t.Errorf("%s: the finding repeats the secret", tt.name)
 		}
 		if tt.shown != "" && !strings.HasPrefix(out.String(), tt.shown) {

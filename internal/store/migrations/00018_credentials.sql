@@ -16,6 +16,9 @@ CREATE TABLE credentials (
     PRIMARY KEY (organization_id, id)
 );
 CREATE INDEX credentials_agent ON credentials (organization_id, agent_id, id);
+-- For retention. Most credentials have neither.
+CREATE INDEX credentials_revoked ON credentials (organization_id, revoked_at, id) WHERE revoked_at > 0;
+CREATE INDEX credentials_expiring ON credentials (organization_id, expires_at, id) WHERE expires_at > 0;
 
 -- Apart from the credentials, so that counting neither waits for nor disturbs the rows
 -- that issuing compares.
