@@ -25,7 +25,7 @@ var matrixRequests = map[string][]func(*party) *request{
 		func(p *party) *request {
 			g := p.grant()
 			r := withSubject(g.run)
-			(*r)["body.agentId"], (*r)["header.DPoP"] = g.agent, p.proof(nil, dpoptest.NewKey())
+			(*r)["body.agentId"], (*r)["header.DPoP"] = g.agent, "a fresh proof"
 			return r
 		},
 		func(p *party) *request {
@@ -231,6 +231,9 @@ func (p *party) ask(op *operation, r *request, token string) *answer {
 		query.Set(name, value.(string))
 	}
 	for name, value := range r.part("header") {
+		if name == "DPoP" { // good for one request, like the token of a run
+			value = p.proof(nil, dpoptest.NewKey())
+		}
 		headers = append(headers, name, value.(string))
 	}
 	if len(query) > 0 {
