@@ -15,11 +15,11 @@ import (
 )
 
 // Authenticate turns an access token into the principal that presents it to an
-// organization's management API (RFC 9068 §4): a token that is good now, and meant
-// for that API, and not used too often in a minute. One that is bound to a key comes
-// with a proof by that key, which was not used before; one that is not comes with none. One with which somebody acts for
-// another never is: nothing may be managed in another's name. Errors: those of judge,
-// and TooMany.
+// organization's management API (RFC 9068 §4): a token that is good now, meant for that
+// API, and not used too often in a minute. One that is bound to a key comes with a proof
+// by that key, which was not used before; one that is not comes with none. One with
+// which somebody acts for another is refused: nothing may be managed in another's name.
+// Errors: those of judge, and TooMany.
 func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, presented string, proof *agentidp.Proof) (*agentidp.Principal, error) {
 	c, rec, err := t.judge(ctx, org, presented)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestWhatIsRememberedKeepsNothingAlive(t *testing.T) {
 	active := func(name string, org *agentidp.Organization, token string, want bool) {
 		t.Helper()
 		for range 2 {
-			got, err := d.Introspect(t.Context(), org, "", token)
+			got, err := d.Introspect(t.Context(), org, "", nil, token)
 			if err != nil || got.Active != want {
 				t.Errorf("%s: %+v, %v", name, got, err)
 			}
@@ -73,7 +73,7 @@ func TestWhatIsRememberedKeepsNothingAlive(t *testing.T) {
 
 	d.changeOrganization(func(o *agentidp.Organization) { o.Status = agentidp.OrganizationClosed })
 	for name, token := range map[string]string{"a good token": fresh, "no token": "x"} {
-		got, err := d.Introspect(t.Context(), seen, "", token)
+		got, err := d.Introspect(t.Context(), seen, "", nil, token)
 		if e, ok := errors.AsType[*agentidp.Error](err); !ok || e.Kind != agentidp.NotFound {
 			t.Errorf("%s of a closed organization: %+v, %v", name, got, err)
 		}
@@ -87,7 +87,7 @@ func TestWhatIsRememberedIsWorthWhatTheRecordSays(t *testing.T) {
 	rec := d.record(d.a, agentidp.PrincipalAdmin)
 	token := d.issue(d.a, rec)
 	for _, forged := range []string{"x", token[:len(token)-4] + "AAAA", token + "A"} {
-		if got, err := d.Introspect(t.Context(), d.a, "", forged); err != nil || got.Active {
+		if got, err := d.Introspect(t.Context(), d.a, "", nil, forged); err != nil || got.Active {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestWhatIsRememberedIsWorthWhatTheRecordSays(t *testing.T) {
 		t.Errorf("%d forged tokens are remembered", n)
 	}
 	for _, want := range []bool{true, false} {
-		got, err := d.Introspect(t.Context(), d.a, "", token)
+		got, err := d.Introspect(t.Context(), d.a, "", nil, token)
 		if err != nil || got.Active != want {
 			t.Errorf("%+v, %v, want %v", got, err, want)
 		}
