@@ -25,8 +25,9 @@ const (
 	Skew = 60 * time.Second
 )
 
-// Algorithms are those with which a client may sign its assertions.
-var Algorithms = jose.Algorithms
+// Algorithms are those with which a client may sign its assertions. Ed25519 is the other
+// name of EdDSA (RFC 9864), which libraries sign by.
+var Algorithms = append(slices.Clone(jose.Algorithms), "Ed25519")
 
 // assertionTypes are the types that an assertion may say to be of: none, as RFC 7523
 // knew none, a JWT's, or its own. Any other is another kind of token, such as one of our
@@ -52,6 +53,7 @@ func parseAssertion(compact string) (*assertion, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the assertion: %w", err)
 	}
+	jws.Header.Alg = jose.OneName(jws.Header.Alg)
 	if !slices.Contains(assertionTypes, jws.Header.Typ) {
 		return nil, errors.New("the assertion's typ is another kind of token's")
 	}

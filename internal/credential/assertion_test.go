@@ -176,27 +176,29 @@ func TestWhichKeySignsAnAssertion(t *testing.T) {
 		"HS256 with the public key":                {d.forged(map[string]any{"alg": "HS256", "kid": es256.KeyID()}, hs256), notProven},
 		"a key in the header":                      {d.forged(map[string]any{"alg": "ES256", "jwk": json.RawMessage(public)}, hs256), notProven},
 		"a kid that nobody has":                    {headed(`{"alg":"ES256","kid":"x","typ":"JWT"}`, es256), notProven},
-		"no kid, and several keys":                 {d.withoutKid(several, nil), notProven},
-		"no kid, and one key":                      {d.withoutKid(private, other), ""},
+		"no kid, and several keys":                 {d.withoutKid(jose.EdDSA, several, nil), notProven},
+		"no kid, and one key":                      {d.withoutKid(jose.EdDSA, private, other), ""},
+		"by the other name of its algorithm":       {d.withoutKid("Ed25519", private, other), ""},
 	} {
 		got, err := d.Authenticate(t.Context(), d.org, tt.p)
 		d.refused(name, got, err, tt.why)
 	}
 	// A second key makes a choice of it; a key that ended makes none.
 	old, rs384 := d.key(d.other, jose.RS384)
-	_, err = d.AuthenticateNow(t.Context(), d.org, d.withoutKid(private, other))
+	_, err = d.AuthenticateNow(t.Context(), d.org, d.withoutKid(jose.EdDSA, private, other))
 	d.refused("no kid, and two keys by now", nil, err, notProven)
 	d.revoke(old)
-	got, err := d.AuthenticateNow(t.Context(), d.org, d.withoutKid(private, other))
+	got, err := d.AuthenticateNow(t.Context(), d.org, d.withoutKid(jose.EdDSA, private, other))
 	d.refused("no kid, and one key that is left", got, err, "")
 	_, err = d.Authenticate(t.Context(), d.org, d.assertion(rs384, other))
 	d.refused("the one that is not", nil, err, "revoked at")
 }
 
-// withoutKid presents an assertion whose header names no key, signed with EdDSA.
-func (d *desk) withoutKid(private crypto.Signer, with map[string]any) *Presented {
+// withoutKid presents an assertion whose header names no key, signed with EdDSA, which has
+// two names.
+func (d *desk) withoutKid(alg string, private crypto.Signer, with map[string]any) *Presented {
 	d.t.Helper()
-	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA"}`)) + "." + base64.RawURLEncoding.EncodeToString(d.claims(with))
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`"}`)) + "." + base64.RawURLEncoding.EncodeToString(d.claims(with))
 	signature, err := private.Sign(nil, []byte(input), crypto.Hash(0))
 	if err != nil {
 		d.t.Fatal(err)

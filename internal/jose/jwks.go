@@ -130,6 +130,7 @@ func usableKey(members map[string]string, allowed []string) (*Key, error) {
 		}
 		alg = allowed[i]
 	}
+	alg = OneName(alg)
 	if !slices.Contains(allowed, alg) {
 		return nil, errors.New("its alg is not allowed")
 	}

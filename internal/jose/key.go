@@ -30,6 +30,19 @@ const (
 	EdDSA = "EdDSA"
 )
 
+// ed25519Name is what RFC 9864 calls EdDSA with an Ed25519 key, the one kind there is
+// here.
+const ed25519Name = "Ed25519"
+
+// OneName returns the name by which an algorithm is known here: EdDSA has two. Whose
+// algorithms are compared byte for byte does not ask.
+func OneName(alg string) string {
+	if alg == ed25519Name {
+		return EdDSA
+	}
+	return alg
+}
+
 // Algorithms are all that this package signs and verifies with.
 var Algorithms = []string{RS256, RS384, RS512, ES256, ES384, EdDSA}
 

@@ -6,9 +6,6 @@ import (
 	"slices"
 )
 
-// ed25519Name is what RFC 9864 calls EdDSA with an Ed25519 key.
-const ed25519Name = "Ed25519"
-
 // Why ParseProof refuses a proof that is a JWS.
 var (
 	ErrProofType      = errors.New("its typ is another")
@@ -42,7 +39,7 @@ func ParseProof(compact, typ string, allowed []string) (*JWS, *Key, error) {
 	if j.Header.Typ != typ {
 		return nil, nil, ErrProofType
 	}
-	j.Header.Alg = oneName(j.Header.Alg)
+	j.Header.Alg = OneName(j.Header.Alg)
 	if !slices.Contains(allowed, j.Header.Alg) {
 		return nil, nil, ErrProofAlgorithm
 	}
@@ -61,16 +58,5 @@ func proofKey(jwk []byte, alg string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if named, ok := members["alg"]; ok {
-		members["alg"] = oneName(named)
-	}
 	return usableKey(members, []string{alg})
-}
-
-// oneName gives EdDSA the one name by which it is known here.
-func oneName(alg string) string {
-	if alg == ed25519Name {
-		return EdDSA
-	}
-	return alg
 }
