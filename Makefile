@@ -91,7 +91,7 @@ contract: ## Hold api/openapi.json against the running server, with 3,000 genera
 thirdparty: build test/thirdparty/node/node_modules ## Let OAuth clients and verifiers of others talk to the server
 	cd test/thirdparty/golang && $(GO) vet ./...
 	$(GO) run ./test/secretscan -logs 8 $(GO) -C test/thirdparty/golang test -json -count=1 ./...
-	$(GO) run ./test/secretscan -logs 8 npm --prefix test/thirdparty/node test
+	$(GO) run ./test/secretscan -logs 10 npm --prefix test/thirdparty/node test
 
 test/thirdparty/node/node_modules: test/thirdparty/node/package-lock.json
 	cd test/thirdparty/node && npm ci --no-audit --no-fund

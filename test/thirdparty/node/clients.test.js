@@ -57,7 +57,8 @@ for (const [name, authentication] of [['HTTP Basic', oauth.ClientSecretBasic], [
   })
 }
 
-for (const [alg, members] of [['ES256', { kid: 'laptop' }], ['ES384', {}], ['RS256', {}]]) {
+// oauth4webapi calls the algorithm of Ed25519 keys by its name of RFC 9864.
+for (const [alg, members] of [['ES256', { kid: 'laptop' }], ['ES384', {}], ['RS256', {}], ['Ed25519', {}], ['Ed25519', { alg: 'EdDSA' }]]) {
   test(`S-040 S-041 S-064 private_key_jwt by a key for ${alg} that is registered with ${JSON.stringify(members)}`, async () => {
     assert.ok(as.token_endpoint_auth_signing_alg_values_supported.includes(alg))
     const { agent, key } = await keyed(alg, members)

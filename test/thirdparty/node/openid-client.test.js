@@ -77,3 +77,23 @@ test('S-043 S-051 S-053 generic grants: the token of a CI by both, the token tha
   assert.equal((await read(as, less.access_token)).scope, 'deploy:staging')
   assert.deepEqual(await refusal(exchange(first)), ['ResponseBodyError', 400, 'invalid_request', 'invalid_token'])
 })
+
+test('S-069 S-070 its DPoP handle binds tokens of every grant, and calls our own API', async () => {
+  const api = `${w.issuer}/api/v1`
+  const agent = await w.agent({ capabilities: ['agents:read'], audiences: [api] })
+  await w.trust(agent, { audiences: [api] })
+  const config = await discovery(agent, await w.secret(agent))
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair())
+  const exchange = { subject_token: await w.ciToken(), subject_token_type: JWT }
+  for (const answer of [
+    await client.clientCredentialsGrant(config, {}, { DPoP }),
+    await client.genericGrantRequest(config, TOKEN_EXCHANGE, exchange, { DPoP }),
+    await client.genericGrantRequest(config, JWT_BEARER, { assertion: await w.ciToken() }, { DPoP }),
+  ]) {
+    assert.equal(answer.token_type, 'dpop')
+    const url = new URL(`${api}/agents/${agent}`)
+    const response = await client.fetchProtectedResource(config, answer.access_token, url, 'GET', null, undefined, { DPoP })
+    assert.equal((await response.json()).agentId, agent)
+    await assert.rejects(client.fetchProtectedResource(config, answer.access_token, url, 'GET'), client.WWWAuthenticateChallengeError)
+  }
+})
