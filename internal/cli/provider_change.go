@@ -39,7 +39,11 @@ func readKeySet(file string) (object, error) {
 		return nil, usageError{fmt.Errorf("--jwks-file: %w", err)}
 	}
 	defer in.Close()
-	return readObject("--jwks-file", file, in)
+	set, err := readObject("--jwks-file", file, in)
+	if err != nil {
+		return nil, hinted{err, `A JWK set is {"keys": [...]}, each key an object (RFC 7517); a key in PEM has to be converted.`}
+	}
+	return set, nil
 }
 
 type providerCreateCmd struct {

@@ -139,7 +139,8 @@ func (a *Authenticator) authenticate(ctx context.Context, org *agentidp.Organiza
 	case MethodPrivateKeyJWT:
 		c, err = a.byAssertion(ctx, org, p)
 	default:
-		err = unproven(errors.New("the request presents no client"))
+		err = invalid("The client did not authenticate. Send client_id and client_secret, by Authorization: Basic or in the form, or a client_assertion with its client_assertion_type.").
+			WithCause(errors.New("the request presents no client"))
 	}
 	if err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func ended(c *agentidp.Credential, now time.Time) error {
 	return invalid("The credential expired at " + c.ExpiresAt.UTC().Format(time.RFC3339) + ". Ask whoever manages the agent for another.")
 }
 
-// invalid is for a client that is proven to be who it says.
+// invalid is for a client that is proven to be who it says, or says nothing.
 func invalid(why string) *agentidp.Error {
 	return agentidp.NewError(agentidp.Unauthenticated, agentidp.CodeInvalidClient, why)
 }

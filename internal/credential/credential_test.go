@@ -215,7 +215,7 @@ func TestASecretIsOneClients(t *testing.T) {
 			"a secret of another organization":        {withSecret(id, d.foreignSecret), notProven},
 			"what is no secret":                       {withSecret(id, "correct horse battery staple"), notProven},
 			"nothing":                                 {withSecret(id, ""), notProven},
-			"no method":                               {&Presented{ClientID: id, Secret: secret, Method: MethodNone}, notProven},
+			"no method":                               {&Presented{ClientID: id, Secret: secret, Method: MethodNone}, "The client did not authenticate. Send client_id and client_secret"},
 			"a secret as an assertion":                {&Presented{ClientID: id, Assertion: secret, Method: MethodPrivateKeyJWT}, notProven},
 		} {
 			for _, warm := range []string{"", ", again"} {

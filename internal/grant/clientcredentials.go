@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,10 +15,12 @@ import (
 // ClientCredentialsRequest asks for an access token for the client itself (RFC 6749
 // §4.4).
 type ClientCredentialsRequest struct {
-	Client    *agentidp.Client // as the Authenticator found it, which may be a while ago
-	Scope     string           // space-separated, empty: all of the agent's capabilities
-	Audience  string           // empty: the agent's first, or the issuer where it has none
-	RequestID string
+	Client   *agentidp.Client // as the Authenticator found it, which may be a while ago
+	Scope    string           // space-separated, empty: all of the agent's capabilities
+	Audience string           // empty: the agent's first, or the issuer where it has none
+	// AudienceName is what the parameter is called; empty: audience.
+	AudienceName string
+	RequestID    string
 	// Proof, where there is one, is that of a key to which the token will be bound (RFC
 	// 9449 §5); nil: a bearer token. It is used up by the grant.
 	Proof *agentidp.Proof
@@ -135,7 +138,7 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 		audience = listed[0]
 	}
 	if !slices.Contains(listed, audience) {
-		return "", "", invalid(agentidp.CodeInvalidTarget, "audience", "is none of the agent's audiences; leave it out for the first of them, or have it added to the agent")
+		return "", "", invalid(agentidp.CodeInvalidTarget, cmp.Or(req.AudienceName, "audience"), "is none of the agent's audiences; leave it out for the first of them, or have it added to the agent")
 	}
 	return strings.Join(scopes, " "), audience, nil
 }

@@ -289,6 +289,10 @@ func TestWhatAClientIsRefused(t *testing.T) {
 		if _, err := o.ask("", ""); err != nil {
 			t.Errorf("active again: %v", err)
 		}
+		_, err := o.ClientCredentials(o.t.Context(), o.org, &ClientCredentialsRequest{Client: o.client(), Audience: "https://elsewhere.example", AudienceName: "resource"})
+		if e := agentidp.AsError(err); e.Code != agentidp.CodeInvalidTarget || len(e.Details) != 1 || e.Details[0].Field != "resource" {
+			t.Errorf("a resource that it has not: %v, %+v", err, e.Details)
+		}
 	})
 }
 

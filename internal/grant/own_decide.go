@@ -22,7 +22,7 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	}
 	if parent.Depth >= token.MaxDepth {
 		return nil, nil, invalid(agentidp.CodeInvalidRequest, "subject_token",
-			fmt.Sprintf("comes from %d exchanges already, one of the other's token, which is the most; exchange one that comes from fewer", parent.Depth))
+			fmt.Sprintf("comes from %d exchanges in a row already, which is the most; exchange one that comes from fewer", parent.Depth))
 	}
 	g := &store.Grant{Organization: o.org}
 	var err error
@@ -154,7 +154,7 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	}
 	if !slices.Contains(listed, audience) {
 		g.Policy = nil
-		return "", o.req.badTarget("is neither the subject token's nor listed where that one's was; ask for one that is")
+		return "", o.req.badTarget("is neither the subject token's nor listed by the agent, or the trust policy, that it came from; ask for one that is, or have it listed")
 	}
 	return audience, nil
 }

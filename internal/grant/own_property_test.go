@@ -95,7 +95,7 @@ func TestALineOfFifty(t *testing.T) {
 			held, granted = got.AccessToken, i+1
 			continue
 		}
-		if e := agentidp.AsError(err); e.Code != agentidp.CodeInvalidRequest || !strings.Contains(e.Message, "comes from 4 exchanges already") || e.DecisionID == "" {
+		if e := agentidp.AsError(err); e.Code != agentidp.CodeInvalidRequest || !strings.Contains(e.Message, "comes from 4 exchanges in a row already") || e.DecisionID == "" {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}

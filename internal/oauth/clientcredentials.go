@@ -12,7 +12,7 @@ import (
 // clientCredentials is the grant of RFC 6749 §4.4. There is no refresh token (§4.4.3):
 // what got this one gets the next.
 func (s *server) clientCredentials(ctx context.Context, r *tokenRequest) (*agentidp.TokenResponse, error) {
-	audience, _, err := r.audience()
+	audience, audienceName, err := r.audience()
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (s *server) clientCredentials(ctx context.Context, r *tokenRequest) (*agent
 			return nil, err
 		}
 		return s.granter.ClientCredentials(ctx, r.org, &grant.ClientCredentialsRequest{
-			Client: client, Scope: r.form.Get("scope"), Audience: audience, RequestID: r.id, Proof: r.proof,
+			Client: client, Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, RequestID: r.id, Proof: r.proof,
 		})
 	})
 }

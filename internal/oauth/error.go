@@ -60,6 +60,7 @@ func errorCode(e *agentidp.Error) string {
 // describe keeps a message within the characters of error_description (RFC 6749
 // §5.2): printable ASCII without quotation mark and backslash.
 func describe(message string) string {
+	message = strings.ReplaceAll(message, "§", "section ")
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '"':

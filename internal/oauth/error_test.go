@@ -25,7 +25,7 @@ func TestErrorsInTheFormOfOAuth(t *testing.T) {
 		{"without the scope", newError(agentidp.Denied, agentidp.CodeInsufficientScope, "x"), 403, failure{"insufficient_scope", "x", "insufficient_scope", "id"}},
 		{"from a page", newError(agentidp.Denied, agentidp.CodeCrossSiteRequest, "x"), 403, failure{"invalid_request", "x", "cross_site_request", "id"}},
 		{"storage is away", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "x"), 503, failure{"temporarily_unavailable", "x", "temporarily_unavailable", "id"}},
-		{"the characters that RFC 6749 allows", newError(agentidp.Invalid, agentidp.CodeInvalidRequest, "say \"a\\b\", é\n<c>"), 400, failure{"invalid_request", "say 'a?b', ??<c>", "invalid_request", "id"}},
+		{"the characters that RFC 6749 allows", newError(agentidp.Invalid, agentidp.CodeInvalidRequest, "say \"a\\b\" (RFC 6749 §5.2), é\n<c>"), 400, failure{"invalid_request", "say 'a?b' (RFC 6749 section 5.2), ??<c>", "invalid_request", "id"}},
 		{"a private cause stays private", newError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "x").WithCause(errors.New("password")), 503, failure{"temporarily_unavailable", "x", "temporarily_unavailable", "id"}},
 	} {
 		r := httptest.NewRequestWithContext(problem.WithTrace(t.Context(), &problem.Trace{RequestID: "id"}), "POST", "/", nil)

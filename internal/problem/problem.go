@@ -71,7 +71,7 @@ func New(err *agentidp.Error, requestID string) *Document {
 // title makes "Branch not permitted" of "branch_not_permitted": RFC 9457 wants a
 // title that is the same for every occurrence of a type.
 func title(code string) string {
-	s := strings.ReplaceAll(code, "_", " ")
+	s := strings.ReplaceAll(strings.ReplaceAll(code, "_", " "), "dpop", "DPoP")
 	if s == "" {
 		return s
 	}

@@ -196,6 +196,9 @@ func TestADocumentWithoutARequest(t *testing.T) {
 	if e.Kind != agentidp.Internal {
 		t.Errorf("%v", e)
 	}
+	if title := problem.New(&agentidp.Error{Code: agentidp.CodeInvalidDPoPProof}, "").Title; title != "Invalid DPoP proof" {
+		t.Errorf("the title is %q", title)
+	}
 	doc := problem.New(&agentidp.Error{}, "")
 	if doc.Title != "" || doc.GetStatus() != 500 || doc.ContentType("application/json") != problem.ContentType || doc.Error() != ": " {
 		t.Errorf("%+v", doc)

@@ -53,7 +53,7 @@ func checkPublicKeys(bad *agentidp.FieldErrors, jwks []byte) {
 	}
 	entries, err := jose.InspectJWKS(jwks, jose.Algorithms)
 	if err != nil {
-		bad.Refuse("jwks", "is not a JWK set (RFC 7517): "+err.Error())
+		bad.Refuse("jwks", "is not a JWK set, {\"keys\": [...]} (RFC 7517): "+err.Error())
 		return
 	}
 	if n := len(entries); n < 1 || n > maxCredentialKeys {

@@ -113,7 +113,7 @@ func (r *Registry) checkKeys(bad *agentidp.FieldErrors, kind *agentidp.ProviderK
 	}
 	keys, err := verify.ReportKeys(jwks, algorithms)
 	if err != nil {
-		bad.Refuse("jwks", "is not a JWK set (RFC 7517): "+err.Error())
+		bad.Refuse("jwks", "is not a JWK set, {\"keys\": [...]} (RFC 7517): "+err.Error())
 		return
 	}
 	var problems []string
