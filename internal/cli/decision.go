@@ -37,10 +37,11 @@ type decisionListCmd struct {
 
 // Help is shown by decision list --help.
 func (*decisionListCmd) Help() string {
-	return `With -o wide the ids of repository, run, agent, of the ACTOR that acts for it, and of
-tokens (their jti: of the access token, and of the PARENT that it was got for) are
-printed too, and the REASON that refines a CODE; --code takes what stands under CODE.
-AGENTIDP_TOKEN holds the caller's token.
+	return `With -o wide the ids of repository, run, agent, of the ACTOR that acts for it, of the
+CREDENTIAL that whoever asked has, and of tokens (their jti: of the access token, and of
+the PARENT that it was got for) are printed too, and the REASON that refines a CODE;
+--code takes what stands under CODE.
+AGENTIDP_TOKEN holds the access token.
 
 Examples:
   agentidp decision list --repository org/your-repo --outcome denied --limit 10
@@ -61,13 +62,14 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"RUN", func(d *agentidp.Decision) string { return d.RunID }},
 	{"AGENT", func(d *agentidp.Decision) string { return d.AgentID }},
 	{"ACTOR", func(d *agentidp.Decision) string { return d.ActorID }},
+	{"CREDENTIAL", func(d *agentidp.Decision) string { return d.CredentialID }},
 	{"PARENT", func(d *agentidp.Decision) string { return d.ParentTokenID }},
 	{"TOKEN", func(d *agentidp.Decision) string { return d.TokenID }},
 }
 
 // onlyWide are the columns that -o wide alone prints: all together are wider than any
 // terminal.
-var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "ACTOR", "PARENT", "TOKEN"}
+var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "ACTOR", "CREDENTIAL", "PARENT", "TOKEN"}
 
 // notReason refuses as a code what only refines one; the server would say no more than
 // which codes there are.
