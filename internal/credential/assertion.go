@@ -126,6 +126,26 @@ func (as *assertion) check(issuer, clientID string, now time.Time) error {
 	return nil
 }
 
+// notSinceRestore refuses an assertion that may have been used before the database was
+// put back to an earlier state, which does not remember it. What was taken before that
+// had an iat and an exp no further ahead than check lets pass. While an iat cannot prove
+// to be later, the answer is "try again", as in an exchange.
+func (as *assertion) notSinceRestore(restored, now time.Time) error {
+	iat, _ := as.instant("iat")
+	exp, _ := as.instant("exp")
+	from := restored.Add(agentidp.ClockSkew)
+	if restored.IsZero() || iat.After(from) || exp.After(from.Add(maxAssertionLife)) {
+		return nil
+	}
+	if wait := from.Add(time.Second).Sub(now); iat.After(restored) && wait > 0 {
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+			"This server was restored from a backup at "+shown(restored)+", and does not know which assertions were used before. Try again with a fresh one after "+shown(now.Add(wait))+".")
+		e.RetryAfter = wait
+		return e
+	}
+	return refuse("iat", "does not show that it was signed since "+shown(from)+": this server was restored from a backup at "+shown(restored)+", and it may have been used before that. Sign a fresh one, with iat")
+}
+
 // until is when an assertion that passed check does so no longer.
 func (as *assertion) until() time.Time {
 	exp, _ := as.instant("exp")

@@ -225,6 +225,44 @@ func TestWhatIsRefusedIsNotUsedUp(t *testing.T) {
 	d.refused("the same jti of another client", got, err, "")
 }
 
+// a database that was put back does not remember what was used, so nothing that may
+// have been is taken again.
+func TestAfterARestoreNoAssertionOfBeforeIsTaken(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "sqlite:"+filepath.Join(t.TempDir(), "c.db"))
+	_, signer := d.key(d.agent, jose.ES256)
+	began := d.now
+	at := func(after time.Duration) int64 { return began.Add(after).Unix() }
+	const skew = agentidp.ClockSkew
+	d.org.RestoredAt = began
+	long := map[string]any{"iat": at(skew), "exp": at(skew + maxAssertionLife)} // by a clock that is as far ahead as may be
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		with  map[string]any
+		why   string
+	}{
+		{"signed before", 0, map[string]any{"iat": at(0)}, "does not show that it was signed since"},
+		{"signed in the first minute", 5 * time.Second, map[string]any{"iat": at(5 * time.Second)}, "Try again with a fresh one after"},
+		{"that one, a minute later", skew + time.Second, map[string]any{"iat": at(5 * time.Second), "exp": at(2 * skew)}, "does not show that it was signed since"},
+		{"the longest one", skew + time.Second, long, "does not show that it was signed since"},
+		{"without iat", skew + time.Second, map[string]any{"iat": nil, "exp": at(2 * skew)}, "does not show that it was signed since"},
+		{"without iat, and too long for one of before", skew + time.Second, map[string]any{"iat": nil, "exp": at(skew + maxAssertionLife + time.Second)}, ""},
+		{"signed after the first minute", skew + time.Second, map[string]any{"iat": at(skew + time.Second), "exp": at(2 * skew)}, ""},
+	} {
+		d.now = began.Add(tt.after)
+		p := d.assertion(signer, tt.with)
+		got, err := d.Authenticate(t.Context(), d.org, p)
+		if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unavailable {
+			if !strings.Contains(e.Message, tt.why) || tt.why == "" || e.RetryAfter <= 0 || e.RetryAfter > skew+time.Second {
+				t.Errorf("%s: %v, %s", tt.name, err, e.RetryAfter)
+			}
+			continue
+		}
+		d.refused(tt.name, got, err, tt.why)
+	}
+}
+
 // When a credential was last used is for people: kept in memory, and written when the
 // database is closed, if not before.
 func TestWhenACredentialWasLastUsed(t *testing.T) {

@@ -38,6 +38,9 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 	if err := as.check(org.Issuer, p.ClientID, now); err != nil {
 		return nil, err
 	}
+	if err := as.notSinceRestore(org.RestoredAt, now); err != nil {
+		return nil, err
+	}
 	if err := a.mayAsk(org.ID, c.AgentID); err != nil {
 		return nil, err
 	}
