@@ -38,11 +38,3 @@ type Actor struct {
 	Subject string `json:"sub"`
 	Actor   *Actor `json:"act,omitempty"`
 }
-
-// Depth returns how many act, one behind the other.
-func (a *Actor) Depth() int {
-	if a == nil {
-		return 0
-	}
-	return 1 + a.Actor.Depth()
-}

@@ -76,9 +76,12 @@ serve. Everything is checked before anything is replaced.
 A backup does not know what happened after it. So of a restored database
 - subject tokens that were issued before the restore are refused: which of them were
   exchanged is not known. For a minute after it the answer is "try again";
+- clients' assertions (private_key_jwt) that may have been used before it are refused,
+  likewise;
 - all access tokens have ended: which of them were revoked is not known;
-- policies, agents and signing keys are as they were: repeat what you took away since,
-  and give up again each key that you gave up (agentidp keys rotate --compromised).
+- policies, agents, their credentials and signing keys are as they were: repeat what you
+  took away since. A secret that was deleted or rotated since is good again; give up
+  again each key that you gave up (agentidp keys rotate --compromised).
 
 With PostgreSQL, or after a snapshot of the disk was put back, do the same with --mark
 before a server starts.
@@ -132,7 +135,7 @@ func (c *restoreCmd) tell(std *IO, out *app.Restored) error {
 	if out.Contents != nil && !out.LatestRecord.IsZero() {
 		since = instant(out.LatestRecord)
 	}
-	fmt.Fprintf(std.Err, "What was changed after %s is forgotten: delete again the policies and stop again the agents that you took away since, and give up "+
+	fmt.Fprintf(std.Err, "What was changed after %s is forgotten: delete again the policies and credentials, rotate again the secrets and stop again the agents that you took away since, and give up "+
 		"again each key that you gave up: agentidp keys rotate --org ORG --compromised=KID\n", since)
 	return nil
 }

@@ -19,10 +19,8 @@ import (
 const (
 	maxAssertion = 8 << 10 // bytes
 	claimsDepth  = 8
-	// MaxAssertionLife is how far ahead its exp may be.
-	MaxAssertionLife = 5 * time.Minute
-	// Skew is how far apart the client's clock and ours may be.
-	Skew = 60 * time.Second
+	// maxAssertionLife is how far ahead its exp may be.
+	maxAssertionLife = 5 * time.Minute
 )
 
 // Algorithms are those with which a client may sign its assertions. Ed25519 is the other
@@ -112,26 +110,46 @@ func (as *assertion) check(issuer, clientID string, now time.Time) error {
 		return refuse("aud", "must be "+issuer+", a string and not an array, and not the token endpoint's URL")
 	case !ok:
 		return refuse("exp", "is required, in seconds since 1970")
-	case !now.Before(exp.Add(Skew)):
+	case !now.Before(exp.Add(agentidp.ClockSkew)):
 		return refuse("exp", "has passed: the assertion ended at "+shown(exp)+", and this server's clock says "+shown(now))
-	case exp.After(now.Add(MaxAssertionLife + Skew)):
-		return refuse("exp", "is too far ahead: at most "+MaxAssertionLife.String()+" from now on; this server's clock says "+shown(now))
+	case exp.After(now.Add(maxAssertionLife + agentidp.ClockSkew)):
+		return refuse("exp", "is too far ahead: at most "+maxAssertionLife.String()+" from now on; this server's clock says "+shown(now))
 	case as.text("jti") == "":
 		return refuse("jti", "is required, another one in every assertion")
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		from, ok := as.instant(name)
-		if as.claims[name] != nil && (!ok || from.After(now.Add(Skew))) {
+		if as.claims[name] != nil && (!ok || from.After(now.Add(agentidp.ClockSkew))) {
 			return refuse(name, "is not an instant that has passed; this server's clock says "+shown(now))
 		}
 	}
 	return nil
 }
 
+// notSinceRestore refuses an assertion that may have been used before the database was
+// put back to an earlier state, which does not remember it. What was taken before that
+// had an iat and an exp no further ahead than check lets pass. While an iat cannot prove
+// to be later, the answer is "try again", as in an exchange.
+func (as *assertion) notSinceRestore(restored, now time.Time) error {
+	iat, _ := as.instant("iat")
+	exp, _ := as.instant("exp")
+	from := restored.Add(agentidp.ClockSkew)
+	if restored.IsZero() || iat.After(from) || exp.After(from.Add(maxAssertionLife)) {
+		return nil
+	}
+	if wait := from.Add(time.Second).Sub(now); iat.After(restored) && wait > 0 {
+		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+			"This server was restored from a backup at "+shown(restored)+", and does not know which assertions were used before. Try again with a fresh one after "+shown(now.Add(wait))+".")
+		e.RetryAfter = wait
+		return e
+	}
+	return refuse("iat", "does not show that it was signed since "+shown(from)+": this server was restored from a backup at "+shown(restored)+", and it may have been used before that. Sign a fresh one, with iat")
+}
+
 // until is when an assertion that passed check does so no longer.
 func (as *assertion) until() time.Time {
 	exp, _ := as.instant("exp")
-	return exp.Add(Skew + time.Second)
+	return exp.Add(agentidp.ClockSkew + time.Second)
 }
 
 // id is SHA-256 of the jti, which may be of any length.

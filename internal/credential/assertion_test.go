@@ -101,13 +101,13 @@ func TestWhatAnAssertionMustSay(t *testing.T) {
 			"beside another client_id":              {d.assertion(signer, nil).by(d.other.AgentID), "sub is another client"},
 			"without exp":                           {d.assertion(signer, map[string]any{"exp": nil}), "exp is required"},
 			"with an exp that is text":              {d.assertion(signer, map[string]any{"exp": "1800000000"}), "exp is required"},
-			"as good as too late":                   {d.assertion(signer, map[string]any{"exp": at(-Skew + time.Second)}), ""},
-			"too late":                              {d.assertion(signer, map[string]any{"exp": at(-Skew)}), "exp has passed"},
-			"for as long as may be":                 {d.assertion(signer, map[string]any{"exp": at(MaxAssertionLife + Skew)}), ""},
-			"for too long":                          {d.assertion(signer, map[string]any{"exp": at(MaxAssertionLife + Skew + time.Second)}), "exp is too far ahead"},
+			"as good as too late":                   {d.assertion(signer, map[string]any{"exp": at(-agentidp.ClockSkew + time.Second)}), ""},
+			"too late":                              {d.assertion(signer, map[string]any{"exp": at(-agentidp.ClockSkew)}), "exp has passed"},
+			"for as long as may be":                 {d.assertion(signer, map[string]any{"exp": at(maxAssertionLife + agentidp.ClockSkew)}), ""},
+			"for too long":                          {d.assertion(signer, map[string]any{"exp": at(maxAssertionLife + agentidp.ClockSkew + time.Second)}), "exp is too far ahead"},
 			"for ever":                              {d.assertion(signer, map[string]any{"exp": 1e300}), "exp is required"},
-			"not yet":                               {d.assertion(signer, map[string]any{"nbf": at(Skew + time.Second)}), "nbf is not an instant that has passed"},
-			"from the future":                       {d.assertion(signer, map[string]any{"iat": at(Skew + time.Second)}), "iat is not an instant that has passed"},
+			"not yet":                               {d.assertion(signer, map[string]any{"nbf": at(agentidp.ClockSkew + time.Second)}), "nbf is not an instant that has passed"},
+			"from the future":                       {d.assertion(signer, map[string]any{"iat": at(agentidp.ClockSkew + time.Second)}), "iat is not an instant that has passed"},
 			"without iat":                           {d.assertion(signer, map[string]any{"iat": nil}), ""},
 			"without jti":                           {d.assertion(signer, map[string]any{"jti": nil}), "jti " + second},
 			"with an empty jti":                     {d.assertion(signer, map[string]any{"jti": ""}), "jti " + second},
@@ -223,6 +223,44 @@ func TestWhatIsRefusedIsNotUsedUp(t *testing.T) {
 	_, others := d.key(d.other, jose.ES256)
 	got, err = d.Authenticate(t.Context(), d.org, d.assertion(others, map[string]any{"iss": d.other.AgentID, "sub": d.other.AgentID, "jti": "one"}))
 	d.refused("the same jti of another client", got, err, "")
+}
+
+// a database that was put back does not remember what was used, so nothing that may
+// have been is taken again.
+func TestAfterARestoreNoAssertionOfBeforeIsTaken(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "sqlite:"+filepath.Join(t.TempDir(), "c.db"))
+	_, signer := d.key(d.agent, jose.ES256)
+	began := d.now
+	at := func(after time.Duration) int64 { return began.Add(after).Unix() }
+	const skew = agentidp.ClockSkew
+	d.org.RestoredAt = began
+	long := map[string]any{"iat": at(skew), "exp": at(skew + maxAssertionLife)} // by a clock that is as far ahead as may be
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		with  map[string]any
+		why   string
+	}{
+		{"signed before", 0, map[string]any{"iat": at(0)}, "does not show that it was signed since"},
+		{"signed in the first minute", 5 * time.Second, map[string]any{"iat": at(5 * time.Second)}, "Try again with a fresh one after"},
+		{"that one, a minute later", skew + time.Second, map[string]any{"iat": at(5 * time.Second), "exp": at(2 * skew)}, "does not show that it was signed since"},
+		{"the longest one", skew + time.Second, long, "does not show that it was signed since"},
+		{"without iat", skew + time.Second, map[string]any{"iat": nil, "exp": at(2 * skew)}, "does not show that it was signed since"},
+		{"without iat, and too long for one of before", skew + time.Second, map[string]any{"iat": nil, "exp": at(skew + maxAssertionLife + time.Second)}, ""},
+		{"signed after the first minute", skew + time.Second, map[string]any{"iat": at(skew + time.Second), "exp": at(2 * skew)}, ""},
+	} {
+		d.now = began.Add(tt.after)
+		p := d.assertion(signer, tt.with)
+		got, err := d.Authenticate(t.Context(), d.org, p)
+		if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unavailable {
+			if !strings.Contains(e.Message, tt.why) || tt.why == "" || e.RetryAfter <= 0 || e.RetryAfter > skew+time.Second {
+				t.Errorf("%s: %v, %s", tt.name, err, e.RetryAfter)
+			}
+			continue
+		}
+		d.refused(tt.name, got, err, tt.why)
+	}
 }
 
 // When a credential was last used is for people: kept in memory, and written when the

@@ -38,6 +38,9 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 	if err := as.check(org.Issuer, p.ClientID, now); err != nil {
 		return nil, err
 	}
+	if err := as.notSinceRestore(org.RestoredAt, now); err != nil {
+		return nil, err
+	}
 	if err := a.mayAsk(org.ID, c.AgentID); err != nil {
 		return nil, err
 	}
@@ -54,15 +57,15 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 // signedBy returns the credential of the key that signed an assertion, which may have
 // ended. Nothing that was remembered is a reason to refuse.
 func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion) (*agentidp.Credential, error) {
+	now := a.Clock()
 	// Whether there is but one key can only be said of what there is now.
-	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, as.jws.Header.Kid == "")
+	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, as.jws.Header.Kid == "")
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	now := a.Clock()
 	c, tried := as.signer(known, nil, now)
 	if !read && (c == nil || !c.Live(now)) {
-		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, true)
+		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, true)
 		if err != nil {
 			return nil, unavailable(err)
 		}

@@ -1,5 +1,3 @@
-// Package credential owns what a client secret looks like: how one is made, and what
-// can be said of one without a database.
 package credential
 
 import (
@@ -51,8 +49,7 @@ func ValidSecret(s string) bool {
 	return ok
 }
 
-// ID returns the id of the credential that a secret is of, if s is a
-// ValidSecret.
+// ID returns the id of the credential that a secret is of, if s is a ValidSecret.
 func ID(s string) (id string, ok bool) {
 	if len(s) != secretLen || !strings.HasPrefix(s, prefix) {
 		return "", false

@@ -76,7 +76,7 @@ func readBasic(p *credential.Presented, authorization string) error {
 // scheme that it used (RFC 6749 §5.2), else of the one that there is.
 func clientChallenge(h http.Header) string {
 	scheme, _, _ := strings.Cut(h.Get("Authorization"), " ")
-	for _, one := range []string{"Bearer", "DPoP"} {
+	for _, one := range []string{agentidp.SchemeBearer, agentidp.SchemeDPoP} {
 		if strings.EqualFold(scheme, one) {
 			return one
 		}

@@ -155,13 +155,14 @@ func TestKeysOfAnAgent(t *testing.T) {
 		f.newCredential(t, func(*agentidp.Credential) {}) // a secret
 		old := key(func(*agentidp.Credential) {})
 		revoked := key(func(c *agentidp.Credential) { c.RevokedAt = new(now) })
-		young := key(func(*agentidp.Credential) {})
+		young := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Microsecond)) })
+		expired := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now) })
 		key(func(c *agentidp.Credential) { c.AgentID = newID() })
-		for limit, want := range map[int][]agentidp.Credential{10: {*young, *old, *revoked}, 2: {*young, *old}} {
-			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, limit)
+		for limit, want := range map[int][]agentidp.Credential{10: {*young, *old, *expired, *revoked}, 2: {*young, *old}} {
+			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, now, limit)
 			same(t, got, want, err)
 		}
-		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, 10)
+		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, now, 10)
 		same(t, got, []agentidp.Credential{}, err)
 	})
 }

@@ -96,6 +96,8 @@ func TestAGrantThatIsNotAsItWasSeenLeavesNothing(t *testing.T) {
 			"policy that is not there":        func(g *store.Grant) { g.Policy = changed(f.policy, func(p *agentidp.TrustPolicy) { p.ID = newID() }) },
 			"agent of another revision":       func(g *store.Grant) { g.Agent = changed(f.agent, func(a *agentidp.Agent) { a.Revision++ }) },
 			"agent that is suspended":         func(g *store.Grant) { g.Agent = suspended },
+			"actor of another revision":       func(g *store.Grant) { g.Actor = changed(f.agent, func(a *agentidp.Agent) { a.Revision++ }) },
+			"actor that is suspended":         func(g *store.Grant) { g.Actor = suspended },
 			"agent that is not there":         func(g *store.Grant) { g.Agent = changed(f.agent, func(a *agentidp.Agent) { a.AgentID = newID() }) },
 			"repository pinned to another id": func(g *store.Grant) { g.Pin.RepositoryID = "75" },
 			"repository of another owner":     func(g *store.Grant) { g.Pin.RepositoryOwnerID = "66" },

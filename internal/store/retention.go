@@ -29,7 +29,7 @@ func (r *Removed) Add(o Removed) {
 
 // Retention says until when what is gone is no longer kept. A zero instant keeps.
 type Retention struct {
-	UsedTokens   time.Time // subject tokens that expired before it
+	UsedTokens   time.Time // subject tokens, assertions and proofs that would be refused for their age before it
 	AccessTokens time.Time // records of access tokens that expired before it
 	Refusals     time.Time // decisions that granted nothing, made before it
 	// Grants are decisions of any outcome made before it. It must not be later than

@@ -32,6 +32,14 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
 			return tx.UpdateAgent(t.Context(), a)
 		},
+		"actor suspended": func(t *testing.T, f *fixture, tx *store.Tx) error {
+			a, err := tx.LockAgent(t.Context(), f.org.ID, f.actor.AgentID)
+			if err != nil {
+				return err
+			}
+			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
+			return tx.UpdateAgent(t.Context(), a)
+		},
 		"credential revoked": func(t *testing.T, f *fixture, tx *store.Tx) error {
 			return tx.UpdateCredential(t.Context(), changed(f.credential, func(c *agentidp.Credential) { c.RevokedAt, c.Revision = new(now), 2 }))
 		},
@@ -71,6 +79,8 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 			f.policy = newPolicy(f.org.ID, "acme/"+f.agent.AgentID, f.agent.AgentID)
 			f.createPolicy(t, f.policy)
 			f.credential = f.newCredential(t, func(*agentidp.Credential) {})
+			f.actor = newAgent(f.org.ID, "actor-"+f.agent.Name)
+			f.createAgent(t, f.actor)
 
 			var revoked, stop atomic.Bool
 			var before, after atomic.Int64
@@ -85,6 +95,12 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 						}
 						if strings.HasPrefix(name, "credential ") {
 							g.Credential = f.credential
+						}
+						if strings.HasPrefix(name, "actor ") {
+							g.Actor = f.actor
+							if i%2 == 1 { // each acts for the other, in one commit
+								g.Agent, g.Actor = g.Actor, g.Agent
+							}
 						}
 						switch err := nodes[i%len(nodes)].Issue(t.Context(), g); {
 						case err == nil && late:

@@ -48,6 +48,7 @@ type fixture struct {
 	agent    *agentidp.Agent
 
 	credential *agentidp.Credential // of the agent, in tests that make one
+	actor      *agentidp.Agent      // likewise
 }
 
 func newFixture(t testing.TB, url string) *fixture {
