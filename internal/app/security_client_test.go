@@ -88,6 +88,11 @@ func TestWhatAClientIsRefusedAtTheDoor(t *testing.T) {
 		if a.str("error") != r.error || (a.str("decision_id") != "") != (r.status == 400 && r.error != "invalid_request" && r.name != "two audiences") {
 			t.Errorf("%s: %s", r.name, a.Raw)
 		}
+		for _, parameter := range []string{"audience", "resource"} { // by the name that was sent
+			if r.error == "invalid_target" && r.name != "two audiences" && strings.HasPrefix(a.str("error_description"), parameter+" ") != r.form.Has(parameter) {
+				t.Errorf("%s: %s", r.name, a.Raw)
+			}
+		}
 		if challenge := a.Header.Get("WWW-Authenticate"); strings.HasPrefix(challenge, "Basic ") != (r.status == 401) {
 			t.Errorf("%s: challenge %q", r.name, challenge)
 		}
