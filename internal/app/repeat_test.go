@@ -69,7 +69,7 @@ var repetitions = []struct {
 	{"no agentId", replay, func(r *repeated) string { delete(r.body, "agentId"); return "-" }},
 	{"another token with the same jti", replay, func(r *repeated) string {
 		token, _ := r.body["token"].(string)
-		r.body["token"] = r.mint(claims{"jti": r.world.jti(token), "run_id": "2"})
+		r.body["token"] = r.mint(claims{"jti": r.jti(token), "run_id": "2"})
 		return "-"
 	}},
 	{"less scope", replay, func(r *repeated) string { r.body["scope"] = "deploy:staging"; return "-" }},

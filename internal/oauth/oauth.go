@@ -68,10 +68,12 @@ func New(mux Mux, cfg Config) {
 	mux.HandleFunc("POST "+revocationPath, s.revoke)
 }
 
+// IntrospectionPath is the introspection endpoint (RFC 7662 §2).
+const IntrospectionPath = Prefix + "introspect"
+
 const (
-	keysPath          = "/.well-known/jwks.json"
-	IntrospectionPath = Prefix + "introspect" // RFC 7662 §2
-	revocationPath    = Prefix + "revoke"
+	keysPath       = "/.well-known/jwks.json"
+	revocationPath = Prefix + "revoke"
 )
 
 // cacheControl lets relying parties keep a document for five minutes. A key is
