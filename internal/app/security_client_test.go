@@ -55,6 +55,38 @@ func TestAClientGetsATokenForItself(t *testing.T) {
 	}
 }
 
+// S-062: whose a token is, its sub alone says, whatever names were chosen: agents have ids
+// that the server made, and what is no agent has a prefix that no id has.
+func TestSubjectsAreOfOneSort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	policy := w.policy(admin, nil).str("id")
+	c := w.agentThat(admin, "admin")
+	w.policy(admin, map[string]any{"agentId": c.id})
+	subjects := map[string]bool{}
+	for _, r := range []struct{ name, token, prefix, rest string }{
+		{"an administrator", admin, "admin:", ""},
+		{"a bootstrap run", w.granted(exchangeBody(w.subject(nil), "")).str("access_token"), "policy:", policy},
+		{"an agent's run", w.granted(exchangeBody(w.subject(nil), c.id)).str("access_token"), "", c.id},
+	} {
+		said := jwtClaims(t, r.token)
+		sub, _ := said["sub"].(string)
+		id, ok := strings.CutPrefix(sub, r.prefix)
+		if !ok || !agentidp.IsID(id) || (r.rest != "" && id != r.rest) || said["client_id"] != sub || subjects[sub] {
+			t.Errorf("%s: sub %q, client_id %v", r.name, sub, said["client_id"])
+		}
+		subjects[sub] = true
+	}
+	if own := w.want(c.obtains("client_secret_basic", itself()), 200).str("access_token"); jwtClaims(t, own)["sub"] != c.id {
+		t.Error("an agent by its own credential is another than by a run")
+	}
+	for _, name := range []string{"admin:" + agentidp.NewID(w.clock.Now()), "policy:" + policy} { // what a name can say
+		w.want(w.do("POST", agentsPath, admin, map[string]any{"name": name}), 400, agentidp.CodeInvalidRequest)
+	}
+	w.want(w.do("POST", agentsPath, admin, map[string]any{"name": "x@ci.acme.example", "agentId": c.id}), 400, agentidp.CodeInvalidRequest)
+}
+
 // S-025, S-028, S-029, S-058: what a client is refused, and with which error.
 func TestWhatAClientIsRefusedAtTheDoor(t *testing.T) {
 	t.Parallel()
@@ -87,6 +119,11 @@ func TestWhatAClientIsRefusedAtTheDoor(t *testing.T) {
 		a := w.want(r.client.obtains(r.method, r.form), r.status, r.code)
 		if a.str("error") != r.error || (a.str("decision_id") != "") != (r.status == 400 && r.error != "invalid_request" && r.name != "two audiences") {
 			t.Errorf("%s: %s", r.name, a.Raw)
+		}
+		for _, parameter := range []string{"audience", "resource"} { // by the name that was sent
+			if r.error == "invalid_target" && r.name != "two audiences" && strings.HasPrefix(a.str("error_description"), parameter+" ") != r.form.Has(parameter) {
+				t.Errorf("%s: %s", r.name, a.Raw)
+			}
 		}
 		if challenge := a.Header.Get("WWW-Authenticate"); strings.HasPrefix(challenge, "Basic ") != (r.status == 401) {
 			t.Errorf("%s: challenge %q", r.name, challenge)

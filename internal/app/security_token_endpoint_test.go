@@ -180,10 +180,14 @@ func TestHowTheTokenEndpointIsAsked(t *testing.T) {
 		}
 	}
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE"} {
-		a := w.want(w.do(method, tokenPath+"?"+good, "", nil), 405, agentidp.CodeMethodNotAllowed)
+		a := w.do(method, tokenPath+"?"+good, "", nil)
+		w.wantOAuth(a, 405, agentidp.CodeInvalidRequest, agentidp.CodeMethodNotAllowed)
 		if got := a.Header.Get("Allow"); got != "POST" {
 			t.Errorf("%s: Allow is %q", method, got)
 		}
+	}
+	for _, path := range []string{tokenPath + "/", "/oauth2/authorize"} { // nothing is there
+		w.wantOAuth(w.do("POST", path, "", good, "Content-Type", formType), 404, agentidp.CodeInvalidRequest, agentidp.CodeNotFound)
 	}
 	w.want(w.postForm(good+"&x="+strings.Repeat("x", 64<<10-len(good)-3)), 200) // none of that used it up
 }

@@ -73,16 +73,13 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 // nothing is reached under two names.
 func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	slug, rest := place(r.URL.Path)
-	write := problem.Write
-	if strings.HasPrefix(rest, oauth.Prefix) {
-		write = oauth.WriteError
-	}
+	write := errorForm(rest)
 	if err := a.admit(w, r, slug, rest); err != nil {
 		write(w, r, err)
 		return
 	}
 	if path.Clean(rest) != rest || r.URL.RawPath != "" {
-		problem.Write(w, r, noSuchPath())
+		write(w, r, noSuchPath())
 		return
 	}
 	org, err := a.organization(r.Context(), slug, rest)
@@ -107,10 +104,19 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 	w.unrouted = nil
 	if w.intercepted == http.StatusMethodNotAllowed {
 		e := agentidp.NewError(agentidp.MethodNotAllowed, agentidp.CodeMethodNotAllowed, "This path does not take "+safeMethod(r.Method)+"; see the Allow header.")
-		problem.Write(w, r, e)
+		write(w, r, e)
 		return
 	}
-	problem.Write(w, r, noSuchPath())
+	write(w, r, noSuchPath())
+}
+
+// errorForm returns what writes the errors of a path below an issuer: whatever goes wrong
+// with a request to an endpoint of OAuth, its client reads one form.
+func errorForm(rest string) func(http.ResponseWriter, *http.Request, error) {
+	if strings.HasPrefix(rest, oauth.Prefix) {
+		return oauth.WriteError
+	}
+	return problem.Write
 }
 
 // organization returns the organization of a request: as it is now for all that
@@ -207,7 +213,8 @@ func (a *App) finish(w *response, r *http.Request, trace *problem.Trace, start t
 		a.logger.Error("a handler panicked", "request_id", trace.RequestID, "panic", p, "stack", string(debug.Stack()))
 		if w.status == 0 {
 			w.unrouted = nil
-			problem.Write(w, r, agentidp.AsError(nil))
+			_, rest := place(r.URL.Path)
+			errorForm(rest)(w, r, agentidp.AsError(nil))
 		}
 	}
 	a.settle(w, trace)

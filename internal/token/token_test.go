@@ -178,6 +178,7 @@ func TestEveryRefusal(t *testing.T) {
 		{"alg none", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`)) + "." + parts[1] + ".AA", notSigned},
 		{"a line break behind it", good + "\n", notOurs},
 		{"an ID token of ours", signed(ours, "JWT"), notOurs},
+		{"A-239 an introspection answer", signed(ours, "token-introspection+jwt"), notOurs},
 		{"typ in another case", signed(ours, "AT+JWT"), notOurs},
 		{"typ in full", signed(ours, "application/at+jwt"), notOurs},
 		{"a stranger's key", signed(mallory, "at+jwt"), notSigned},
