@@ -31,13 +31,14 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	}
 	actorID, actor := parent.ActorID, parent.Actor
 	if o.delegates() {
-		if !slices.Contains(g.Agent.MayDelegateTo, o.acts) {
-			return nil, nil, agentidp.NewError(agentidp.Denied, agentidp.CodeDelegationNotPermitted,
-				"The agent of the subject token does not let this one act for it. An administrator can add its id to that agent's mayDelegateTo.")
-		}
 		actorID, actor = o.acts, &agentidp.Actor{Subject: o.acts, Actor: parent.Actor}
 	}
 	if actorID != "" {
+		// Also of one that acts already: it may have been taken off the list since.
+		if !slices.Contains(g.Agent.MayDelegateTo, actorID) {
+			return nil, nil, agentidp.NewError(agentidp.Denied, agentidp.CodeDelegationNotPermitted,
+				"The agent of the subject token does not let this one act for it. An administrator can add its id to that agent's mayDelegateTo.")
+		}
 		if g.Actor, err = o.active(ctx, actorID); err != nil {
 			return nil, nil, err
 		}

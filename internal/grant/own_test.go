@@ -379,8 +379,13 @@ func TestWhatAnOwnExchangeRestsOnHasEnded(t *testing.T) {
 
 	byActor := grant.OwnRequest{Client: actor}
 	ask("the agent names the actor", byActor, "")
+	issued, delegated := subject, d.token(d.subject, actedBy(d.actor))
 	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = nil })
 	ask("the agent names nobody", byActor, agentidp.CodeDelegationNotPermitted)
+	subject = delegated
+	ask("the agent names nobody, and the actor has a token already", byActor, agentidp.CodeDelegationNotPermitted)
+	ask("the agent names nobody, and somebody has a token of the actor's", grant.OwnRequest{}, agentidp.CodeDelegationNotPermitted)
+	subject = issued
 	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = []string{d.actor.AgentID} })
 	d.change(d.actor.AgentID, func(a *agentidp.Agent) { a.Status = agentidp.AgentSuspended })
 	ask("the actor is suspended", byActor, agentidp.CodeAgentNotActive)
