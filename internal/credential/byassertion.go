@@ -55,11 +55,11 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 // ended. Nothing that was remembered is a reason to refuse.
 func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion) (*agentidp.Credential, error) {
 	// Whether there is but one key can only be said of what there is now.
-	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, as.jws.Header.Kid == "")
+	now := a.Clock()
+	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, as.jws.Header.Kid == "")
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	now := a.Clock()
 	c, tried := as.signer(known, nil, now)
 	if !read {
 		stands, err := a.stands(ctx, org.ID, c, now)
@@ -69,7 +69,7 @@ func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization
 		if stands {
 			return c, nil
 		}
-		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, true)
+		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, true)
 		if err != nil {
 			return nil, unavailable(err)
 		}

@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
@@ -64,14 +65,14 @@ func (c *cache) credential(ctx context.Context, db *store.DB, orgID, id string, 
 
 // signersOf returns the public keys of an agent, revoked ones too, and whether they were
 // just read from the database.
-func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID string, fresh bool) ([]signer, bool, error) {
+func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID string, now time.Time, fresh bool) ([]signer, bool, error) {
 	key := [2]string{orgID, agentID}
 	if !fresh {
 		if known, ok := c.signers.Get(key); ok {
 			return known, false, nil
 		}
 	}
-	rows, err := db.KeyCredentials(ctx, orgID, agentID, maxSigners)
+	rows, err := db.KeyCredentials(ctx, orgID, agentID, now, maxSigners)
 	if err != nil {
 		return nil, false, err
 	}

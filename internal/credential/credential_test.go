@@ -321,7 +321,7 @@ func TestNoRefusalRestsOnWhatIsRemembered(t *testing.T) {
 // keysBut returns the agent's credentials that are public keys, but one.
 func (d *desk) keysBut(one *agentidp.Credential) (all []*agentidp.Credential) {
 	d.t.Helper()
-	found, err := d.DB.KeyCredentials(d.t.Context(), d.org.ID, d.agent.AgentID, 100)
+	found, err := d.DB.KeyCredentials(d.t.Context(), d.org.ID, d.agent.AgentID, d.now, 100)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -35,12 +35,12 @@ func credentialsQuery(orgID, agentID, after string, limit int) *query {
 }
 
 // KeyCredentials returns at most limit credentials of an agent that are public keys: those
-// that were not revoked first, then the newest.
-func (r reads) KeyCredentials(ctx context.Context, orgID, agentID string, limit int) ([]agentidp.Credential, error) {
+// that authenticate at an instant first, then the newest.
+func (r reads) KeyCredentials(ctx context.Context, orgID, agentID string, at time.Time, limit int) ([]agentidp.Credential, error) {
 	return list(ctx, r, "read public keys of an agent", scanCredential, credentialRows+`
 		WHERE organization_id = $1 AND agent_id = $2 AND type = $3
-		ORDER BY CASE WHEN revoked_at = 0 THEN 0 ELSE 1 END, id DESC LIMIT $4`,
-		orgID, agentID, string(agentidp.CredentialPublicKey), limit)
+		ORDER BY CASE WHEN revoked_at = 0 AND (expires_at = 0 OR expires_at > $4) THEN 0 ELSE 1 END, id DESC LIMIT $5`,
+		orgID, agentID, string(agentidp.CredentialPublicKey), micros(at), limit)
 }
 
 // CountLiveCredentials counts the credentials of an agent that authenticate at an

@@ -156,12 +156,14 @@ func TestKeysOfAnAgent(t *testing.T) {
 		old := key(func(*agentidp.Credential) {})
 		revoked := key(func(c *agentidp.Credential) { c.RevokedAt = new(now) })
 		young := key(func(*agentidp.Credential) {})
+		expired := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now) })
+		ending := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Second)) })
 		key(func(c *agentidp.Credential) { c.AgentID = newID() })
-		for limit, want := range map[int][]agentidp.Credential{10: {*young, *old, *revoked}, 2: {*young, *old}} {
-			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, limit)
+		for limit, want := range map[int][]agentidp.Credential{10: {*ending, *young, *old, *expired, *revoked}, 3: {*ending, *young, *old}} {
+			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, now, limit)
 			same(t, got, want, err)
 		}
-		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, 10)
+		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, now, 10)
 		same(t, got, []agentidp.Credential{}, err)
 	})
 }
