@@ -491,12 +491,27 @@ func TestOwnExchangesAreLimited(t *testing.T) {
 		ask("a stranger", grant.OwnRequest{Client: stranger}, agentidp.CodeDelegationNotPermitted, true)
 	}
 	ask("a stranger again", grant.OwnRequest{Client: stranger}, agentidp.CodeRateLimited, false)
-	ask("the agent, refused", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
-	ask("the agent", grant.OwnRequest{}, "", true)
+	own, holder := d.client(d.subject), grant.OwnRequest{}
+	ask("the agent, refused", grant.OwnRequest{Client: own, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	ask("the agent", grant.OwnRequest{Client: own}, "", true)
+
+	// Whoever has the token may be a service: what it causes is not the agent's.
+	for range 2 {
+		ask("whoever has the token", holder, "", true)
+		ask("whoever has the token, refused", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	}
+	ask("whoever has the token again", holder, agentidp.CodeRateLimited, false)
+	ask("whoever has the token, refused again", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeRateLimited, false)
+	issued := subject
+	subject = d.token(d.subject, to(two))
+	ask("whoever has one for another service", holder, "", true)
+	subject = issued
+
 	ask("the actor", grant.OwnRequest{Client: actor}, "", true)
-	ask("the agent again", grant.OwnRequest{}, agentidp.CodeRateLimited, false)
+	ask("the agent again", grant.OwnRequest{Client: own}, agentidp.CodeRateLimited, false)
 	ask("the actor again", grant.OwnRequest{Client: actor}, agentidp.CodeRateLimited, false)
+	ask("the agent, refused for the second time", grant.OwnRequest{Client: own, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
 	ask("the actor, refused", grant.OwnRequest{Client: actor, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
 	d.now = d.now.Add(time.Minute)
-	ask("the agent, later", grant.OwnRequest{}, "", true)
+	ask("the agent, later", grant.OwnRequest{Client: own}, "", true)
 }
