@@ -168,7 +168,8 @@ func (o *own) itself() bool {
 }
 
 // audiences returns those that may be asked for where the parent came from: its policy,
-// as far as that is in force still, or its agent, for one that a credential got.
+// as far as that is in force still, or its agent, for one that a credential got which has
+// not ended.
 func (o *own) audiences(ctx context.Context, g *store.Grant) (listed []string, err error) {
 	switch {
 	case o.subject.PolicyID != "":
@@ -183,7 +184,16 @@ func (o *own) audiences(ctx context.Context, g *store.Grant) (listed []string, e
 		}
 		g.Policy, listed = policy, policy.Audiences
 	case o.subject.CredentialID != "":
-		listed = g.Agent.Audiences
+		c, err := o.DB.Credential(ctx, o.org.ID, o.subject.CredentialID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil, nil
+		case err != nil:
+			return nil, unavailable(err)
+		case !c.Live(o.Clock()):
+			return nil, nil
+		}
+		g.Source, listed = c, g.Agent.Audiences
 	}
 	if len(listed) == 0 {
 		listed = []string{o.org.Issuer}

@@ -19,9 +19,7 @@ func TestATokenIsExchangedForLess(t *testing.T) {
 	d := newOwnDesk(t)
 	const all, staging = "deploy:staging deploy:production agents:read", "deploy:staging"
 	minute := func(a *agentidp.AccessToken) { a.ExpiresAt = d.now.Add(time.Minute) }
-	byCredential := func(a *agentidp.AccessToken) {
-		a.PolicyID, a.Provider, a.RepositoryID, a.CredentialID = "", "", "", "credential"
-	}
+	byCredential := by(d.client(d.subject))
 	admin := func(a *agentidp.AccessToken) {
 		a.Kind, a.Subject, a.AgentID, a.PolicyID, a.Audience, a.Scope = agentidp.PrincipalAdmin, "admin:1", "", "", api, "admin"
 	}
@@ -377,9 +375,18 @@ func TestWhatAnOwnExchangeRestsOnHasEnded(t *testing.T) {
 	ask("the policy is gone", elsewhere, agentidp.CodeInvalidTarget)
 	ask("the policy is gone, and nothing rests on it", grant.OwnRequest{Client: own}, "")
 
+	issued, source := subject, d.client(d.subject)
+	subject = d.token(d.subject, by(source), to(issuer))
+	ask("the agent lists it", grant.OwnRequest{Audience: other}, "")
+	d.revoke(source)
+	ask("the credential was revoked", grant.OwnRequest{Audience: other}, agentidp.CodeInvalidTarget)
+	ask("the credential was revoked, and the actor asks", grant.OwnRequest{Client: actor, Audience: other}, agentidp.CodeInvalidTarget)
+	ask("the credential was revoked, and nothing rests on it", grant.OwnRequest{}, "")
+	subject = issued
+
 	byActor := grant.OwnRequest{Client: actor}
 	ask("the agent names the actor", byActor, "")
-	issued, delegated := subject, d.token(d.subject, actedBy(d.actor))
+	delegated := d.token(d.subject, actedBy(d.actor))
 	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = nil })
 	ask("the agent names nobody", byActor, agentidp.CodeDelegationNotPermitted)
 	subject = delegated
@@ -425,11 +432,7 @@ func TestAChangeInTheMiddleOfAnOwnExchange(t *testing.T) {
 			d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.Capabilities = nil })
 		}, agentidp.CodeInvalidScope, false},
 		{"the credential is revoked", true, func(d *ownDesk, c *agentidp.Client, _ string) {
-			d.write(func(tx *store.Tx) error {
-				ended := *c.Credential
-				ended.RevokedAt, ended.Revision = &d.now, ended.Revision+1
-				return tx.UpdateCredential(d.t.Context(), &ended)
-			})
+			d.revoke(c)
 		}, agentidp.CodeInvalidClient, false},
 		{"the token is revoked", false, func(d *ownDesk, _ *agentidp.Client, parent string) {
 			d.write(func(tx *store.Tx) error {
@@ -514,4 +517,17 @@ func TestOwnExchangesAreLimited(t *testing.T) {
 	ask("the actor, refused", grant.OwnRequest{Client: actor, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
 	d.now = d.now.Add(time.Minute)
 	ask("the agent, later", grant.OwnRequest{Client: own}, "", true)
+}
+
+// A-154 for the credential that a token came from.
+func TestACredentialEndsInTheMiddleOfAnOwnExchange(t *testing.T) {
+	t.Parallel()
+	d := newOwnDesk(t)
+	source := d.client(d.subject)
+	subject := d.token(d.subject, by(source), to(issuer))
+	d.between = func() { d.revoke(source) }
+	_, err := d.exchange(&grant.OwnRequest{SubjectToken: subject, Audience: other})
+	if e := agentidp.AsError(err); err == nil || e.Code != agentidp.CodeInvalidTarget {
+		t.Errorf("%v, want %s", err, agentidp.CodeInvalidTarget)
+	}
 }
