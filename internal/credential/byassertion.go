@@ -64,18 +64,24 @@ func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization
 		return nil, unavailable(err)
 	}
 	c, tried := as.signer(known, nil, now)
-	if !read && (c == nil || !c.Live(now)) {
+	if !read {
+		stands, err := a.stands(ctx, org.ID, c, now)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if stands {
+			return c, nil
+		}
 		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, true)
 		if err != nil {
 			return nil, unavailable(err)
 		}
-		if c == nil {
-			var more bool
-			c, more = as.signer(current, known, now)
-			tried = tried || more
-		} else {
-			c = byID(current, c.CredentialID)
+		if c != nil {
+			known = nil // the key may be that of another credential by now
 		}
+		var more bool
+		c, more = as.signer(current, known, now)
+		tried = tried || more
 	}
 	if c == nil {
 		if decoy := a.decoys[as.jws.Header.Alg]; decoy != nil && !tried {
@@ -84,6 +90,15 @@ func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization
 		return nil, unproven(errOtherKey)
 	}
 	return c, nil
+}
+
+// stands reports whether a credential that was remembered authenticates still.
+func (a *Authenticator) stands(ctx context.Context, orgID string, c *agentidp.Credential, now time.Time) (bool, error) {
+	if c == nil || !c.Live(now) {
+		return false, nil
+	}
+	current, _, err := a.cache.credential(ctx, a.DB, orgID, c.CredentialID, true)
+	return err == nil && current != nil && current.Revision == c.Revision, err
 }
 
 // signer finds the credential whose key signed an assertion, and says whether there was
@@ -121,10 +136,12 @@ func (as *assertion) candidates(all []signer, now time.Time) (named []signer) {
 		}
 		return nil
 	}
-	for _, s := range all {
-		for i, key := range s.keys {
-			if key.ID == kid {
-				named = append(named, signer{s.Credential, s.keys[i : i+1]})
+	for _, live := range []bool{true, false} { // two credentials may have one key
+		for _, s := range all {
+			for i, key := range s.keys {
+				if key.ID == kid && s.Live(now) == live {
+					named = append(named, signer{s.Credential, s.keys[i : i+1]})
+				}
 			}
 		}
 	}

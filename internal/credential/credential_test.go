@@ -300,6 +300,37 @@ func TestNoRefusalRestsOnWhatIsRemembered(t *testing.T) {
 	d.register(d.agent, second)
 	p = d.assertion(second, nil)
 	authenticate("a key that was just registered", "")
+
+	// One key may be that of two credentials, as when it is given another end.
+	old := d.register(d.agent, first)
+	again := func(name string) {
+		t.Helper()
+		got, err := d.AuthenticateNow(ctx, d.org, d.assertion(first, nil))
+		d.refused(name, got, err, "")
+	}
+	again("a key of two credentials")
+	for _, ended := range d.keysBut(old) {
+		d.revoke(ended)
+	}
+	again("a key of two credentials, of which one was revoked")
+	d.register(d.agent, first)
+	d.revoke(old)
+	again("a key that was registered again before its credential was revoked")
+}
+
+// keysBut returns the agent's credentials that are public keys, but one.
+func (d *desk) keysBut(one *agentidp.Credential) (all []*agentidp.Credential) {
+	d.t.Helper()
+	found, err := d.DB.KeyCredentials(d.t.Context(), d.org.ID, d.agent.AgentID, d.now, 100)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for i := range found {
+		if found[i].CredentialID != one.CredentialID {
+			all = append(all, &found[i])
+		}
+	}
+	return all
 }
 
 // Strangers take no room: only what is in the database is remembered.

@@ -31,13 +31,14 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	}
 	actorID, actor := parent.ActorID, parent.Actor
 	if o.delegates() {
-		if !slices.Contains(g.Agent.MayDelegateTo, o.acts) {
-			return nil, nil, agentidp.NewError(agentidp.Denied, agentidp.CodeDelegationNotPermitted,
-				"The agent of the subject token does not let this one act for it. An administrator can add its id to that agent's mayDelegateTo.")
-		}
 		actorID, actor = o.acts, &agentidp.Actor{Subject: o.acts, Actor: parent.Actor}
 	}
 	if actorID != "" {
+		// Also of one that acts already: it may have been taken off the list since.
+		if !slices.Contains(g.Agent.MayDelegateTo, actorID) {
+			return nil, nil, agentidp.NewError(agentidp.Denied, agentidp.CodeDelegationNotPermitted,
+				"The agent of the subject token does not let this one act for it. An administrator can add its id to that agent's mayDelegateTo.")
+		}
 		if g.Actor, err = o.active(ctx, actorID); err != nil {
 			return nil, nil, err
 		}
@@ -167,7 +168,8 @@ func (o *own) itself() bool {
 }
 
 // audiences returns those that may be asked for where the parent came from: its policy,
-// as far as that is in force still, or its agent, for one that a credential got.
+// as far as that is in force still, or its agent, for one that a credential got which has
+// not ended.
 func (o *own) audiences(ctx context.Context, g *store.Grant) (listed []string, err error) {
 	switch {
 	case o.subject.PolicyID != "":
@@ -182,7 +184,16 @@ func (o *own) audiences(ctx context.Context, g *store.Grant) (listed []string, e
 		}
 		g.Policy, listed = policy, policy.Audiences
 	case o.subject.CredentialID != "":
-		listed = g.Agent.Audiences
+		c, err := o.DB.Credential(ctx, o.org.ID, o.subject.CredentialID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil, nil
+		case err != nil:
+			return nil, unavailable(err)
+		case !c.Live(o.Clock()):
+			return nil, nil
+		}
+		g.Source, listed = c, g.Agent.Audiences
 	}
 	if len(listed) == 0 {
 		listed = []string{o.org.Issuer}

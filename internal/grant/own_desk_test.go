@@ -140,6 +140,16 @@ func (d *ownDesk) client(a *agentidp.Agent) *agentidp.Client {
 	return &agentidp.Client{Agent: a, Credential: c, Method: "client_secret_basic"}
 }
 
+// revoke ends the credential of a client.
+func (d *ownDesk) revoke(c *agentidp.Client) {
+	d.t.Helper()
+	d.write(func(tx *store.Tx) error {
+		ended := *c.Credential
+		ended.RevokedAt, ended.Revision = &d.now, ended.Revision+1
+		return tx.UpdateCredential(d.t.Context(), &ended)
+	})
+}
+
 // token issues a token of an agent by the policy, for ten minutes and one audience,
 // unless changed.
 func (d *ownDesk) token(of *agentidp.Agent, changes ...func(*agentidp.AccessToken)) string {
@@ -162,6 +172,13 @@ func (d *ownDesk) token(of *agentidp.Agent, changes ...func(*agentidp.AccessToke
 		d.t.Fatal(err)
 	}
 	return signed
+}
+
+// by is a token that a client got by its credential.
+func by(c *agentidp.Client) func(*agentidp.AccessToken) {
+	return func(a *agentidp.AccessToken) {
+		a.PolicyID, a.Provider, a.RepositoryID, a.CredentialID = "", "", "", c.Credential.CredentialID
+	}
 }
 
 func to(audience string) func(*agentidp.AccessToken) {

@@ -56,7 +56,7 @@ func (o *own) refuse(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	if err := o.refused(o.org.ID, o.who()); err != nil {
+	if err := o.refused(o.org.ID, o.counted(o.who())); err != nil {
 		return err
 	}
 	d := o.decision
@@ -98,12 +98,23 @@ func (o *own) compare(ctx context.Context) error {
 	return nil
 }
 
-// limit counts a token of its agent, once.
+// limit counts a token, once.
 func (o *own) limit() (agentidp.RateLimit, error) {
 	if o.afresh {
-		return o.Agents.Look(o.Clock(), o.org.ID, o.subject.AgentID), nil
+		return o.Agents.Look(o.Clock(), o.org.ID, o.counted(o.subject.AgentID)), nil
 	}
-	return o.Agents.Take(o.Clock(), o.org.ID, o.subject.AgentID)
+	return o.Agents.Take(o.Clock(), o.org.ID, o.counted(o.subject.AgentID))
+}
+
+// counted is who a token or a refusal of an agent counts for: the agent where one proved
+// to be the one that asks, or the key of the token. All else may be a service to which
+// the agent sent its token; those for one audience are counted together and apart from
+// the agent, so that no service uses up what is the agent's.
+func (o *own) counted(agentID string) string {
+	if s := o.subject; o.acts == "" && s != nil && s.KeyThumbprint == "" {
+		return agentID + " " + s.Audience
+	}
+	return agentID
 }
 
 // who is the one that asks: the agent that acts, or whoever the subject token is of.

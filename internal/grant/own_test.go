@@ -19,9 +19,7 @@ func TestATokenIsExchangedForLess(t *testing.T) {
 	d := newOwnDesk(t)
 	const all, staging = "deploy:staging deploy:production agents:read", "deploy:staging"
 	minute := func(a *agentidp.AccessToken) { a.ExpiresAt = d.now.Add(time.Minute) }
-	byCredential := func(a *agentidp.AccessToken) {
-		a.PolicyID, a.Provider, a.RepositoryID, a.CredentialID = "", "", "", "credential"
-	}
+	byCredential := by(d.client(d.subject))
 	admin := func(a *agentidp.AccessToken) {
 		a.Kind, a.Subject, a.AgentID, a.PolicyID, a.Audience, a.Scope = agentidp.PrincipalAdmin, "admin:1", "", "", api, "admin"
 	}
@@ -377,10 +375,24 @@ func TestWhatAnOwnExchangeRestsOnHasEnded(t *testing.T) {
 	ask("the policy is gone", elsewhere, agentidp.CodeInvalidTarget)
 	ask("the policy is gone, and nothing rests on it", grant.OwnRequest{Client: own}, "")
 
+	issued, source := subject, d.client(d.subject)
+	subject = d.token(d.subject, by(source), to(issuer))
+	ask("the agent lists it", grant.OwnRequest{Audience: other}, "")
+	d.revoke(source)
+	ask("the credential was revoked", grant.OwnRequest{Audience: other}, agentidp.CodeInvalidTarget)
+	ask("the credential was revoked, and the actor asks", grant.OwnRequest{Client: actor, Audience: other}, agentidp.CodeInvalidTarget)
+	ask("the credential was revoked, and nothing rests on it", grant.OwnRequest{}, "")
+	subject = issued
+
 	byActor := grant.OwnRequest{Client: actor}
 	ask("the agent names the actor", byActor, "")
+	delegated := d.token(d.subject, actedBy(d.actor))
 	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = nil })
 	ask("the agent names nobody", byActor, agentidp.CodeDelegationNotPermitted)
+	subject = delegated
+	ask("the agent names nobody, and the actor has a token already", byActor, agentidp.CodeDelegationNotPermitted)
+	ask("the agent names nobody, and somebody has a token of the actor's", grant.OwnRequest{}, agentidp.CodeDelegationNotPermitted)
+	subject = issued
 	d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.MayDelegateTo = []string{d.actor.AgentID} })
 	d.change(d.actor.AgentID, func(a *agentidp.Agent) { a.Status = agentidp.AgentSuspended })
 	ask("the actor is suspended", byActor, agentidp.CodeAgentNotActive)
@@ -420,11 +432,7 @@ func TestAChangeInTheMiddleOfAnOwnExchange(t *testing.T) {
 			d.change(d.subject.AgentID, func(a *agentidp.Agent) { a.Capabilities = nil })
 		}, agentidp.CodeInvalidScope, false},
 		{"the credential is revoked", true, func(d *ownDesk, c *agentidp.Client, _ string) {
-			d.write(func(tx *store.Tx) error {
-				ended := *c.Credential
-				ended.RevokedAt, ended.Revision = &d.now, ended.Revision+1
-				return tx.UpdateCredential(d.t.Context(), &ended)
-			})
+			d.revoke(c)
 		}, agentidp.CodeInvalidClient, false},
 		{"the token is revoked", false, func(d *ownDesk, _ *agentidp.Client, parent string) {
 			d.write(func(tx *store.Tx) error {
@@ -486,12 +494,40 @@ func TestOwnExchangesAreLimited(t *testing.T) {
 		ask("a stranger", grant.OwnRequest{Client: stranger}, agentidp.CodeDelegationNotPermitted, true)
 	}
 	ask("a stranger again", grant.OwnRequest{Client: stranger}, agentidp.CodeRateLimited, false)
-	ask("the agent, refused", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
-	ask("the agent", grant.OwnRequest{}, "", true)
+	own, holder := d.client(d.subject), grant.OwnRequest{}
+	ask("the agent, refused", grant.OwnRequest{Client: own, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	ask("the agent", grant.OwnRequest{Client: own}, "", true)
+
+	// Whoever has the token may be a service: what it causes is not the agent's.
+	for range 2 {
+		ask("whoever has the token", holder, "", true)
+		ask("whoever has the token, refused", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
+	}
+	ask("whoever has the token again", holder, agentidp.CodeRateLimited, false)
+	ask("whoever has the token, refused again", grant.OwnRequest{Scope: "deploy:more"}, agentidp.CodeRateLimited, false)
+	issued := subject
+	subject = d.token(d.subject, to(two))
+	ask("whoever has one for another service", holder, "", true)
+	subject = issued
+
 	ask("the actor", grant.OwnRequest{Client: actor}, "", true)
-	ask("the agent again", grant.OwnRequest{}, agentidp.CodeRateLimited, false)
+	ask("the agent again", grant.OwnRequest{Client: own}, agentidp.CodeRateLimited, false)
 	ask("the actor again", grant.OwnRequest{Client: actor}, agentidp.CodeRateLimited, false)
+	ask("the agent, refused for the second time", grant.OwnRequest{Client: own, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
 	ask("the actor, refused", grant.OwnRequest{Client: actor, Scope: "deploy:more"}, agentidp.CodeInvalidScope, true)
 	d.now = d.now.Add(time.Minute)
-	ask("the agent, later", grant.OwnRequest{}, "", true)
+	ask("the agent, later", grant.OwnRequest{Client: own}, "", true)
+}
+
+// A-154 for the credential that a token came from.
+func TestACredentialEndsInTheMiddleOfAnOwnExchange(t *testing.T) {
+	t.Parallel()
+	d := newOwnDesk(t)
+	source := d.client(d.subject)
+	subject := d.token(d.subject, by(source), to(issuer))
+	d.between = func() { d.revoke(source) }
+	_, err := d.exchange(&grant.OwnRequest{SubjectToken: subject, Audience: other})
+	if e := agentidp.AsError(err); err == nil || e.Code != agentidp.CodeInvalidTarget {
+		t.Errorf("%v, want %s", err, agentidp.CodeInvalidTarget)
+	}
 }

@@ -13,6 +13,7 @@ const (
 	seenAgent
 	seenActor
 	seenCredential
+	seenSource
 )
 
 // versionedTables are where they are. Every change of such a row by an
@@ -28,6 +29,7 @@ var versionedTables = [...]struct {
 	seenAgent:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
 	seenActor:        {from: "agents", where: "status = 'active' AND ", keyColumns: []string{"organization_id", "id"}, fence: lockAgents.kind},
 	seenCredential:   {from: "credentials", where: "revoked_at = 0 AND ", keyColumns: []string{"organization_id", "id"}, fence: lockCredentials.kind},
+	seenSource:       {from: "credentials", where: "revoked_at = 0 AND ", keyColumns: []string{"organization_id", "id"}, fence: lockCredentials.kind},
 }
 
 // keyCounts are how many keys one SELECT carries; the last key is repeated to

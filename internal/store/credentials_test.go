@@ -155,10 +155,11 @@ func TestKeysOfAnAgent(t *testing.T) {
 		f.newCredential(t, func(*agentidp.Credential) {}) // a secret
 		old := key(func(*agentidp.Credential) {})
 		revoked := key(func(c *agentidp.Credential) { c.RevokedAt = new(now) })
-		young := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Microsecond)) })
+		young := key(func(*agentidp.Credential) {})
 		expired := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now) })
+		ending := key(func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Second)) })
 		key(func(c *agentidp.Credential) { c.AgentID = newID() })
-		for limit, want := range map[int][]agentidp.Credential{10: {*young, *old, *expired, *revoked}, 2: {*young, *old}} {
+		for limit, want := range map[int][]agentidp.Credential{10: {*ending, *young, *old, *expired, *revoked}, 3: {*ending, *young, *old}} {
 			got, err := f.KeyCredentials(ctx, f.org.ID, f.agent.AgentID, now, limit)
 			same(t, got, want, err)
 		}

@@ -18,7 +18,8 @@ type Grant struct {
 	Policy       *agentidp.TrustPolicy  // ID, Revision, Repository and Pinned as seen; Pinned nil: this grant pins
 	Agent        *agentidp.Agent        // AgentID and Revision as seen; nil in bootstrap mode
 	Actor        *agentidp.Agent        // likewise, of the agent that acts for Agent
-	Credential   *agentidp.Credential   // CredentialID and Revision as seen
+	Credential   *agentidp.Credential   // CredentialID and Revision as seen, of the client that authenticated
+	Source       *agentidp.Credential   // likewise, that the token comes from and nobody presented
 	Pin          agentidp.Pin           // the token's ids; no RepositoryID: there is nothing to pin
 	ReplayKey    string                 // "": single use is off for this provider
 	ReplayUntil  time.Time
@@ -167,6 +168,9 @@ func newGrantMember(g *Grant) *member {
 	}
 	if g.Credential != nil {
 		m.seen[seenCredential] = seenRow{org, g.Credential.CredentialID, g.Credential.Revision}
+	}
+	if g.Source != nil {
+		m.seen[seenSource] = seenRow{org, g.Source.CredentialID, g.Source.Revision}
 	}
 	if g.Agent != nil {
 		m.seen[seenAgent] = seenRow{org, g.Agent.AgentID, g.Agent.Revision}
