@@ -525,6 +525,7 @@ func TestACredentialEndsInTheMiddleOfAnOwnExchange(t *testing.T) {
 	d := newOwnDesk(t)
 	source := d.client(d.subject)
 	subject := d.token(d.subject, by(source), to(issuer))
+	d.at = 3 // for the credential's end, once it was read
 	d.between = func() { d.revoke(source) }
 	_, err := d.exchange(&grant.OwnRequest{SubjectToken: subject, Audience: other})
 	if e := agentidp.AsError(err); err == nil || e.Code != agentidp.CodeInvalidTarget {
