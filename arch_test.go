@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"internal/config":     {},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/dpop", "internal/problem", "internal/strictjson"},
 	"internal/oauth":      {"internal/exchange", "internal/grant", "internal/credential", "internal/dpop", "internal/registry", "internal/token", "internal/keys", "internal/problem"},
-	"internal/problem":    {"internal/dpop"},
+	"internal/problem":    {},
 	"internal/exchange":   {"internal/verify", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/grant":      {"internal/credential", "internal/policy", "internal/token", "internal/limit", "internal/store"},
 	"internal/registry":   {"internal/credential", "internal/policy", "internal/verify", "internal/keys", "internal/jose", "internal/store"},

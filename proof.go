@@ -12,6 +12,11 @@ const (
 	SchemeDPoP   = "DPoP"
 )
 
+// ProofAlgorithms are those with which a DPoP proof may be signed, in the order of our
+// liking. All are asymmetric. Ed25519 is the other name of EdDSA (RFC 9864); there is no
+// other curve here.
+var ProofAlgorithms = []string{"ES256", "ES384", "RS256", "EdDSA", "Ed25519"}
+
 // Proof is a DPoP proof that was checked (RFC 9449 §4.3): whoever sent the request has
 // the private key. It was not looked up whether the proof was used before.
 type Proof struct {

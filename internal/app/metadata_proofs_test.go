@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/dpoptest"
 )
 
@@ -22,8 +21,8 @@ func (m *advertised) proofs(admin string) {
 	m.t.Helper()
 	named := m.list("dpop_signing_alg_values_supported")
 	described := m.want(m.do("GET", "/.well-known/oauth-protected-resource", "", nil), 200).Body["dpop_signing_alg_values_supported"]
-	if !slices.Equal(named, dpop.Algorithms) || !slices.Equal(anys(named), described.([]any)) {
-		m.t.Errorf("the server names %v, the API %v, and there are %v", named, described, dpop.Algorithms)
+	if !slices.Equal(named, agentidp.ProofAlgorithms) || !slices.Equal(anys(named), described.([]any)) {
+		m.t.Errorf("the server names %v, the API %v, and there are %v", named, described, agentidp.ProofAlgorithms)
 	}
 	at := m.url + tokenPath
 	for _, alg := range named {

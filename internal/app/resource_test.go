@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/dpop"
 )
 
 // described is where an organization's API is described, by the rule of RFC 9728 §3.1
@@ -52,7 +51,7 @@ func TestTheAPIIsDescribedAsAProtectedResource(t *testing.T) {
 			want := map[string]any{
 				"resource": w.url + "/api/v1", "resource_name": "AgentIdP management API", "authorization_servers": []any{w.url},
 				"scopes_supported": anys(agentidp.ManagementScopes), "bearer_methods_supported": []any{"header"},
-				"dpop_signing_alg_values_supported": anys(dpop.Algorithms), "resource_documentation": w.url + "/api/v1/docs",
+				"dpop_signing_alg_values_supported": anys(agentidp.ProofAlgorithms), "resource_documentation": w.url + "/api/v1/docs",
 			}
 			if fmt.Sprint(a.Body) != fmt.Sprint(want) {
 				t.Errorf("%s: %s, want %v", path, a.Raw, want)

@@ -15,17 +15,13 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
 	"github.com/sentryagent/agentidp/internal/strictjson"
 )
-
-// Algorithms are those with which a proof may be signed, in the order of our liking. All
-// are asymmetric. Ed25519 is the other name of EdDSA (RFC 9864); there is no other curve
-// here.
-var Algorithms = []string{jose.ES256, jose.ES384, jose.RS256, jose.EdDSA, "Ed25519"}
 
 const (
 	// typ is what makes a JWT a proof (§4.2), exactly as RFC 9449 writes it.
@@ -77,14 +73,14 @@ func parse(proof string) (*jose.JWS, *jose.Key, error) {
 	if len(proof) > maxProof {
 		return nil, nil, agentidp.InvalidProof(fmt.Sprintf("it is longer than %d bytes", maxProof))
 	}
-	j, key, err := jose.ParseProof(proof, typ, Algorithms)
+	j, key, err := jose.ParseProof(proof, typ, agentidp.ProofAlgorithms)
 	switch {
 	case err == nil:
 		return j, key, nil
 	case errors.Is(err, jose.ErrProofType):
 		return nil, nil, agentidp.InvalidProof("typ in its header is not " + typ).WithCause(err)
 	case errors.Is(err, jose.ErrProofAlgorithm):
-		return nil, nil, agentidp.InvalidProof("alg in its header is none of " + algorithms).WithCause(err)
+		return nil, nil, agentidp.InvalidProof("alg in its header is none of " + strings.Join(agentidp.ProofAlgorithms, " ")).WithCause(err)
 	case errors.Is(err, jose.ErrProofKey):
 		return nil, nil, agentidp.InvalidProof("jwk in its header must be one public key of the kind that alg needs, without private members, an RSA key of 2048 bits at least").WithCause(err)
 	}

@@ -11,11 +11,6 @@ import (
 // header is the name of the field that carries a proof, as http.Header has it.
 const header = "Dpop"
 
-var algorithms = strings.Join(Algorithms, " ")
-
-// AlgorithmList is Algorithms as the challenge of the scheme has them (§7.1).
-func AlgorithmList() string { return algorithms }
-
 // OfRequest returns the proof of a request for a token (§5), or nil where there is none.
 // Error: that of Check.
 func OfRequest(r *http.Request, url string, now time.Time) (*agentidp.Proof, error) {

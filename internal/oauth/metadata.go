@@ -7,7 +7,6 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/credential"
-	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
 
@@ -63,7 +62,7 @@ func (s *server) describe(org *agentidp.Organization) metadata {
 		TokenEndpoint: org.TokenEndpoint(), TokenMethods: clientMethods, TokenAlgs: credential.Algorithms,
 		Introspection: at(IntrospectionPath), IntrospectMethods: introspectionMethods, IntrospectAlgs: credential.Algorithms,
 		Revocation: at(revocationPath), RevokeMethods: clientMethods, RevokeAlgs: credential.Algorithms,
-		DPoPAlgs: dpop.Algorithms, ProtectedResources: []string{org.ManagementAudience()},
+		DPoPAlgs: agentidp.ProofAlgorithms, ProtectedResources: []string{org.ManagementAudience()},
 		Documentation: at(documentationPath), ExchangeEndpoint: at("/api/v1/oidc/token"),
 	}
 }

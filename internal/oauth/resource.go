@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/dpop"
 	"github.com/sentryagent/agentidp/internal/registry"
 )
 
@@ -25,7 +24,7 @@ func (s *server) resource(w http.ResponseWriter, r *http.Request) {
 	org := registry.OrganizationFrom(r.Context())
 	serveJSON(w, r, resourceMetadata{
 		Resource: org.ManagementAudience(), Name: "AgentIdP management API", AuthorizationServers: []string{org.Issuer},
-		ScopesSupported: agentidp.ManagementScopes, BearerMethods: []string{"header"}, DPoPAlgs: dpop.Algorithms,
+		ScopesSupported: agentidp.ManagementScopes, BearerMethods: []string{"header"}, DPoPAlgs: agentidp.ProofAlgorithms,
 		Documentation: org.Issuer + "/api/v1/docs",
 	})
 }

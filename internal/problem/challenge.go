@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/dpop"
 )
 
 // challenges returns the values of WWW-Authenticate for an error: which schemes there
@@ -31,11 +30,14 @@ func challenges(e *agentidp.Error) []string {
 	return nil
 }
 
+// algorithms are those of proofs, as the challenge of DPoP has them (RFC 9449 §7.1).
+var algorithms = strings.Join(agentidp.ProofAlgorithms, " ")
+
 // challenge writes a scheme with its parameters, given as names and values, of which
 // none needs an escape.
 func challenge(scheme string, params ...string) string {
 	if scheme == agentidp.SchemeDPoP {
-		params = append(params, "algs", dpop.AlgorithmList())
+		params = append(params, "algs", algorithms)
 	}
 	var b strings.Builder
 	b.WriteString(scheme)
