@@ -95,6 +95,10 @@ type Introspection struct {
 	Confirmation *Confirmation `json:"cnf,omitempty"`
 	Actor        *Actor        `json:"act,omitempty"`
 
+	// RateLimit is where the token stands that authenticated the request, if one did. It
+	// is told in the headers of the answer.
+	RateLimit RateLimit `json:"-"`
+
 	// Unproven is whether somebody without any credential presented what no key of
 	// the organization signed. It is not told.
 	Unproven bool `json:"-"`

@@ -594,6 +594,22 @@ func TestConversations(t *testing.T) {
 			want: "s",
 		},
 		{
+			name: "a credential is read",
+			call: func(t *testing.T, c *Client) (any, error) {
+				got, err := c.GetCredential(t.Context(), agentID, policyID)
+				if err != nil {
+					return nil, err
+				}
+				return []any{got.CredentialID, got.ClientID, got.Type}, nil
+			},
+			send: "GET /api/v1/agents/0193a5b0-0000-7000-8000-00000000000a/credentials/" + policyID + "\nAuthorization: Bearer the-admin-token",
+			answer: `
+				200 OK
+
+				{"credentialId":"c","clientId":"0193a5b0-0000-7000-8000-00000000000a","type":"public_key"}`,
+			want: []any{"c", agentID, agentidp.CredentialPublicKey},
+		},
+		{
 			name: "a credential is deleted",
 			call: func(t *testing.T, c *Client) (any, error) {
 				return nil, c.DeleteCredential(t.Context(), agentID, policyID)

@@ -40,6 +40,20 @@ func (c *Client) AllCredentials(ctx context.Context, agentID string) iter.Seq2[*
 	})
 }
 
+// GetCredential reads a credential of an agent, also one that has ended, for a time. No
+// secret is in it.
+func (c *Client) GetCredential(ctx context.Context, agentID, id string) (*agentidp.Credential, error) {
+	if err := checkID("credential", id); err != nil {
+		return nil, err
+	}
+	var out agentidp.Credential
+	err := c.credential(ctx, agentID, "/"+id, &call{verb: "read the credential", method: http.MethodGet, out: &out})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // RotateCredential replaces a secret by another. The old one ends at once, or, to the
 // second, after the time of grace. Of ErrOutcomeUnknown, CreateCredential says what it
 // means; without grace, the old secret may have ended, too.

@@ -135,6 +135,10 @@ var everyCall = []struct {
 		_, err := c.ListCredentials(ctx, agentID, ListOptions{})
 		return err
 	}},
+	{"read a credential", reads, func(ctx context.Context, c *Client) error {
+		_, err := c.GetCredential(ctx, agentID, policyID)
+		return err
+	}},
 	{"delete a credential", repeats, func(ctx context.Context, c *Client) error { return c.DeleteCredential(ctx, agentID, policyID) }},
 	{"create a credential", once, func(ctx context.Context, c *Client) error {
 		_, err := c.CreateCredential(ctx, agentID, agentidp.CredentialSpec{})

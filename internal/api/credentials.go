@@ -51,6 +51,10 @@ type credentialAnswer struct {
 	Body     *agentidp.CreatedCredential
 }
 
+type credentialRead struct {
+	Body *agentidp.Credential
+}
+
 func (a *API) registerCredentials() {
 	const tag = "Credentials"
 	register(a, operation{
@@ -69,6 +73,13 @@ func (a *API) registerCredentials() {
 		description: "In the order of their creation, in pages; those that have ended, too. Without secrets, which are not stored.",
 		failures:    []int{404},
 	}, a.listCredentials)
+	register(a, operation{
+		id: "getCredential", method: http.MethodGet, path: credentialsPath + "/{credentialId}", tag: tag,
+		scope: agentidp.ScopeAgentsRead, ownScope: agentidp.ScopeCredentialsSelf,
+		summary:     "Read a credential",
+		description: "Also one that has ended, for a time. Without the secret, which is not stored.",
+		failures:    []int{404},
+	}, a.getCredential)
 	register(a, operation{
 		id: "rotateCredential", method: http.MethodPost, path: credentialsPath + "/{credentialId}/rotate", tag: tag,
 		scope: agentidp.ScopeAgentsWrite, ownScope: agentidp.ScopeCredentialsSelf,
@@ -112,6 +123,11 @@ func answerCredential(org *agentidp.Organization, created *agentidp.CreatedCrede
 
 func (a *API) listCredentials(ctx context.Context, _ *registry.Caller, in *credentialsQuery) (*listAnswer[agentidp.Credential], error) {
 	return answerList(a.Registry.Credentials(ctx, registry.OrganizationFrom(ctx), in.AgentID, in.page()))
+}
+
+func (a *API) getCredential(ctx context.Context, _ *registry.Caller, in *CredentialPath) (*credentialRead, error) {
+	c, err := a.Registry.Credential(ctx, registry.OrganizationFrom(ctx), in.AgentID, in.CredentialID)
+	return &credentialRead{Body: c}, err
 }
 
 func (a *API) deleteCredential(ctx context.Context, c *registry.Caller, in *CredentialPath) (*nothing, error) {

@@ -130,6 +130,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 		"exchangeToken":      "200 400 401 403 413 415 429 500 503",
 		"registerAgent":      "200 201 400 401 403 409 413 415 429 500 503",
 		"createCredential":   "201 400 401 403 404 409 413 415 429 500 503",
+		"getCredential":      "200 400 401 403 404 429 500 503",
 		"rotateCredential":   "201 400 401 403 404 409 413 415 429 500 503",
 		"replaceProvider":    "200 400 401 403 404 409 412 413 415 428 429 500 503",
 		"replaceTrustPolicy": "200 400 401 403 404 409 412 413 415 428 429 500 503",

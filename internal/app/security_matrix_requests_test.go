@@ -61,6 +61,7 @@ var matrixRequests = map[string][]func(*party) *request{
 			return &request{"path.agentId": p.first.agent, "query.limit": "200", "query.cursor": p.first.agent} // any id will do
 		},
 	},
+	"getCredential": {func(p *party) *request { return p.credential(p.newAgent()) }},
 	"rotateCredential": {func(p *party) *request {
 		r := p.credential(p.newAgent())
 		(*r)["body.graceSeconds"] = 60

@@ -12,6 +12,7 @@ import (
 type credentialCmd struct {
 	Create credentialCreateCmd `cmd:"" help:"Create a secret for an agent, or register its public keys."`
 	List   credentialListCmd   `cmd:"" help:"List an agent's credentials, the oldest first."`
+	Get    credentialGetCmd    `cmd:"" help:"Show a credential."`
 	Rotate credentialRotateCmd `cmd:"" help:"Replace a secret by another."`
 	Delete credentialDeleteCmd `cmd:"" help:"End credentials, at once and for good."`
 }
@@ -66,6 +67,37 @@ func (c *credentialListCmd) Run(ctx context.Context, std *IO) error {
 		return err
 	}
 	return printList(std, &c.Listing, credentialColumns, cl.AllCredentials(ctx, c.AgentID))
+}
+
+type credentialGetCmd struct {
+	Managing `embed:""`
+	Printing `embed:""`
+
+	AgentID      string `arg:"" type:"uuid" help:"Id of the agent."`
+	CredentialID string `arg:"" type:"uuid" help:"Id of the credential."`
+}
+
+// Help is shown by credential get --help.
+func (*credentialGetCmd) Help() string {
+	return `One that has ended is shown, too, for a time; a secret never is. AGENTIDP_TOKEN holds
+the access token.
+
+Example:
+  agentidp credential get 01890000-0000-7000-8000-000000000000 \
+    01890000-0000-7000-8000-00000000000c`
+}
+
+// Run shows.
+func (c *credentialGetCmd) Run(ctx context.Context, std *IO) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	got, err := cl.GetCredential(ctx, c.AgentID, c.CredentialID)
+	if err != nil {
+		return err
+	}
+	return printOne(std, &c.Printing, got.CredentialID, got, keySection(got.JWKS))
 }
 
 type credentialRotateCmd struct {

@@ -120,6 +120,19 @@ func (r *Registry) Credentials(ctx context.Context, org *agentidp.Organization, 
 	return all, next, nil
 }
 
+// Credential returns one credential of an agent, ended or not: another agent's is not
+// found. Errors: NotFound, Unavailable.
+func (r *Registry) Credential(ctx context.Context, org *agentidp.Organization, agentID, id string) (*agentidp.Credential, error) {
+	if err := credentialIDs(agentID, id); err != nil {
+		return nil, err
+	}
+	c, err := r.DB.Credential(ctx, org.ID, id)
+	if c, err = ofAgent(agentID, c, err); err != nil {
+		return nil, public(err, "credential")
+	}
+	return c, nil
+}
+
 // RotateCredential replaces a secret by a new one, which has the same description and
 // will live as long as the old one was to live. The old one ends at once, or works
 // beside the new one for the time of grace. Errors: those of CreateCredential.
@@ -193,22 +206,35 @@ func (r *Registry) RevokeCredential(ctx context.Context, org *agentidp.Organizat
 
 // onCredential is the frame of a change of one credential.
 func (r *Registry) onCredential(ctx context.Context, agentID, id string, change func(*store.Tx) error) error {
+	if err := credentialIDs(agentID, id); err != nil {
+		return err
+	}
+	return public(r.DB.Write(ctx, change), "credential")
+}
+
+// credentialIDs says of what is no id that there is nothing of that name.
+func credentialIDs(agentID, id string) error {
 	if !agentidp.IsID(agentID) {
 		return notFound("agent")
 	}
 	if !agentidp.IsID(id) {
 		return notFound("credential")
 	}
-	return public(r.DB.Write(ctx, change), "credential")
+	return nil
 }
 
 // lockCredential locks a credential of this agent: another agent's is not found.
 func lockCredential(ctx context.Context, tx *store.Tx, org *agentidp.Organization, agentID, id string) (*agentidp.Credential, error) {
 	old, err := tx.LockCredential(ctx, org.ID, id)
-	if err == nil && old.AgentID != agentID {
+	return ofAgent(agentID, old, err)
+}
+
+// ofAgent passes on what was read of a credential if it is this agent's.
+func ofAgent(agentID string, c *agentidp.Credential, err error) (*agentidp.Credential, error) {
+	if err == nil && c.AgentID != agentID {
 		return nil, store.ErrNotFound
 	}
-	return old, err
+	return c, err
 }
 
 // endCredential ends a credential after the time of grace, or earlier if it would have
