@@ -95,8 +95,8 @@ type Introspection struct {
 	Confirmation *Confirmation `json:"cnf,omitempty"`
 	Actor        *Actor        `json:"act,omitempty"`
 
-	// RateLimit is where the token stands that authenticated the request, if one did. It
-	// is told in the headers of the answer.
+	// RateLimit is where whoever authenticated the request stands, if somebody did. It is
+	// told in the headers of the answer.
 	RateLimit RateLimit `json:"-"`
 
 	// Unproven is whether somebody without any credential presented what no key of

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -361,6 +362,42 @@ func TestRequestsOfAClientAreLimited(t *testing.T) {
 	w.active("whoever has the token", w.introspect("", admin), admin)
 	w.clock.advance(20 * time.Second)
 	w.active("as late as it was told", client.asks(introspectionPath, "private_key_jwt", admin), admin)
+}
+
+// What counts against the uses of an access token says how many are left, wherever it
+// authenticates a request, and whatever the answer.
+func TestUsesOfATokenAreToldWhereverTheyCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.TokenRequestsPerMinute = 6 })
+	w.clock.freeze()
+	reader, victim := w.admin("agents:read", "tokens:read"), w.admin("agents:read")
+	left := 6
+	for _, r := range []struct {
+		name   string
+		send   func() *answer
+		status int
+		counts bool
+	}{
+		{"the management API", func() *answer { return w.do("GET", agentsPath, reader, nil) }, 200, true},
+		{"introspection of another's", func() *answer { return w.introspect(reader, victim) }, 200, true},
+		{"introspection of itself", func() *answer { return w.introspect(reader, reader) }, 200, true},
+		{"introspection of garbage", func() *answer { return w.introspect(reader, "changeme") }, 200, true},
+		{"revocation that is refused", func() *answer { return w.revoke(reader, victim) }, 403, true},
+		{"revocation of garbage", func() *answer { return w.revoke(reader, "changeme") }, 200, true},
+		{"introspection by nobody", func() *answer { return w.introspect("", reader) }, 200, false},
+		{"revocation of itself", func() *answer { return w.revoke(victim, victim) }, 200, false},
+	} {
+		want := " "
+		if r.counts {
+			left--
+			want = fmt.Sprintf(`"requests-with-token";q=6;w=60 "requests-with-token";r=%d;t=%d`, left, 10*(6-left))
+		}
+		a := r.send()
+		if got := a.Header.Get("RateLimit-Policy") + " " + a.Header.Get("RateLimit"); a.Status != r.status || got != want {
+			t.Errorf("%s: %d %s, want %d %s", r.name, a.Status, got, r.status, want)
+		}
+	}
+	w.want(w.introspect(reader, victim), 429, agentidp.CodeRateLimited)
 }
 
 // A-210, S-031: whoever tries secrets of clients is stopped before they are looked at,

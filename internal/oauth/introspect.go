@@ -21,6 +21,7 @@ func (s *server) introspect(w http.ResponseWriter, r *http.Request) {
 	if answer.Unproven {
 		problem.Unproven(r.Context())
 	}
+	problem.SetRateLimit(w.Header(), &answer.RateLimit)
 	w.Header().Set("Cache-Control", "no-store") // §4: the next answer may be another
 	w.Header().Set("Content-Type", "application/json")
 	_ = problem.Encode(w, answer) // the client left: nobody to tell

@@ -56,6 +56,7 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	problem.SetRateLimit(w.Header(), &caller.RateLimit)
 	return s.tokens.Revoke(r.Context(), org, caller, requestID, presented)
 }
 

@@ -38,9 +38,13 @@ func (t *Tokens) IntrospectFor(ctx context.Context, org *agentidp.Organization, 
 // introspect answers a caller, or nobody. itself is whether the token is what
 // authenticates the request as well, with that proof.
 func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, caller *agentidp.Principal, itself bool, proof *agentidp.Proof, presented string) (*agentidp.Introspection, error) {
+	var used agentidp.RateLimit
+	if caller != nil {
+		used = caller.RateLimit
+	}
 	c, rec, err := t.judge(ctx, org, presented)
 	if e, ok := errors.AsType[*agentidp.Error](err); ok && e.Kind == agentidp.Unauthenticated && !itself {
-		return &agentidp.Introspection{Unproven: caller == nil && errors.Is(err, errUnproven)}, nil
+		return &agentidp.Introspection{RateLimit: used, Unproven: caller == nil && errors.Is(err, errUnproven)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -49,18 +53,18 @@ func (t *Tokens) introspect(ctx context.Context, org *agentidp.Organization, cal
 		if err := bound(rec, proof); err != nil {
 			return nil, err
 		}
-		if _, err := t.use(ctx, rec, proof); err != nil {
+		if used, err = t.use(ctx, rec, proof); err != nil {
 			return nil, err
 		}
 	}
 	if caller != nil && !mayKnow(caller, rec) {
-		return &agentidp.Introspection{}, nil
+		return &agentidp.Introspection{RateLimit: used}, nil
 	}
 	return &agentidp.Introspection{
 		Active: true, Scope: rec.Scope, ClientID: rec.Subject, Subject: rec.Subject, Audience: rec.Audience, Issuer: org.Issuer,
 		IssuedAt: rec.IssuedAt.Unix(), NotBefore: rec.IssuedAt.Unix(), ExpiresAt: rec.ExpiresAt.Unix(),
 		ID: rec.ID, TokenType: rec.TokenType(), AgentName: c.AgentName, Workload: c.Workload,
-		Confirmation: rec.Confirmation(), Actor: c.Actor,
+		Confirmation: rec.Confirmation(), Actor: c.Actor, RateLimit: used,
 	}, nil
 }
 
