@@ -163,7 +163,7 @@ func TestMethodsAndPaths(t *testing.T) {
 				}
 				continue
 			}
-			w.isProblem(w.want(a, 405, agentidp.CodeMethodNotAllowed))
+			w.isRefusal(path, w.want(a, 405, agentidp.CodeMethodNotAllowed))
 			if got := a.Header.Get("Allow"); got != allow {
 				t.Errorf("%s %s: Allow is %q, want %q", method, path, got, allow)
 			}
@@ -172,9 +172,19 @@ func TestMethodsAndPaths(t *testing.T) {
 	// nor is there anything of the inside.
 	for _, path := range []string{"/", "/api/v1", "/api/v1/nothing", "/api/v1/agents/x/nothing", "/api/v2/agents", "/metrics", "/debug/pprof/", "/console/", "/api/v1/oidc/explain", "/oauth2/", "/oauth2/authorize"} {
 		for _, method := range []string{"GET", "POST"} {
-			w.isProblem(w.want(w.do(method, path, admin, nil), 404, agentidp.CodeNotFound))
+			w.isRefusal(path, w.want(w.do(method, path, admin, nil), 404, agentidp.CodeNotFound))
 		}
 	}
+}
+
+// isRefusal holds an answer to the form that errors have at a path.
+func (w *world) isRefusal(path string, a *answer) {
+	w.t.Helper()
+	if strings.HasPrefix(path, "/oauth2/") {
+		w.isOAuth(a)
+		return
+	}
+	w.isProblem(a)
 }
 
 func TestPublicDocuments(t *testing.T) {

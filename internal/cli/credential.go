@@ -73,8 +73,8 @@ type credentialGetCmd struct {
 	Managing `embed:""`
 	Printing `embed:""`
 
-	AgentID      string `arg:"" type:"uuid" help:"Id of the agent."`
-	CredentialID string `arg:"" type:"uuid" help:"Id of the credential."`
+	AgentID string `required:"" type:"uuid" placeholder:"ID" help:"Id of the agent."`
+	ID      string `arg:"" type:"uuid" help:"Id of the credential."`
 }
 
 // Help is shown by credential get --help.
@@ -83,7 +83,7 @@ func (*credentialGetCmd) Help() string {
 the access token.
 
 Example:
-  agentidp credential get 01890000-0000-7000-8000-000000000000 \
+  agentidp credential get --agent-id 01890000-0000-7000-8000-000000000000 \
     01890000-0000-7000-8000-00000000000c`
 }
 
@@ -93,7 +93,7 @@ func (c *credentialGetCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	got, err := cl.GetCredential(ctx, c.AgentID, c.CredentialID)
+	got, err := cl.GetCredential(ctx, c.AgentID, c.ID)
 	if err != nil {
 		return err
 	}
