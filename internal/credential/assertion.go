@@ -5,9 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -80,18 +78,13 @@ func (as *assertion) text(name string) string {
 	return s
 }
 
-// instant returns a claim that is a number of seconds since 1970 (RFC 7519 §2) and in a
-// range that dates have, and whether it is there and one.
+// instant returns a claim that is a date, and whether it is there and one.
 func (as *assertion) instant(name string) (time.Time, bool) {
-	value := as.claims[name]
-	if len(value) == 0 || value[0] < '0' || value[0] > '9' { // ParseFloat takes names, too
+	seconds, ok := strictjson.Date(as.claims[name])
+	if !ok {
 		return time.Time{}, false
 	}
-	f, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || f > 1<<40 {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(math.Floor(f)), 0), true
+	return time.Unix(seconds, 0), true
 }
 
 // check says what is wrong with an assertion whose signature is proven.

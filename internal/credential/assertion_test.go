@@ -105,6 +105,7 @@ func TestWhatAnAssertionMustSay(t *testing.T) {
 			"too late":                              {d.assertion(signer, map[string]any{"exp": at(-agentidp.ClockSkew)}), "exp has passed"},
 			"for as long as may be":                 {d.assertion(signer, map[string]any{"exp": at(maxAssertionLife + agentidp.ClockSkew)}), ""},
 			"for too long":                          {d.assertion(signer, map[string]any{"exp": at(maxAssertionLife + agentidp.ClockSkew + time.Second)}), "exp is too far ahead"},
+			"until after the year 9999":             {d.assertion(signer, map[string]any{"exp": 253402300800}), "exp is required"},
 			"for ever":                              {d.assertion(signer, map[string]any{"exp": 1e300}), "exp is required"},
 			"not yet":                               {d.assertion(signer, map[string]any{"nbf": at(agentidp.ClockSkew + time.Second)}), "nbf is not an instant that has passed"},
 			"from the future":                       {d.assertion(signer, map[string]any{"iat": at(agentidp.ClockSkew + time.Second)}), "iat is not an instant that has passed"},

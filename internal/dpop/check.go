@@ -13,8 +13,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,8 +30,6 @@ const (
 	maxID       = 256
 	maxURL      = 2 << 10
 	payloadDeep = 8
-	// maxDate is the last second of the year 9999; RFC 3339 has no form for later ones.
-	maxDate = 253402300799
 )
 
 // Check judges the DPoP header fields of a request with this method, for this URL, in
@@ -99,8 +95,12 @@ func readClaims(payload []byte) (*claims, error) {
 	texts := map[string]*string{"htm": &c.method, "htu": &c.url, "jti": &c.id, "ath": &c.tokenHash}
 	err := strictjson.Members(payload, payloadDeep, func(name string, value []byte) (err error) {
 		if name == "iat" {
-			c.issued, err = date(value)
-			return err
+			seconds, ok := strictjson.Date(value)
+			if !ok {
+				return agentidp.InvalidProof("iat is not a number of seconds since 1970")
+			}
+			c.issued = time.Unix(seconds, 0).UTC()
+			return nil
 		}
 		text := texts[name]
 		if text == nil {
@@ -118,21 +118,6 @@ func readClaims(payload []byte) (*claims, error) {
 		return nil, agentidp.InvalidProof("its payload is not acceptable JSON").WithCause(err)
 	}
 	return c, nil
-}
-
-// date reads a NumericDate (RFC 7519 §2); fractions are dropped.
-func date(value []byte) (time.Time, error) {
-	var f float64
-	var err error
-	if value[0] >= '0' && value[0] <= '9' { // well-formed JSON that begins like a number is one
-		f, err = strconv.ParseFloat(string(value), 64)
-	} else {
-		err = strconv.ErrSyntax
-	}
-	if err != nil || f > maxDate {
-		return time.Time{}, agentidp.InvalidProof("iat is not a number of seconds since 1970")
-	}
-	return time.Unix(int64(math.Floor(f)), 0).UTC(), nil
 }
 
 func (c *claims) check(method, url, accessToken string, now time.Time) error {

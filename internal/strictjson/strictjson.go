@@ -9,7 +9,8 @@
 // lone surrogates, NUL, and nesting beyond a cap.
 //
 // It owns the syntax alone. What a name means, which names there must be and what
-// type they have is its callers' business; they compare names byte for byte.
+// type they have is its callers' business; they compare names byte for byte. The one
+// meaning that it knows is a date's, which every reader of a JWT must read alike.
 package strictjson
 
 import "fmt"

@@ -4,18 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/strictjson"
 )
 
 // Skew is how far apart the issuer's clock and ours may be.
 const Skew = agentidp.ClockSkew
-
-// maxDate is the last second of the year 9999; RFC 3339 has no form for later ones.
-const maxDate = 253402300799
 
 // dates are in seconds since 1970, as in the token. nbf is iat where the token has
 // none: it is optional.
@@ -80,22 +77,15 @@ var (
 	errBadDate = errors.New("is not a number of seconds since 1970")
 )
 
-// date reads a NumericDate (RFC 7519 §2). Fractions are dropped. What does not fit
-// a date is refused, never wrapped around or rounded to one.
 func date(value []byte) (int64, error) {
 	if value == nil {
 		return 0, errNoDate
 	}
-	// The value is well-formed JSON, so that it is a number if it begins like one;
-	// ParseFloat alone would also take hexadecimal and names such as inf.
-	if c := value[0]; c < '0' || c > '9' {
+	seconds, ok := strictjson.Date(value)
+	if !ok {
 		return 0, errBadDate
 	}
-	f, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || f > maxDate {
-		return 0, errBadDate
-	}
-	return int64(math.Floor(f)), nil
+	return seconds, nil
 }
 
 // claims gives the dates as they are shown to the caller.
