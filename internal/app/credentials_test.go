@@ -1,6 +1,8 @@
 package app
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,6 +50,41 @@ func TestAnAgentHasAtMostTwentyLiveCredentials(t *testing.T) {
 	w.want(create(map[string]any{"type": "secret"}), 201)
 	w.want(create(map[string]any{"type": "secret"}), 409, agentidp.CodeCredentialLimitReached)
 	w.want(w.do("POST", path+"/"+last+"/rotate", admin, nil), 400, agentidp.CodeInvalidRequest) // it has ended
+}
+
+// Whoever makes credentials and ends them without end leaves a hundred that have ended; of
+// the others the audit log knows.
+func TestOfEndedCredentialsTheNewestAreKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	path := agentsPath + "/" + w.register(admin, agentName) + "/credentials"
+	create := func() string {
+		return w.want(w.do("POST", path, admin, map[string]any{"type": "secret"}), 201).str("credentialId")
+	}
+	want := []string{create()} // the one that lives to the end
+	next := create()
+	ended := []string{next}
+	for range 101 {
+		next = w.want(w.do("POST", path+"/"+next+"/rotate", admin, nil), 201).str("credentialId")
+		ended = append(ended, next)
+	}
+	w.want(w.do("DELETE", path+"/"+ended[0], admin, nil), 404, agentidp.CodeNotFound)
+	w.want(w.do("DELETE", path+"/"+ended[1], admin, nil), 204)
+	want = append(want, ended[1:]...) // of which the last lives, too
+
+	var have []string
+	items, _ := w.want(w.do("GET", path+"?limit=200", admin, nil), 200).Body["items"].([]any)
+	for _, item := range items {
+		have = append(have, item.(map[string]any)["credentialId"].(string))
+	}
+	if !slices.Equal(have, want) {
+		t.Errorf("%d are listed, want %d:\n%v\n%v", len(have), len(want), have, want)
+	}
+	first := w.want(w.do("GET", "/api/v1/audit/events?type=credential_rotated&limit=200", admin, nil), 200).Raw
+	if !strings.Contains(string(first), ended[0]) {
+		t.Error("the audit log does not name the one that was forgotten")
+	}
 }
 
 func TestARotatedSecretLivesAsLongAsTheOneBefore(t *testing.T) {

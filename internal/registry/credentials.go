@@ -15,7 +15,10 @@ import (
 // Limits of the credentials of an agent.
 const (
 	maxLiveCredentials = 20
-	maxGrace           = 30 * 24 * time.Hour
+	// maxEndedCredentials are remembered, the newest. Whoever looks after its own may make
+	// and end them without end, and each is read whenever one authenticates by a key.
+	maxEndedCredentials = 100
+	maxGrace            = 30 * 24 * time.Hour
 )
 
 // CreateCredential gives an agent one more way to authenticate. A secret is in the
@@ -90,7 +93,8 @@ func mayActAs(c *Caller, a *agentidp.Agent) error {
 		"A credential gives whatever the agent may do, and the token presented lacks "+strings.Join(missing, ", ")+": present one with all of the agent's capabilities.")
 }
 
-// addCredential inserts a credential if there is room, once lockClient has the agent.
+// addCredential inserts a credential if there is room, once lockClient has the agent, and
+// forgets what ended long before others did; the audit log names it still.
 func (r *Registry) addCredential(ctx context.Context, tx *store.Tx, c *agentidp.Credential) error {
 	n, err := tx.CountLiveCredentials(ctx, c.OrganizationID, c.AgentID, c.CreatedAt)
 	if err != nil {
@@ -99,6 +103,9 @@ func (r *Registry) addCredential(ctx context.Context, tx *store.Tx, c *agentidp.
 	if n >= maxLiveCredentials {
 		return agentidp.NewError(agentidp.Conflict, agentidp.CodeCredentialLimitReached,
 			fmt.Sprintf("The agent has %d live credentials, and it may not have more. Delete those that are not used any more: their lastUsedAt tells.", n))
+	}
+	if err := tx.ForgetEnded(ctx, c.OrganizationID, c.AgentID, c.CreatedAt, maxEndedCredentials); err != nil {
+		return err
 	}
 	return tx.CreateCredential(ctx, c)
 }

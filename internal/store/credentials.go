@@ -37,11 +37,14 @@ func credentialsQuery(orgID, agentID, after string, limit int) *query {
 // KeyCredentials returns at most limit credentials of an agent that are public keys: those
 // that authenticate at an instant first, then the newest.
 func (r reads) KeyCredentials(ctx context.Context, orgID, agentID string, at time.Time, limit int) ([]agentidp.Credential, error) {
-	return list(ctx, r, "read public keys of an agent", scanCredential, credentialRows+`
-		WHERE organization_id = $1 AND agent_id = $2 AND type = $3
-		ORDER BY CASE WHEN revoked_at = 0 AND (expires_at = 0 OR expires_at > $4) THEN 0 ELSE 1 END, id DESC LIMIT $5`,
+	return list(ctx, r, "read public keys of an agent", scanCredential, keyCredentials,
 		orgID, agentID, string(agentidp.CredentialPublicKey), micros(at), limit)
 }
+
+// keyCredentials sorts what credentials_agent finds, which ForgetEnded keeps few.
+const keyCredentials = credentialRows + `
+	WHERE organization_id = $1 AND agent_id = $2 AND type = $3
+	ORDER BY CASE WHEN revoked_at = 0 AND (expires_at = 0 OR expires_at > $4) THEN 0 ELSE 1 END, id DESC LIMIT $5`
 
 // CountLiveCredentials counts the credentials of an agent that authenticate at an
 // instant. It is exact while LockAgent holds the agent, for whoever creates one.
@@ -96,4 +99,36 @@ func (t *Tx) UpdateCredential(ctx context.Context, c *agentidp.Credential) error
 	return t.update(ctx, "update credential",
 		"UPDATE credentials SET expires_at = $3, revoked_at = $4, revision = $5 WHERE organization_id = $1 AND id = $2 AND revision = $6",
 		c.OrganizationID, c.CredentialID, optionalMicros(c.ExpiresAt), optionalMicros(c.RevokedAt), c.Revision, c.Revision-1)
+}
+
+// forgetBatch bounds what one creation of a credential removes.
+const forgetBatch = 100
+
+// superfluous are the credentials of an agent that have ended at an instant, but for
+// those that ended last. A clock that is ahead takes what lives for ended, as what ended
+// last of all: that is kept. The condition is one that only credentials_agent can serve.
+const superfluous = `
+	SELECT id FROM credentials
+	WHERE organization_id = $1 AND agent_id = $2 AND CASE WHEN revoked_at > 0 THEN revoked_at ELSE expires_at END BETWEEN 1 AND $3
+	ORDER BY CASE WHEN revoked_at > 0 THEN revoked_at ELSE expires_at END DESC, id DESC LIMIT $4 OFFSET $5`
+
+// ForgetEnded removes credentials of an agent that have ended at an instant, with their
+// last use, until at most keep of them are left, those that ended last. It removes a
+// hundred at most, so that a longer list takes more than one call.
+func (t *Tx) ForgetEnded(ctx context.Context, orgID, agentID string, at time.Time, keep int) error {
+	ids, err := list(ctx, t.reads, "find ended credentials", scanValue[string], superfluous, orgID, agentID, micros(at), forgetBatch, keep)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		for _, statement := range []string{
+			"DELETE FROM credential_usage WHERE organization_id = $1 AND credential_id = $2",
+			"DELETE FROM credentials WHERE organization_id = $1 AND id = $2",
+		} {
+			if _, err := t.exec(ctx, "forget an ended credential", statement, orgID, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -120,6 +120,16 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 	}) {
 		t.Errorf("SQLite: %q", plan)
 	}
+	few := map[string][]any{ // what they find they sort: the credentials of one agent are few
+		store.KeyCredentialsQuery: {f.org.ID, "a7", "public_key", 10, 50},
+		store.SuperfluousQuery:    {f.org.ID, "a7", 10, 50, 100},
+	}
+	for text, args := range few {
+		plan := store.Plan(t, f.DB, text, args...)
+		if !strings.Contains(plan[0], "USING INDEX credentials_agent (organization_id=? AND agent_id=?)") {
+			t.Errorf("SQLite: %q", plan)
+		}
+	}
 	for index, text := range store.EndedCredentials {
 		plan := strings.Join(store.Plan(t, f.DB, text, f.org.ID, 1000, 50), "; ")
 		if !strings.Contains(plan, "USING COVERING INDEX "+index) || strings.Contains(plan, "TEMP B-TREE") {
@@ -133,6 +143,13 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 	text, args = store.CredentialsQuery(f.org.ID, "a7", newID(), 50)
 	if plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n"); !strings.Contains(plan, "using credentials_agent ") || strings.Contains(plan, "Sort") {
 		t.Errorf("PostgreSQL:\n%s", plan)
+	}
+	for text, args := range few {
+		args[0] = f.org.ID
+		plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n")
+		if !strings.Contains(plan, " credentials_agent ") || strings.Contains(plan, "Seq Scan on credentials ") {
+			t.Errorf("PostgreSQL:\n%s", plan)
+		}
 	}
 	for index, text := range store.EndedCredentials {
 		plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, f.org.ID, 10, 50), "\n")
@@ -165,5 +182,41 @@ func TestKeysOfAnAgent(t *testing.T) {
 		}
 		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, now, 10)
 		same(t, got, []agentidp.Credential{}, err)
+	})
+}
+
+// Of what ended, the newest ends are kept; what lives is not touched, nor is anybody else's.
+func TestEndedCredentialsAreForgotten(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		ago := func(d time.Duration) *time.Time { return new(now.Add(-d)) }
+		revoked := func(d time.Duration) string {
+			return f.newCredential(t, func(c *agentidp.Credential) { c.RevokedAt = ago(d) }).CredentialID
+		}
+		last := revoked(time.Minute)
+		later := f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt, c.RevokedAt = ago(5*time.Minute), ago(2*time.Minute) }).CredentialID
+		expired := f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = ago(3 * time.Minute) }).CredentialID
+		first := revoked(4 * time.Minute)
+		for _, id := range []string{first, expired} {
+			store.Exec(t, f.DB, "INSERT INTO credential_usage (organization_id, credential_id, last_used_at) VALUES ($1, $2, 1)", f.org.ID, id)
+		}
+		live := f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = ago(-time.Hour) }).CredentialID
+		others := f.newCredential(t, func(c *agentidp.Credential) { c.AgentID, c.RevokedAt = newID(), ago(time.Hour) })
+		foreign := f.newCredential(t, func(c *agentidp.Credential) { c.OrganizationID, c.RevokedAt = newID(), ago(time.Hour) })
+
+		forget := func(at time.Time, keep int) []string {
+			f.write(t, func(tx *store.Tx) error { return tx.ForgetEnded(ctx, f.org.ID, f.agent.AgentID, at, keep) })
+			left, err := f.Credentials(ctx, f.org.ID, f.agent.AgentID, "", 10)
+			return idsOf(t, left, err, func(c agentidp.Credential) string { return c.CredentialID })
+		}
+		same(t, forget(now, 4), []string{last, later, expired, first, live}, nil)
+		same(t, forget(now, 3), []string{last, later, expired, live}, nil)
+		same(t, store.Strings(t, f.DB, "SELECT credential_id FROM credential_usage"), []string{expired}, nil)
+		same(t, forget(now.Add(1000*time.Hour), 2), []string{last, live}, nil) // by a clock that is ahead
+		for _, c := range []*agentidp.Credential{others, foreign} {
+			if _, err := f.Credential(ctx, c.OrganizationID, c.CredentialID); err != nil {
+				t.Errorf("somebody else's: %v", err)
+			}
+		}
 	})
 }

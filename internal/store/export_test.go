@@ -51,6 +51,12 @@ func CredentialsQuery(orgID, agentID, after string, limit int) (string, []any) {
 	return q.text, q.args
 }
 
+// What KeyCredentials and ForgetEnded run.
+const (
+	KeyCredentialsQuery = keyCredentials
+	SuperfluousQuery    = superfluous
+)
+
 // OldestQuery is what RemoveDue runs on decisions and events.
 func OldestQuery(table, which string) (choose, remove string) { return oldestQuery(table, which) }
 
