@@ -114,11 +114,11 @@ func (r *Registry) ReactivateAgent(ctx context.Context, org *agentidp.Organizati
 }
 
 // DecommissionAgent ends an agent for good. Its name stays taken, so that no
-// later agent can be mistaken for it.
+// later agent can be mistaken for it. Its credentials end with it.
 func (r *Registry) DecommissionAgent(ctx context.Context, org *agentidp.Organization, c *Caller, id string, revision int64) error {
-	_, err := r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentDecommissioned, func(_ *store.Tx, a *agentidp.Agent) error {
+	_, err := r.changeAgent(ctx, org, c, id, revision, agentidp.EventAgentDecommissioned, func(tx *store.Tx, a *agentidp.Agent) error {
 		a.Status = agentidp.AgentDecommissioned
-		return nil
+		return r.endCredentials(ctx, tx, org, c, id)
 	})
 	return err
 }

@@ -259,6 +259,32 @@ func (r *Registry) endCredential(ctx context.Context, tx *store.Tx, old *agentid
 	return tx.UpdateCredential(ctx, old)
 }
 
+// endCredentials ends what an agent authenticates with, once LockAgent has the agent:
+// a list that called it live would be wrong.
+func (r *Registry) endCredentials(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, agentID string) error {
+	now := r.Clock()
+	live, err := tx.LiveCredentials(ctx, org.ID, agentID, now)
+	if err != nil {
+		return err
+	}
+	for _, seen := range live {
+		old, err := tx.LockCredential(ctx, org.ID, seen.CredentialID)
+		if err != nil {
+			return err
+		}
+		if old.RevokedAt != nil {
+			continue // meanwhile
+		}
+		if err := r.endCredential(ctx, tx, old, now, 0); err != nil {
+			return err
+		}
+		if err := tx.Append(ctx, r.credentialEvent(c, agentidp.EventCredentialRevoked, old)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // credentialEvent says what was done to which credential, and never with what secret.
 func (r *Registry) credentialEvent(c *Caller, typ agentidp.EventType, of *agentidp.Credential) agentidp.Event {
 	e := r.event(c, typ, map[string]string{"credentialId": of.CredentialID, "type": string(of.Type)})

@@ -59,6 +59,13 @@ func (r reads) CountLiveCredentials(ctx context.Context, orgID, agentID string, 
 	return *n, nil
 }
 
+// LiveCredentials returns the credentials that CountLiveCredentials counts, by id.
+func (r reads) LiveCredentials(ctx context.Context, orgID, agentID string, at time.Time) ([]agentidp.Credential, error) {
+	return list(ctx, r, "list live credentials", scanCredential, credentialRows+`
+		WHERE organization_id = $1 AND agent_id = $2 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $3) ORDER BY id`,
+		orgID, agentID, micros(at))
+}
+
 func scanCredential(rows *sql.Rows, c *agentidp.Credential) error {
 	var jwks string
 	err := rows.Scan(&c.OrganizationID, &c.CredentialID, &c.AgentID, &c.Type, &c.Description, &c.SecretHash, &jwks,

@@ -80,16 +80,18 @@ func TestOfACredentialOnlyItsEndCanChange(t *testing.T) {
 	})
 }
 
-func TestLiveCredentialsOfAnAgentAreCounted(t *testing.T) {
+func TestLiveCredentialsOfAnAgentAreCountedAndListed(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
-		f.newCredential(t, func(*agentidp.Credential) {})
-		f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Microsecond)) })
+		endless := f.newCredential(t, func(*agentidp.Credential) {})
+		ending := f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = new(now.Add(time.Microsecond)) })
 		f.newCredential(t, func(c *agentidp.Credential) { c.ExpiresAt = new(now) })
 		f.newCredential(t, func(c *agentidp.Credential) { c.RevokedAt = new(now) })
 		f.newCredential(t, func(c *agentidp.Credential) { c.AgentID = newID() })
 		f.newCredential(t, func(c *agentidp.Credential) { c.OrganizationID = newID() })
 		n, err := f.CountLiveCredentials(t.Context(), f.org.ID, f.agent.AgentID, now)
 		same(t, n, 2, err)
+		live, err := f.LiveCredentials(t.Context(), f.org.ID, f.agent.AgentID, now)
+		same(t, live, []agentidp.Credential{*endless, *ending}, err)
 	})
 }
 
