@@ -122,8 +122,9 @@ func (as *assertion) signer(all, before []signer, now time.Time) (c *agentidp.Cr
 }
 
 // candidates are the keys that an assertion may be signed with: those that its kid names.
-// A client that has one key need not name it; one that has several must, so that no
-// assertion has a choice of keys. Ended ones count where there are no others.
+// A key without one cannot be named, and is the client's only one; one that has a kid must
+// be, so that no assertion has a choice of keys, and none that is good ceases to be when
+// the client gets a second key. Ended ones count where there are no others.
 func (as *assertion) candidates(all []signer, now time.Time) (named []signer) {
 	kid := as.jws.Header.Kid
 	if kid == "" {
@@ -131,7 +132,7 @@ func (as *assertion) candidates(all []signer, now time.Time) (named []signer) {
 		if len(live) > 0 {
 			all = live
 		}
-		if len(all) == 1 && len(all[0].keys) == 1 {
+		if len(all) == 1 && len(all[0].keys) == 1 && all[0].keys[0].ID == "" {
 			return all
 		}
 		return nil

@@ -132,13 +132,18 @@ func (d *desk) register(a *agentidp.Agent, signers ...*jose.Signer) *agentidp.Cr
 	d.t.Helper()
 	var keys []string
 	for _, s := range signers {
-		jwk, err := s.Public().JWK()
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		keys = append(keys, string(jwk))
+		keys = append(keys, jwkOf(d.t, s))
 	}
 	return d.create(a, agentidp.CredentialPublicKey, func(c *agentidp.Credential) { c.JWKS = []byte(`{"keys":[` + strings.Join(keys, ",") + `]}`) })
+}
+
+func jwkOf(t testing.TB, s *jose.Signer) string {
+	t.Helper()
+	jwk, err := s.Public().JWK()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(jwk)
 }
 
 func (d *desk) revoke(c *agentidp.Credential) {

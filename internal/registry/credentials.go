@@ -36,6 +36,9 @@ func (r *Registry) CreateCredential(ctx context.Context, org *agentidp.Organizat
 		if err := r.lockClient(ctx, tx, org, c, agentID); err != nil {
 			return err
 		}
+		if err := checkBeside(ctx, tx, &created.Credential); err != nil {
+			return err
+		}
 		if err := r.addCredential(ctx, tx, &created.Credential); err != nil {
 			return err
 		}
