@@ -31,7 +31,7 @@ func (r *Registry) CreateAgent(ctx context.Context, org *agentidp.Organization, 
 		if err := tx.CreateAgent(ctx, a); err != nil {
 			return nameTaken(err)
 		}
-		return tx.Append(ctx, r.agentEvent(c, agentidp.EventAgentRegistered, a))
+		return tx.Append(ctx, withData(r.agentEvent(c, agentidp.EventAgentRegistered, a), agentReach(&agentidp.AgentSpec{}, &a.AgentSpec)))
 	})
 	if err != nil {
 		return nil, public(err, "agent")
@@ -159,7 +159,7 @@ func (r *Registry) changeAgent(ctx context.Context, org *agentidp.Organization, 
 		if err := tx.UpdateAgent(ctx, a); err != nil {
 			return err
 		}
-		return tx.Append(ctx, r.agentEvent(c, typ, a))
+		return tx.Append(ctx, withData(r.agentEvent(c, typ, a), agentChanges(&before.AgentSpec, &a.AgentSpec)))
 	})
 	if err != nil {
 		return nil, public(err, "agent")
