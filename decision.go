@@ -52,7 +52,7 @@ type Decision struct {
 type DecisionFilter struct {
 	Repository   string    `query:"repository" doc:"The name that the run's repository had, without regard to ASCII case."`
 	RepositoryID string    `query:"repositoryId" doc:"The repository's numeric id, which stays when its name changes."`
-	AgentID      string    `query:"agentId" doc:"The agent that the exchange was for."`
+	AgentID      string    `query:"agentId" doc:"The agent that the token was asked for."`
 	PolicyID     string    `query:"policyId" doc:"The policy that granted; of those that refused, the one that got furthest."`
 	Code         string    `query:"code"`
 	Outcome      Outcome   `query:"outcome" enum:"allowed,denied" doc:"Whether a token was issued."`

@@ -82,7 +82,7 @@ const (
 // EventFilter narrows a list of events. What is zero narrows nothing, and all that
 // is set must hold.
 type EventFilter struct {
-	AgentID  string `query:"agentId" doc:"The agent that it was done to, or that an exchange was for."`
+	AgentID  string `query:"agentId" doc:"The agent that it was done to, or that a token was asked for."`
 	PolicyID string `query:"policyId" doc:"The policy that it was done to, or by which."`
 	// Repository and Code are compared with Data, and of a grant with its decision.
 	Repository string    `query:"repository" doc:"The repository that the event's data names, or of a grant that of the run; without regard to ASCII case."`

@@ -17,9 +17,9 @@ type auditCmd struct {
 // Events are those that a command is about.
 type Events struct {
 	Repository string `placeholder:"OWNER/NAME" help:"What the repository's runs got and were refused, and changes of its policies; the name at the time, in any case."`
-	AgentID    string `type:"uuid" placeholder:"UUID" help:"The agent that it was done to, or that an exchange was for."`
+	AgentID    string `type:"uuid" placeholder:"UUID" help:"The agent that it was done to, or that a token was asked for."`
 	PolicyID   string `type:"uuid" placeholder:"ID" help:"The policy that it was done to, or by which."`
-	Code       string `placeholder:"CODE" help:"Why an exchange was refused, such as branch_not_permitted."`
+	Code       string `placeholder:"CODE" help:"Why a token was refused, such as branch_not_permitted."`
 	Type       string `placeholder:"TYPE" help:"What happened, such as policy_deleted."`
 }
 

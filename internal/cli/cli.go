@@ -48,7 +48,7 @@ type commands struct {
 	Provider   providerCmd   `cmd:"" help:"Manage providers: whose ID tokens are accepted."`
 	Agent      agentCmd      `cmd:"" help:"Manage agents: register, change, stop, end."`
 	Credential credentialCmd `cmd:"" help:"Manage what agents authenticate with outside CI."`
-	Decision   decisionCmd   `cmd:"" help:"Read what was exchanged and refused, and why."`
+	Decision   decisionCmd   `cmd:"" help:"Read which tokens were issued and refused, and why."`
 	Audit      auditCmd      `cmd:"" help:"Read what was done, and by whom."`
 	Emulate    emulateCmd    `cmd:"" help:"Run a local CI issuer."`
 	Backup     backupCmd     `cmd:"" help:"Copy the database while the server runs."`

@@ -5,13 +5,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
 )
 
 type decisionCmd struct {
-	List     decisionListCmd     `cmd:"" help:"List exchanges, granted and refused, the newest first."`
+	List     decisionListCmd     `cmd:"" help:"List requests for tokens, granted and refused, the newest first."`
 	Get      decisionGetCmd      `cmd:"" help:"Show one decision with its checks: why it was granted or refused."`
 	Refusals decisionRefusalsCmd `cmd:"" help:"Show what was refused before anything was proven."`
 }
@@ -29,7 +30,7 @@ type decisionListCmd struct {
 
 	Repository   string `placeholder:"OWNER/NAME" help:"The name that the run's repository had, in any case."`
 	RepositoryID string `type:"number" placeholder:"ID" help:"The repository's numeric id."`
-	AgentID      string `type:"uuid" placeholder:"UUID" help:"The agent that the exchange was for."`
+	AgentID      string `type:"uuid" placeholder:"UUID" help:"The agent that the token was asked for."`
 	PolicyID     string `type:"uuid" placeholder:"ID" help:"The policy that granted; of those that refused, the one that got furthest."`
 	Code         string `placeholder:"CODE" help:"Why it was refused, such as branch_not_permitted."`
 	Outcome      string `enum:",allowed,denied" default:"" placeholder:"OUTCOME" help:"allowed or denied."`
@@ -37,10 +38,12 @@ type decisionListCmd struct {
 
 // Help is shown by decision list --help.
 func (*decisionListCmd) Help() string {
-	return `With -o wide the ids of repository, run, agent, of the ACTOR that acts for it, of the
-CREDENTIAL that whoever asked has, and of tokens (their jti: of the access token, and of
-the PARENT that it was got for) are printed too, and the REASON that refines a CODE;
---code takes what stands under CODE.
+	return `Where there was no repository, as for an agent with a credential of its own, its column
+has the workload's subject or the agent. With -o wide the ids of repository, run, agent,
+of the ACTOR that acts for it, of the CREDENTIAL that whoever asked has, and of tokens
+(their jti: of the access token, and of the PARENT that it was got for) are printed too,
+the GRANT that was asked for (client_credentials, token-exchange or jwt-bearer), and the
+REASON that refines a CODE; --code takes what stands under CODE.
 AGENTIDP_TOKEN holds the access token.
 
 Examples:
@@ -55,7 +58,8 @@ var decisionColumns = []column[agentidp.Decision]{
 	{"OUTCOME", func(d *agentidp.Decision) string { return string(d.Outcome) }},
 	{"CODE", func(d *agentidp.Decision) string { return d.Code }},
 	{"REASON", func(d *agentidp.Decision) string { return d.Reason }},
-	{"REPOSITORY", func(d *agentidp.Decision) string { return cmp.Or(d.Repository, d.Subject) }},
+	{"GRANT", func(d *agentidp.Decision) string { return d.GrantType[strings.LastIndexByte(d.GrantType, ':')+1:] }},
+	{"REPOSITORY", func(d *agentidp.Decision) string { return cmp.Or(d.Repository, d.Subject, d.AgentID) }},
 	{"REPOSITORY-ID", func(d *agentidp.Decision) string { return d.RepositoryID }},
 	{"REF", func(d *agentidp.Decision) string { return d.Ref }},
 	{"EVENT", func(d *agentidp.Decision) string { return d.Event }},
@@ -69,7 +73,7 @@ var decisionColumns = []column[agentidp.Decision]{
 
 // onlyWide are the columns that -o wide alone prints: all together are wider than any
 // terminal.
-var onlyWide = []string{"REASON", "REPOSITORY-ID", "RUN", "AGENT", "ACTOR", "CREDENTIAL", "PARENT", "TOKEN"}
+var onlyWide = []string{"REASON", "GRANT", "REPOSITORY-ID", "RUN", "AGENT", "ACTOR", "CREDENTIAL", "PARENT", "TOKEN"}
 
 // notReason refuses as a code what only refines one; the server would say no more than
 // which codes there are.
@@ -106,7 +110,7 @@ type decisionGetCmd struct {
 	Managing `embed:""`
 	Printing `embed:""`
 
-	ID string `arg:"" type:"uuid" help:"The decision_id of the exchange's answer."`
+	ID string `arg:"" type:"uuid" help:"The decision_id of the answer."`
 }
 
 // Help is shown by decision get --help.

@@ -28,7 +28,9 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	decision := agentidp.Decision{ID: "d1", Outcome: agentidp.OutcomeAllowed, Provider: "cluster", Subject: "build"}
-	if err := printList(std, table, decisionColumns, every([]agentidp.Decision{decision})); err != nil {
+	own := agentidp.Decision{ID: "d2", Outcome: agentidp.OutcomeAllowed, GrantType: agentidp.GrantClientCredentials, AgentID: "a2", CredentialID: "c2"}
+	bearer := agentidp.Decision{ID: "d3", Outcome: agentidp.OutcomeDenied, Code: "x", GrantType: agentidp.GrantJWTBearer, Repository: "acme/deploy", AgentID: "a3"}
+	if err := printList(std, table, decisionColumns, every([]agentidp.Decision{decision, own, bearer})); err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(strings.Fields(out.String()), " ")
@@ -36,7 +38,9 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 		"p1 acme/deploy - main bootstrap enforce",
 		"p2 sub=build team=dev|ops - - bootstrap enforce",
 		"a1 - - 0001-01-01T00:00:00Z build",
-		"allowed - - build - - - - - -",
+		"allowed - - - build - - - - - -",
+		"allowed - - client_credentials a2 - - - - a2 - c2",
+		"denied x - jwt-bearer acme/deploy - - - - a3",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
