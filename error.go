@@ -2,7 +2,6 @@ package agentidp
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,7 +117,11 @@ func (f *FieldErrors) ID(field, value string) {
 // OneOf refuses a value that is none of all.
 func OneOf[T ~string](f *FieldErrors, field string, value T, all ...T) {
 	if value != "" && !slices.Contains(all, value) {
-		f.Refuse(field, fmt.Sprintf("must be one of %v", all))
+		words := make([]string, len(all))
+		for i, word := range all {
+			words[i] = string(word)
+		}
+		f.Refuse(field, "must be one of: "+strings.Join(words, ", "))
 	}
 }
 

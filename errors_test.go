@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sentryagent/agentidp"
 )
 
 // TestEveryCodeIsExplained holds docs/errors.md against error.go: a code or reason
@@ -76,4 +78,15 @@ func constants(t *testing.T, path string) map[string]string {
 		t.Fatalf("%s has no constants", path)
 	}
 	return found
+}
+
+// What a field takes is read by people: as a list in a sentence, not as Go prints one.
+func TestTheWordsThatAFieldTakesAreListed(t *testing.T) {
+	var bad agentidp.FieldErrors
+	agentidp.OneOf(&bad, "outcome", "refused", agentidp.OutcomeAllowed, agentidp.OutcomeDenied)
+	agentidp.OneOf(&bad, "outcome", agentidp.OutcomeDenied, agentidp.OutcomeAllowed, agentidp.OutcomeDenied)
+	agentidp.OneOf(&bad, "outcome", "", agentidp.OutcomeAllowed)
+	if len(bad) != 1 || bad[0] != (agentidp.FieldError{Field: "outcome", Reason: "must be one of: allowed, denied"}) {
+		t.Errorf("%v", bad)
+	}
 }
