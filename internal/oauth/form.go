@@ -41,7 +41,7 @@ func readForm(w http.ResponseWriter, r *http.Request, repeatable ...string) (url
 	}
 	for name, values := range form {
 		if len(values) > 1 && !slices.Contains(repeatable, name) {
-			return nil, badForm("has a parameter more than once; send each once")
+			return nil, badForm("has " + named(name) + " more than once; send each once")
 		}
 	}
 	return form, nil
@@ -58,6 +58,16 @@ func isForm(r *http.Request) error {
 			"Send the body as Content-Type: "+mediaForm+", in UTF-8 and without Content-Encoding.")
 	}
 	return nil
+}
+
+// named is what a parameter is called where anybody may have made up its name: by that as
+// far as it is short and printable.
+func named(name string) string {
+	const longest = 40 // bytes; the longest that is known here has 21
+	if name == "" || len(name) > longest || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "a parameter"
+	}
+	return "the parameter " + name
 }
 
 func badForm(reason string) error {
