@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -109,6 +110,13 @@ func (a *attempt) limit() (agentidp.RateLimit, error) {
 	return a.Agents.Take(a.Clock(), a.org.ID, a.client.Agent.AgentID)
 }
 
+// What is said of an audience that is refused, whichever are listed: how near it comes to
+// one of them is not told.
+const (
+	noAudience = "must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)"
+	exactly    = " (it is to be spelled exactly as listed: case and a slash at the end count)"
+)
+
 // decide says what a client gets, or why nothing. An agent without capabilities may have
 // a token without scope: who it is is something, too. The management API is an audience
 // like any other: an administrator has to list it.
@@ -129,6 +137,12 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 			return "", "", invalid(agentidp.CodeInvalidScope, "scope", "asks for "+s+", which is none of the agent's capabilities; ask for less, or have it added to the agent")
 		}
 	}
+	refuse := func(reason string) error {
+		return invalid(agentidp.CodeInvalidTarget, cmp.Or(req.AudienceName, "audience"), reason)
+	}
+	if req.Audience != "" && !policy.IsAudience(req.Audience) {
+		return "", "", refuse(noAudience)
+	}
 	listed := agent.Audiences
 	if len(listed) == 0 {
 		listed = []string{org.Issuer}
@@ -138,7 +152,7 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 		audience = listed[0]
 	}
 	if !slices.Contains(listed, audience) {
-		return "", "", invalid(agentidp.CodeInvalidTarget, cmp.Or(req.AudienceName, "audience"), "is none of the agent's audiences; leave it out for the first of them, or have it added to the agent")
+		return "", "", refuse("is none of the agent's audiences" + exactly + "; leave it out for the first of them, or have it added to the agent")
 	}
 	return strings.Join(scopes, " "), audience, nil
 }

@@ -148,7 +148,7 @@ func (r *OwnRequest) check() (*asked, error) {
 	case !ok || len(r.Scope) > maxScope:
 		return nil, invalid(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice, 2048 bytes at most (RFC 6749 §3.3)")
 	case r.Audience != "" && !policy.IsAudience(r.Audience):
-		return nil, r.badTarget("must be one absolute URI without a fragment, such as https://deploy.example.com, 255 bytes at most (RFC 8707 §2)")
+		return nil, r.badTarget(noAudience)
 	case r.ExpiresIn == "":
 		return &asked{scopes: scopes}, nil
 	}

@@ -155,7 +155,7 @@ func (o *own) audience(ctx context.Context, g *store.Grant) (string, error) {
 	}
 	if !slices.Contains(listed, audience) {
 		g.Policy = nil
-		return "", o.req.badTarget("is neither the subject token's nor listed by the agent, or the trust policy, that it came from; ask for one that is, or have it listed")
+		return "", o.req.badTarget("is neither the subject token's nor listed by the agent, or the trust policy, that it came from" + exactly + "; ask for one that is, or have it listed")
 	}
 	return audience, nil
 }

@@ -69,7 +69,7 @@ func TestATokenIsExchangedForLess(t *testing.T) {
 		{"another of its policy's, by one for the management API", d.token(d.subject, to(api)), grant.OwnRequest{Audience: two}, all, two, 10 * time.Minute, "", ""},
 		{"another of its policy's, by its agent", d.token(d.subject), grant.OwnRequest{Audience: two, Client: own}, all, two, 10 * time.Minute, "", ""},
 		{"another of its policy's, by its key", d.token(d.subject, key("k")), grant.OwnRequest{Audience: two, Proof: d.proof("k")}, all, two, 10 * time.Minute, "", ""},
-		{"another that its policy does not list", d.token(d.subject), grant.OwnRequest{Audience: other, Client: own}, "", "", 0, agentidp.CodeInvalidTarget, "is neither the subject token's nor listed"},
+		{"another that its policy does not list", d.token(d.subject), grant.OwnRequest{Audience: other, Client: own}, "", "", 0, agentidp.CodeInvalidTarget, "came from (it is to be spelled exactly as listed: "},
 		{"the management API, which its policy lists", d.token(d.subject), grant.OwnRequest{Audience: api, Client: own}, all, api, 10 * time.Minute, "", ""},
 		{"another of its agent's, of one by credential", d.token(d.subject, byCredential), grant.OwnRequest{Audience: other, Client: own}, all, other, 10 * time.Minute, "", ""},
 		{"another of a policy, of one by credential", d.token(d.subject, byCredential), grant.OwnRequest{Audience: two, Client: own}, "", "", 0, agentidp.CodeInvalidTarget, "listed"},
