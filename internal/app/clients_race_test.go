@@ -43,7 +43,7 @@ var clientChanges = []struct {
 	}, agentidp.CodeAgentNotActive},
 	{"the agent is decommissioned", func(w *world, admin string, c *client) {
 		w.want(w.do("DELETE", agentsPath+"/"+c.agent, admin, nil), 204)
-	}, agentidp.CodeAgentNotActive},
+	}, agentidp.CodeInvalidClient},
 }
 
 // what is remembered of a client opens no window, while it asks all the time, at
