@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -69,6 +70,24 @@ func checkPublicKeys(bad *agentidp.FieldErrors, jwks []byte) {
 			bad.Refuse(field, "has no kid, which tells several keys apart; give each one of its own")
 		}
 	}
+}
+
+// publicKeys returns the keys of a set that was checked, of each what makes it a public
+// key and its name: what else somebody put into the set is not for us to keep. Of no set
+// there is none.
+func publicKeys(jwks json.RawMessage) json.RawMessage {
+	entries, err := jose.InspectJWKS(compact(jwks), jose.Algorithms)
+	if err != nil {
+		return nil
+	}
+	keys := make([]json.RawMessage, 0, len(entries))
+	for _, e := range entries {
+		if key, err := e.Key.JWK(); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	set, _ := json.Marshal(map[string]any{"keys": keys}) // of JSON there is nothing to fail
+	return set
 }
 
 // checkGrace returns what is wrong with the time for which a secret that was replaced

@@ -56,7 +56,7 @@ func (r *Registry) newCredential(org *agentidp.Organization, c *Caller, agentID 
 	if spec.ExpiresAt != nil {
 		spec.ExpiresAt = new(spec.ExpiresAt.UTC().Truncate(time.Microsecond)) // as it is stored
 	}
-	spec.JWKS = compact(spec.JWKS)
+	spec.JWKS = publicKeys(spec.JWKS)
 	created := &agentidp.CreatedCredential{Credential: agentidp.Credential{
 		CredentialID: agentidp.NewID(now), OrganizationID: org.ID, AgentID: agentID, ClientID: agentID, CredentialSpec: spec,
 		CreatedBy: c.Subject, CreatedAt: now, Revision: 1,

@@ -130,17 +130,32 @@ func (r *Registry) checkKeys(bad *agentidp.FieldErrors, kind *agentidp.ProviderK
 // §6.2.2, §6.3.2, §6.4.1).
 var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// privateMembers names the first private member of a key set, or returns "".
+// privateMembers names a private member of a key set, wherever it stands, or returns "":
+// whoever shows a key outside of keys has shown it, too.
 func privateMembers(jwks []byte) string {
-	var set map[string]json.RawMessage // into a struct, KEYS would be read as keys too
-	var keys []map[string]json.RawMessage
-	if json.Unmarshal(jwks, &set) != nil || json.Unmarshal(set["keys"], &keys) != nil {
+	var set any
+	if json.Unmarshal(jwks, &set) != nil {
 		return "" // what it is instead is told elsewhere
 	}
-	for i, key := range keys {
-		for _, name := range privateNames {
-			if _, ok := key[name]; ok {
-				return fmt.Sprintf("keys[%d].%s", i, name)
+	return privateIn("", set)
+}
+
+func privateIn(path string, v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			at := strings.TrimPrefix(path+"."+name, ".")
+			if slices.Contains(privateNames, name) {
+				return at
+			}
+			if found := privateIn(at, v[name]); found != "" {
+				return found
+			}
+		}
+	case []any:
+		for i := range v {
+			if found := privateIn(fmt.Sprintf("%s[%d]", path, i), v[i]); found != "" {
+				return found
 			}
 		}
 	}
