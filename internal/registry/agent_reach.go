@@ -72,19 +72,21 @@ func checkDelegates(ctx context.Context, tx *store.Tx, a *agentidp.Agent, ids []
 }
 
 // mayOpen checks that a caller may let others be reached by an agent, or reach others
-// through it. Both lend what the agent may do, so whoever is not admin must hold that.
+// through it. Both lend what the agent may do, so whoever is not admin must hold that,
+// also what the same patch takes away: it may be given back.
 func mayOpen(org *agentidp.Organization, c *Caller, old, spec *agentidp.AgentSpec) error {
 	opened := added(reached(org, old), reached(org, spec))
 	if err := mayReach(org, c, opened); err != nil {
 		return err
 	}
+	lent := append(added(spec.Capabilities, old.Capabilities), spec.Capabilities...)
 	if len(opened) > 0 {
-		if err := mayGrant(c, "audiences", spec.Capabilities); err != nil {
+		if err := mayGrant(c, "audiences", lent); err != nil {
 			return err
 		}
 	}
 	if len(added(old.MayDelegateTo, spec.MayDelegateTo)) > 0 {
-		return mayGrant(c, "mayDelegateTo", spec.Capabilities)
+		return mayGrant(c, "mayDelegateTo", lent)
 	}
 	return nil
 }
