@@ -2,6 +2,7 @@ package agentidp
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type CredentialSpec struct {
 	Type        CredentialType  `json:"type" enum:"secret,public_key" doc:"secret: the server makes a client secret and shows it once. public_key: the agent signs assertions (private_key_jwt) with a key that never leaves it."`
 	ExpiresAt   *time.Time      `json:"expiresAt,omitempty" doc:"From this instant on it authenticates nobody. Absent: never."`
 	Description string          `json:"description,omitempty" maxLength:"1000" doc:"For people: where it is kept."`
+	Scopes      []string        `json:"scopes,omitzero" maxItems:"100" doc:"Upper bound of the scopes of its tokens, from among the agent's capabilities; an empty list is no scope. Absent: the agent's capabilities, now and later, where admin creates it, and those that the agent has now where somebody else does."`
 	JWKS        json.RawMessage `json:"jwks,omitempty" doc:"For public_key: the public keys, as a JWK set (RFC 7517)."`
 }
 
@@ -54,12 +56,21 @@ type Client struct {
 	RateLimit  RateLimit   // of its requests
 }
 
+// Scopes are those that the client's tokens may carry: the agent's capabilities, within
+// the bound of its credential.
+func (c *Client) Scopes() []string {
+	if c.Credential.Scopes == nil {
+		return c.Agent.Capabilities
+	}
+	return slices.DeleteFunc(slices.Clone(c.Agent.Capabilities), func(s string) bool { return !slices.Contains(c.Credential.Scopes, s) })
+}
+
 // Principal is the client where it asks about tokens, or ends them: with what its
-// credential stands for, which is whatever the agent may have.
+// tokens may carry.
 func (c *Client) Principal() *Principal {
 	return &Principal{
 		Kind: PrincipalAgent, OrganizationID: c.Agent.OrganizationID, Subject: c.Agent.AgentID, AgentID: c.Agent.AgentID,
-		Scopes: c.Agent.Capabilities, RateLimit: c.RateLimit,
+		Scopes: c.Scopes(), RateLimit: c.RateLimit,
 	}
 }
 

@@ -24,6 +24,7 @@ type Principal struct {
 	Scopes         []string
 	AgentID        string    // for PrincipalAgent
 	PolicyID       string    // for PrincipalBootstrap
+	CredentialID   string    // for PrincipalAgent, where the token was got with a credential
 	Workload       *Workload // for tokens that came from an exchange
 	RateLimit      RateLimit // of the requests with this token
 }

@@ -62,7 +62,7 @@ func (a *API) registerCredentials() {
 		scope: agentidp.ScopeAgentsWrite, ownScope: agentidp.ScopeCredentialsSelf,
 		summary: "Create a credential of an agent",
 		description: "With it the agent gets tokens at the token endpoint, as the OAuth client that its id names. A secret is in this answer and nowhere else. " +
-			"It gives whatever the agent may do, so the caller must hold the agent's capabilities; an agent that creates one of its own must present a token with all of them.",
+			"It gives whatever the agent may do, or of that what scopes name, so the caller must hold the agent's capabilities; for one who is not admin and names none, they are its capabilities of now. An agent that creates one of its own must present a token with all of them.",
 		body:   reflect.TypeFor[agentidp.CredentialSpec](),
 		status: http.StatusCreated, failures: []int{404, 409, 413, 415},
 	}, a.createCredential)
@@ -84,7 +84,7 @@ func (a *API) registerCredentials() {
 		id: "rotateCredential", method: http.MethodPost, path: credentialsPath + "/{credentialId}/rotate", tag: tag,
 		scope: agentidp.ScopeAgentsWrite, ownScope: agentidp.ScopeCredentialsSelf,
 		summary: "Replace a secret",
-		description: "Creates another secret in its place, which is in this answer and nowhere else, with the same description and the same length of life. The old one ends at once, or after graceSeconds. " +
+		description: "Creates another secret in its place, which is in this answer and nowhere else, with the same description, scopes and length of life; for a caller who is not admin without scopes that the agent has not now, unless its token was got with the old one. The old one ends at once, or after graceSeconds. " +
 			"What has ended cannot be rotated. Public keys are replaced by creating a credential and deleting the old one. It takes the authority of a creation.",
 		body: reflect.TypeFor[credentialRotation](), bodyOptional: true,
 		status: http.StatusCreated, failures: []int{404, 409, 413, 415},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,47 @@ func TestScopesAndAudiences(t *testing.T) {
 	body := exchangeBody(w.subject(nil), agent)
 	body["scope"] = ""
 	w.names(w.refused(body, http.StatusBadRequest, agentidp.CodeInvalidRequest), "scope")
+}
+
+// who may not have a credential of an agent, nor act for it, takes away what the
+// agent may do, helps itself, and waits until it is given back. It has nothing then.
+func TestNothingIsHadByTakingAwayAndWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, mallory := w.admin(), w.admin("agents:write", "agents:read")
+	helper := w.register(mallory, "helper@mallory.example")
+	agent := w.register(admin, agentName, "deploy:production")
+	path := agentsPath + "/" + agent
+	secret := map[string]any{"type": "secret"}
+	set := func(by string, status int, members map[string]any) {
+		w.t.Helper()
+		a := w.do("PATCH", path, by, members, "Content-Type", "application/merge-patch+json")
+		if a.Status != status {
+			w.t.Fatalf("PATCH %v: %s", members, a.Raw)
+		}
+	}
+	w.want(w.do("POST", path+"/credentials", mallory, secret), 403, agentidp.CodeInsufficientScope)
+	before := w.want(w.do("POST", path+"/credentials", admin, secret), 201).str("credentialId")
+
+	for name, value := range map[string]any{"audiences": []string{"https://mallory.example"}, "mayDelegateTo": []string{helper}} {
+		set(mallory, 403, map[string]any{name: value, "capabilities": nil}) // in one go
+	}
+	set(mallory, 200, map[string]any{"capabilities": nil})
+	held := map[string]*answer{
+		"a new one":                              w.do("POST", path+"/credentials", mallory, secret),
+		"one in the place of an administrator's": w.do("POST", path+"/credentials/"+before+"/rotate", mallory, nil),
+	}
+	set(admin, 200, map[string]any{"capabilities": []string{"deploy:production"}})
+
+	for name, a := range held {
+		w.want(a, 201)
+		form := url.Values{"grant_type": {agentidp.GrantClientCredentials}, "client_id": {agent}, "client_secret": {a.str("clientSecret")}}
+		if got := w.want(w.postForm(form.Encode()), 200); got.str("scope") != "" {
+			t.Errorf("A-150 with %s: %q", name, got.str("scope"))
+		}
+		form.Set("scope", "deploy:production")
+		w.want(w.postForm(form.Encode()), 400, agentidp.CodeInvalidScope)
+	}
 }
 
 func TestAnAgentThatIsNotActive(t *testing.T) {

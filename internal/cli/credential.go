@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -39,7 +40,19 @@ var credentialColumns = []column[agentidp.Credential]{
 	{"STATE", func(c *agentidp.Credential) string { return credentialState(c, time.Now()) }},
 	{"LAST-USED", func(c *agentidp.Credential) string { return perhaps(c.LastUsedAt) }},
 	{"EXPIRES", func(c *agentidp.Credential) string { return perhaps(c.ExpiresAt) }},
+	{"SCOPES", credentialScopes},
 	{"DESCRIPTION", func(c *agentidp.Credential) string { return c.Description }},
+}
+
+// credentialScopes tells a bound to nothing from none.
+func credentialScopes(c *agentidp.Credential) string {
+	switch {
+	case c.Scopes == nil:
+		return "(agent's)"
+	case len(c.Scopes) == 0:
+		return "(none)"
+	}
+	return strings.Join(c.Scopes, " ")
 }
 
 func credentialState(c *agentidp.Credential, now time.Time) string {
@@ -111,8 +124,9 @@ type credentialRotateCmd struct {
 
 // Help is shown by credential rotate --help.
 func (*credentialRotateCmd) Help() string {
-	return `The new secret is a credential of its own, with the description and the length of
-life of the old one. Without --grace-seconds the old one has ended when the command
+	return `The new secret is a credential of its own, with the description, the length of
+life and the scopes of the old one; for who is not admin, no scope that the agent has not
+now. Without --grace-seconds the old one has ended when the command
 has returned, so that whatever still uses it fails until it has the new one.
 AGENTIDP_TOKEN holds the access token.
 

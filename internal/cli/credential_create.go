@@ -21,6 +21,7 @@ type credentialCreateCmd struct {
 	AgentID     string    `required:"" type:"uuid" placeholder:"ID" help:"Id of the agent."`
 	Description string    `member:"description" placeholder:"TEXT" help:"For people: where it is kept."`
 	ExpiresAt   time.Time `member:"expiresAt" placeholder:"INSTANT" help:"From this instant it authenticates nobody (default: it does not expire)."`
+	Scope       []string  `member:"scopes" sep:"none" placeholder:"SCOPE" help:"A scope that its tokens may carry. Repeatable; together they are the most (default: the agent's capabilities, and for admin those that it gets later, too)."`
 	JWKSFile    string    `name:"jwks-file" member:"jwks" placeholder:"FILE" help:"The agent's public keys, a JWK set, in place of a secret: it signs assertions (private_key_jwt)."`
 }
 

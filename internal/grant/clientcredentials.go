@@ -17,7 +17,7 @@ import (
 // §4.4).
 type ClientCredentialsRequest struct {
 	Client   *agentidp.Client // as the Authenticator found it, which may be a while ago
-	Scope    string           // space-separated, empty: all of the agent's capabilities
+	Scope    string           // space-separated, empty: all of the agent's capabilities that the credential gives
 	Audience string           // empty: the agent's first, or the issuer where it has none
 	// AudienceName is what the parameter is called; empty: audience.
 	AudienceName string
@@ -69,7 +69,7 @@ func (a *attempt) clientCredentials(ctx context.Context) (*agentidp.TokenRespons
 	a.decision = a.newDecision()
 
 	// 2. The decision: the agent is active, and may have what it asks for.
-	scope, audience, err := decide(a.client.Agent, a.org, a.request)
+	scope, audience, err := decide(a.client, a.org, a.request)
 	if err != nil {
 		return nil, a.refuse(ctx, err)
 	}
@@ -120,7 +120,8 @@ const (
 // decide says what a client gets, or why nothing. An agent without capabilities may have
 // a token without scope: who it is is something, too. The management API is an audience
 // like any other: an administrator has to list it.
-func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCredentialsRequest) (scope, audience string, err error) {
+func decide(client *agentidp.Client, org *agentidp.Organization, req *ClientCredentialsRequest) (scope, audience string, err error) {
+	agent := client.Agent
 	if agent.Status != agentidp.AgentActive {
 		return "", "", agentidp.NewError(agentidp.Denied, agentidp.CodeAgentNotActive,
 			"The agent is "+string(agent.Status)+"; only an active one gets tokens. Ask whoever manages it.")
@@ -129,12 +130,16 @@ func decide(agent *agentidp.Agent, org *agentidp.Organization, req *ClientCreden
 	if !ok {
 		return "", "", invalid(agentidp.CodeInvalidScope, "scope", "must be scopes such as deploy:production, separated by single spaces, none twice (RFC 6749 §3.3)")
 	}
+	may := client.Scopes()
 	if req.Scope == "" {
-		scopes = agent.Capabilities
+		scopes = may
 	}
 	for _, s := range scopes {
-		if !slices.Contains(agent.Capabilities, s) {
+		switch {
+		case !slices.Contains(agent.Capabilities, s):
 			return "", "", invalid(agentidp.CodeInvalidScope, "scope", "asks for "+s+", which is none of the agent's capabilities; ask for less, or have it added to the agent")
+		case !slices.Contains(may, s):
+			return "", "", invalid(agentidp.CodeInvalidScope, "scope", "asks for "+s+", which is beyond the bound of the credential (its scopes), though the agent has it; ask for less, or have a credential created that may give it")
 		}
 	}
 	refuse := func(reason string) error {

@@ -240,6 +240,42 @@ func TestAnAgentWithoutCapabilitiesGetsATokenWithoutScope(t *testing.T) {
 	})
 }
 
+// A credential gives what the agent may do, and of that what its bound lets through.
+func TestTheBoundOfACredential(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, o *office) {
+		for _, tt := range []struct {
+			name  string
+			bound []string
+			want  string // of tokens, and where it asks about tokens
+		}{
+			{"no bound", nil, "deploy:staging deploy:production"},
+			{"less than the agent", []string{"deploy:production"}, "deploy:production"},
+			{"also what the agent has lost", []string{"deploy:everything", "deploy:staging"}, "deploy:staging"},
+			{"nothing", []string{}, ""},
+		} {
+			o.cred = &agentidp.Credential{CredentialID: agentidp.NewID(o.now), OrganizationID: "a", AgentID: o.agent.AgentID, CreatedAt: o.now, Revision: 1}
+			o.cred.Type, o.cred.Scopes = agentidp.CredentialSecret, tt.bound
+			o.secret, o.cred.SecretHash = credential.NewSecret(o.cred.CredentialID)
+			o.write(func(tx *store.Tx) error { return tx.CreateCredential(t.Context(), o.cred) })
+			got, err := o.ask("", "")
+			if err != nil || got.Scope != tt.want {
+				t.Errorf("%s: %+v, %v", tt.name, got, err)
+			}
+			if asks := strings.Join(o.client().Principal().Scopes, " "); asks != tt.want {
+				t.Errorf("%s: it asks about tokens with %q", tt.name, asks)
+			}
+			_, err = o.ask("deploy:staging deploy:production", "")
+			if tt.bound == nil && err == nil {
+				continue
+			}
+			if e := agentidp.AsError(err); e.Code != agentidp.CodeInvalidScope || !strings.Contains(e.Message, "beyond the bound of the credential") {
+				t.Errorf("%s, asked for more: %v", tt.name, err)
+			}
+		}
+	})
+}
+
 // Every refusal is a decision with its reason, and an event.
 func TestWhatAClientIsRefused(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,7 @@ func (r *Registry) CheckCredential(spec agentidp.CredentialSpec) []agentidp.Fiel
 			bad.Refuse("expiresAt", "is beyond the year 9999; leave it out for a credential that does not expire")
 		}
 	}
+	checkBound(&bad, spec.Scopes)
 	jwks := compact(spec.JWKS)
 	switch {
 	case spec.Type == agentidp.CredentialPublicKey && jwks == nil:

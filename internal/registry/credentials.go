@@ -33,7 +33,11 @@ func (r *Registry) CreateCredential(ctx context.Context, org *agentidp.Organizat
 	}
 	created := r.newCredential(org, c, agentID, spec)
 	err := r.DB.Write(ctx, func(tx *store.Tx) error {
-		if err := r.lockClient(ctx, tx, org, c, agentID); err != nil {
+		a, err := r.lockClient(ctx, tx, org, c, agentID)
+		if err != nil {
+			return err
+		}
+		if created.Scopes, err = boundNew(c, a, spec.Scopes); err != nil {
 			return err
 		}
 		if err := checkBeside(ctx, tx, &created.Credential); err != nil {
@@ -69,15 +73,15 @@ func (r *Registry) newCredential(org *agentidp.Organization, c *Caller, agentID 
 
 // lockClient keeps an agent as it is, for whoever adds to its credentials, and checks
 // that the caller may. A suspended agent's can be made ready: they give nothing yet.
-func (r *Registry) lockClient(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, agentID string) error {
+func (r *Registry) lockClient(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, agentID string) (*agentidp.Agent, error) {
 	a, err := tx.LockAgent(ctx, org.ID, agentID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if a.Status == agentidp.AgentDecommissioned {
-		return decommissioned("A credential of it could never get anything.")
+		return nil, decommissioned("A credential of it could never get anything.")
 	}
-	return mayActAs(c, a)
+	return a, mayActAs(c, a)
 }
 
 // mayActAs checks that a caller may have or hand out what authenticates as an agent:
@@ -152,7 +156,8 @@ func (r *Registry) RotateCredential(ctx context.Context, org *agentidp.Organizat
 	}
 	var created *agentidp.CreatedCredential
 	err := r.onCredential(ctx, agentID, id, func(tx *store.Tx) error {
-		if err := r.lockClient(ctx, tx, org, c, agentID); err != nil {
+		a, err := r.lockClient(ctx, tx, org, c, agentID)
+		if err != nil {
 			return err
 		}
 		old, err := lockCredential(ctx, tx, org, agentID, id)
@@ -163,7 +168,7 @@ func (r *Registry) RotateCredential(ctx context.Context, org *agentidp.Organizat
 		if err := rotatable(old, now); err != nil {
 			return err
 		}
-		spec := agentidp.CredentialSpec{Type: old.Type, Description: old.Description}
+		spec := agentidp.CredentialSpec{Type: old.Type, Description: old.Description, Scopes: boundAgain(c, a, old)}
 		if old.ExpiresAt != nil {
 			spec.ExpiresAt = new(now.Add(old.ExpiresAt.Sub(old.CreatedAt)))
 		}
@@ -293,6 +298,9 @@ func (r *Registry) credentialEvent(c *Caller, typ agentidp.EventType, of *agenti
 	e := r.event(c, typ, map[string]string{"credentialId": of.CredentialID, "type": string(of.Type)})
 	if of.ExpiresAt != nil {
 		e.Data["expiresAt"] = of.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	if of.Scopes != nil {
+		e.Data["scopes"] = strings.Join(of.Scopes, " ")
 	}
 	e.AgentID = of.AgentID
 	return e

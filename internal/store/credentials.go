@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"time"
 
 	agentidp "github.com/sentryagent/agentidp"
@@ -10,7 +11,7 @@ import (
 
 // credentialRows reads whole credentials, with the instant of their last use.
 const credentialRows = `
-	SELECT organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision,
+	SELECT organization_id, id, agent_id, type, description, scopes, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision,
 		coalesce((SELECT u.last_used_at FROM credential_usage u
 			WHERE u.organization_id = credentials.organization_id AND u.credential_id = credentials.id), 0)
 	FROM credentials`
@@ -67,22 +68,29 @@ func (r reads) LiveCredentials(ctx context.Context, orgID, agentID string, at ti
 }
 
 func scanCredential(rows *sql.Rows, c *agentidp.Credential) error {
-	var jwks string
-	err := rows.Scan(&c.OrganizationID, &c.CredentialID, &c.AgentID, &c.Type, &c.Description, &c.SecretHash, &jwks,
+	var scopes, jwks string
+	err := rows.Scan(&c.OrganizationID, &c.CredentialID, &c.AgentID, &c.Type, &c.Description, &scopes, &c.SecretHash, &jwks,
 		optionalTime{&c.ExpiresAt}, optionalTime{&c.RevokedAt}, &c.CreatedBy, microsTime{&c.CreatedAt}, &c.Revision, optionalTime{&c.LastUsedAt})
 	c.ClientID = c.AgentID
 	if jwks != "" {
 		c.JWKS = []byte(jwks)
+	}
+	if err == nil && scopes != "" {
+		err = json.Unmarshal([]byte(scopes), &c.Scopes) // an empty list is not nil
 	}
 	return err
 }
 
 // CreateCredential inserts c; ErrExists if there is one with its id.
 func (t *Tx) CreateCredential(ctx context.Context, c *agentidp.Credential) error {
+	var scopes string
+	if c.Scopes != nil {
+		scopes = jsonText(c.Scopes)
+	}
 	return t.insert(ctx, "create credential", `
-		INSERT INTO credentials (organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
-		c.OrganizationID, c.CredentialID, c.AgentID, string(c.Type), c.Description, c.SecretHash, string(c.JWKS),
+		INSERT INTO credentials (organization_id, id, agent_id, type, description, scopes, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
+		c.OrganizationID, c.CredentialID, c.AgentID, string(c.Type), c.Description, scopes, c.SecretHash, string(c.JWKS),
 		optionalMicros(c.ExpiresAt), optionalMicros(c.RevokedAt), c.CreatedBy, micros(c.CreatedAt), c.Revision)
 }
 

@@ -34,8 +34,10 @@ func TestCredentialsReadAsTheyWereWritten(t *testing.T) {
 		keys := f.newCredential(t, func(c *agentidp.Credential) {
 			c.Type, c.SecretHash, c.JWKS = agentidp.CredentialPublicKey, "", []byte(`{"keys":[]}`)
 			c.ExpiresAt, c.RevokedAt = new(now.Add(time.Hour)), new(now.Add(time.Minute))
+			c.Scopes = []string{"deploy:staging", "deploy:production"}
 		})
-		for _, want := range []*agentidp.Credential{plain, keys} {
+		nothing := f.newCredential(t, func(c *agentidp.Credential) { c.Scopes = []string{} }) // which is not no bound
+		for _, want := range []*agentidp.Credential{plain, keys, nothing} {
 			got, err := f.Credential(ctx, f.org.ID, want.CredentialID)
 			same(t, got, want, err)
 		}
@@ -45,7 +47,7 @@ func TestCredentialsReadAsTheyWereWritten(t *testing.T) {
 			newID(), keys.CredentialID, now.UnixMicro()) // of another organization
 		plain.LastUsedAt = new(now)
 		got, err := f.Credentials(ctx, f.org.ID, f.agent.AgentID, "", 10)
-		same(t, got, []agentidp.Credential{*plain, *keys}, err)
+		same(t, got, []agentidp.Credential{*plain, *keys, *nothing}, err)
 		if err := f.Write(ctx, func(tx *store.Tx) error { return tx.CreateCredential(ctx, plain) }); !errors.Is(err, store.ErrExists) {
 			t.Errorf("the same id again: %v, want ErrExists", err)
 		}
@@ -139,8 +141,8 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 		}
 	}
 	f = newFixture(t, pgtest.Start(t))
-	store.Exec(t, f.DB, `INSERT INTO credentials (organization_id, id, agent_id, type, description, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
-		SELECT $1, 'x' || g, 'a' || g % 2000, '', '', '', '', g % 50, g % 50, '', 0, 1 FROM generate_series(1, 20000) g`, f.org.ID)
+	store.Exec(t, f.DB, `INSERT INTO credentials (organization_id, id, agent_id, type, description, scopes, secret_hash, jwks, expires_at, revoked_at, created_by, created_at, revision)
+		SELECT $1, 'x' || g, 'a' || g % 2000, '', '', '', '', '', g % 50, g % 50, '', 0, 1 FROM generate_series(1, 20000) g`, f.org.ID)
 	store.Exec(t, f.DB, "ANALYZE")
 	text, args = store.CredentialsQuery(f.org.ID, "a7", newID(), 50)
 	if plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n"); !strings.Contains(plan, "using credentials_agent ") || strings.Contains(plan, "Sort") {

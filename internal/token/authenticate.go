@@ -41,7 +41,7 @@ func (t *Tokens) Authenticate(ctx context.Context, org *agentidp.Organization, p
 	scopes, _ := agentidp.ParseScope(rec.Scope)
 	return &agentidp.Principal{
 		Kind: rec.Kind, OrganizationID: org.ID, Subject: rec.Subject, TokenID: rec.ID, Scopes: scopes,
-		AgentID: rec.AgentID, PolicyID: rec.PolicyID, Workload: c.Workload, RateLimit: used,
+		AgentID: rec.AgentID, PolicyID: rec.PolicyID, CredentialID: rec.CredentialID, Workload: c.Workload, RateLimit: used,
 	}, nil
 }
 

@@ -70,7 +70,7 @@ func TestWhoseTokensAClientKnowsAndEnds(t *testing.T) {
 	subject, actor, other := d.agent(agentidp.AgentActive), d.agent(agentidp.AgentActive), d.agent(agentidp.AgentActive)
 	const none, knows, ends = "", "knows", "knows and ends"
 	client := func(id string, capabilities ...string) *agentidp.Principal {
-		return (&agentidp.Client{Agent: &agentidp.Agent{OrganizationID: d.a.ID, AgentID: id, AgentSpec: agentidp.AgentSpec{Capabilities: capabilities}}}).Principal()
+		return (&agentidp.Client{Credential: &agentidp.Credential{}, Agent: &agentidp.Agent{OrganizationID: d.a.ID, AgentID: id, AgentSpec: agentidp.AgentSpec{Capabilities: capabilities}}}).Principal()
 	}
 	for _, r := range []struct {
 		name string

@@ -6,6 +6,7 @@ CREATE TABLE credentials (
     agent_id        TEXT NOT NULL,
     type            TEXT NOT NULL,
     description     TEXT NOT NULL,
+    scopes          TEXT NOT NULL, -- JSON, which may be an empty list; or empty: no bound
     secret_hash     TEXT NOT NULL, -- SHA-256, base64url; empty for public keys
     jwks            TEXT NOT NULL, -- a JWK set of public keys, or empty
     expires_at      BIGINT NOT NULL, -- 0: never
