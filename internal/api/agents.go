@@ -49,7 +49,7 @@ type agentChange struct {
 	Version       *string            `json:"version,omitempty" nullable:"true" maxLength:"100"`
 	Capabilities  []string           `json:"capabilities,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list."`
 	Audiences     []string           `json:"audiences,omitempty" nullable:"true" maxItems:"20" doc:"Replaces the list; null: the issuer."`
-	MayDelegateTo []string           `json:"mayDelegateTo,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list; null: nobody."`
+	MayDelegateTo []string           `json:"mayDelegateTo,omitempty" nullable:"true" maxItems:"100" doc:"Replaces the list; null: nobody. Only admin adds to it."`
 	Owner         *string            `json:"owner,omitempty" nullable:"true" maxLength:"254"`
 	DeploymentEnv *string            `json:"deploymentEnv,omitempty" nullable:"true" enum:"development,staging,production"`
 	Labels        map[string]*string `json:"labels,omitempty" nullable:"true" doc:"Merged by name; null removes one, or all."`

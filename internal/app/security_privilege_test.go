@@ -146,6 +146,7 @@ func TestNothingIsHadByTakingAwayAndWaiting(t *testing.T) {
 		set(mallory, 403, map[string]any{name: value, "capabilities": nil}) // in one go
 	}
 	set(mallory, 200, map[string]any{"capabilities": nil})
+	set(mallory, 403, map[string]any{"mayDelegateTo": []string{helper}}) // in two
 	held := map[string]*answer{
 		"a new one":                              w.do("POST", path+"/credentials", mallory, secret),
 		"one in the place of an administrator's": w.do("POST", path+"/credentials/"+before+"/rotate", mallory, nil),

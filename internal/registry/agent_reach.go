@@ -73,7 +73,9 @@ func checkDelegates(ctx context.Context, tx *store.Tx, a *agentidp.Agent, ids []
 
 // mayOpen checks that a caller may let others be reached by an agent, or reach others
 // through it. Both lend what the agent may do, so whoever is not admin must hold that,
-// also what the same patch takes away: it may be given back.
+// also what the same patch takes away: it may be given back. A delegate has no bound of
+// its own, and follows the agent's capabilities wherever others take them: only admin
+// adds one, as only admin creates a policy without scopes.
 func mayOpen(org *agentidp.Organization, c *Caller, old, spec *agentidp.AgentSpec) error {
 	opened := added(reached(org, old), reached(org, spec))
 	if err := mayReach(org, c, opened); err != nil {
@@ -85,8 +87,14 @@ func mayOpen(org *agentidp.Organization, c *Caller, old, spec *agentidp.AgentSpe
 			return err
 		}
 	}
-	if len(added(old.MayDelegateTo, spec.MayDelegateTo)) > 0 {
-		return mayGrant(c, "mayDelegateTo", lent)
+	return mayName(c, added(old.MayDelegateTo, spec.MayDelegateTo))
+}
+
+// mayName keeps it for admin to say who acts for an agent.
+func mayName(c *Caller, delegates []string) error {
+	if len(delegates) > 0 && !c.Has(agentidp.ScopeAdmin) {
+		return insufficient(agentidp.ScopeAdmin,
+			"mayDelegateTo lets another agent use whatever the agent may do, now and later; only admin may add to it.")
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ func (r *Registry) CreateAgent(ctx context.Context, org *agentidp.Organization, 
 	if err := mayReach(org, c, spec.Audiences); err != nil {
 		return nil, err
 	}
+	if err := mayName(c, spec.MayDelegateTo); err != nil {
+		return nil, err
+	}
 	a := r.newAgent(org, spec, agentidp.RegisteredBy{Subject: c.Subject})
 	err := r.DB.Write(ctx, func(tx *store.Tx) error {
 		if err := checkDelegates(ctx, tx, &agentidp.Agent{OrganizationID: org.ID}, spec.MayDelegateTo); err != nil {
