@@ -177,31 +177,28 @@ func TestWhichKeySignsAnAssertion(t *testing.T) {
 		"HS256 with the public key":                {d.forged(map[string]any{"alg": "HS256", "kid": es256.KeyID()}, hs256), notProven},
 		"a key in the header":                      {d.forged(map[string]any{"alg": "ES256", "jwk": json.RawMessage(public)}, hs256), notProven},
 		"a kid that nobody has":                    {headed(`{"alg":"ES256","kid":"x","typ":"JWT"}`, es256), notProven},
-		"no kid, and several keys":                 {d.withoutKid(jose.EdDSA, several, nil), notProven},
-		"no kid, and one key that has one":         {d.withoutKid(jose.EdDSA, private, other), notProven},
+		"no kid, and several keys":                 {d.withoutKid(jose.EdDSA, several, nil), ""},
+		"no kid, and one key that has one":         {d.withoutKid(jose.EdDSA, private, other), ""},
+		"no kid, and another agent's key":          {d.withoutKid(jose.EdDSA, private, nil), notProven},
 	} {
 		got, err := d.Authenticate(t.Context(), d.org, tt.p)
 		d.refused(name, got, err, tt.why)
 	}
-	// A key without kid needs no name until there is another to tell it from; one that
-	// ended is none.
-	d.revoke(named)
-	d.create(d.other, agentidp.CredentialPublicKey, func(c *agentidp.Credential) {
-		c.JWKS = []byte(`{"keys":[` + strings.Replace(jwkOf(t, eddsa), `"kid":`, `"x-kid":`, 1) + `]}`)
-	})
+	// A second key ends nothing that the first one signs, and what ended says so.
 	nameless := func(name, alg, why string) {
 		t.Helper()
 		got, err := d.AuthenticateNow(t.Context(), d.org, d.withoutKid(alg, private, other))
 		d.refused(name, got, err, why)
 	}
-	nameless("no kid, and one key without", jose.EdDSA, "")
 	nameless("by the other name of its algorithm", "Ed25519", "")
 	old, rs384 := d.key(d.other, jose.RS384)
-	nameless("no kid, and two keys by now", jose.EdDSA, notProven)
+	nameless("no kid, and two keys by now", jose.EdDSA, "")
 	d.revoke(old)
 	nameless("no kid, and one key that is left", jose.EdDSA, "")
 	_, err = d.Authenticate(t.Context(), d.org, d.assertion(rs384, other))
 	d.refused("the one that is not", nil, err, "revoked at")
+	d.revoke(named)
+	nameless("no kid, and none that is left", jose.EdDSA, "revoked at")
 }
 
 // withoutKid presents an assertion whose header names no key, signed with EdDSA, which has

@@ -58,8 +58,7 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 // ended. Nothing that was remembered is a reason to refuse.
 func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion) (*agentidp.Credential, error) {
 	now := a.Clock()
-	// Whether there is but one key can only be said of what there is now.
-	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, as.jws.Header.Kid == "")
+	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, false)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -121,32 +120,28 @@ func (as *assertion) signer(all, before []signer, now time.Time) (c *agentidp.Cr
 	return nil, tried
 }
 
-// candidates are the keys that an assertion may be signed with: those that its kid names.
-// A key without one cannot be named, and is the client's only one; one that has a kid must
-// be, so that no assertion has a choice of keys, and none that is good ceases to be when
-// the client gets a second key. Ended ones count where there are no others.
-func (as *assertion) candidates(all []signer, now time.Time) (named []signer) {
-	kid := as.jws.Header.Kid
-	if kid == "" {
-		live := slices.DeleteFunc(slices.Clone(all), func(s signer) bool { return !s.Live(now) })
-		if len(live) > 0 {
-			all = live
-		}
-		if len(all) == 1 && len(all[0].keys) == 1 && all[0].keys[0].ID == "" {
-			return all
-		}
-		return nil
-	}
+// maxUnnamed bounds the keys that are tried for an assertion that names none: strangers
+// send such assertions, too.
+const maxUnnamed = 20
+
+// candidates are the keys that an assertion may be signed with: those that its kid names,
+// or the newest of the client's where it names none, as ready-made clients do that have
+// one key. All are the client's own, so it makes no difference which it is; and a second
+// key ends nothing that the first one signs. Ended ones come last.
+func (as *assertion) candidates(all []signer, now time.Time) (chosen []signer) {
+	kid, n := as.jws.Header.Kid, 0
 	for _, live := range []bool{true, false} { // two credentials may have one key
 		for _, s := range all {
 			for i, key := range s.keys {
-				if key.ID == kid && s.Live(now) == live {
-					named = append(named, signer{s.Credential, s.keys[i : i+1]})
+				if s.Live(now) != live || kid != "" && key.ID != kid || kid == "" && n == maxUnnamed {
+					continue
 				}
+				chosen = append(chosen, signer{s.Credential, s.keys[i : i+1]})
+				n++
 			}
 		}
 	}
-	return named
+	return chosen
 }
 
 func byID(all []signer, id string) *agentidp.Credential {

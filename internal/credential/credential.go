@@ -186,7 +186,7 @@ func invalid(why string) *agentidp.Error {
 // unproven is the one answer to everybody else, whatever the cause, which is for the log.
 func unproven(cause error) error {
 	return invalid("The client is not authenticated: there is no such client, or what was presented is none of its credentials. " +
-		"Send client_id and client_secret as they were shown, or an assertion whose kid names the key that signed it, as it was registered (one without kid needs none).").WithCause(cause)
+		"Send client_id and client_secret as they were shown, or an assertion that a key of the client signed (kid, if there is one, names it as it was registered).").WithCause(cause)
 }
 
 func unavailable(err error) error {

@@ -10,9 +10,8 @@ import (
 )
 
 // checkBeside wants the keys of a new credential to take nothing from the agent's others,
-// once lockClient has the agent. A key without kid is told from no other, so beside it an
-// assertion that names none would be good no more; and a key of two credentials would
-// outlive the one that is deleted because the key was stolen.
+// once lockClient has the agent: a key of two credentials would outlive the one that is
+// deleted because the key was stolen.
 func checkBeside(ctx context.Context, tx *store.Tx, c *agentidp.Credential) error {
 	if c.Type != agentidp.CredentialPublicKey {
 		return nil
@@ -50,14 +49,6 @@ func refuseBeside(bad *agentidp.FieldErrors, keys, theirs []*jose.Key, other str
 				bad.Refuse(fmt.Sprintf("jwks.keys[%d]", i), "is a key of credential "+other+" already, and would not end with it; make a new key, or delete that credential first")
 			}
 		}
-	}
-	const remedy = ". Give every key a kid, for which its thumbprint (RFC 7638) is good"
-	switch {
-	case theirs[0].ID == "": // such a key is the only one of its set
-		bad.Refuse("jwks", "cannot be registered beside the key of credential "+other+", which has no kid: what is signed with that would be good no more"+remedy+
-			"; let the agent use a secret until that credential is deleted and its keys are registered")
-	case keys[0].ID == "":
-		bad.Refuse("jwks.keys[0]", "has no kid, which tells it from the keys of credential "+other+remedy)
 	}
 }
 
