@@ -16,13 +16,7 @@ import (
 // that authenticate the client, each once.
 func TestTheAssertionsOfTheOAuthPage(t *testing.T) {
 	t.Parallel()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("AGENTIDP_REQUIRE_NODE") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	node := findNode(t)
 	page, err := os.ReadFile("../../docs/oauth.md")
 	if err != nil {
 		t.Fatal(err)

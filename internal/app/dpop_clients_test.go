@@ -90,13 +90,7 @@ func TestABoundTokenInAForm(t *testing.T) {
 // The client in docs/dpop.md does what is said there.
 func TestTheClientOfTheDPoPPage(t *testing.T) {
 	t.Parallel()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("AGENTIDP_REQUIRE_NODE") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	node := findNode(t)
 	page, err := os.ReadFile("../../docs/dpop.md")
 	if err != nil {
 		t.Fatal(err)
@@ -116,4 +110,18 @@ func TestTheClientOfTheDPoPPage(t *testing.T) {
 	if err != nil || string(out) != "200 DPoP\n200\n" {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// findNode returns the path of Node, which runs programs that the docs show. Where it is
+// required, as in CI, its absence is a failure.
+func findNode(t *testing.T) string {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("AGENTIDP_REQUIRE_NODE") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return node
 }
