@@ -86,8 +86,14 @@ func ParseScope(s string) (scopes []string, ok bool) {
 		return nil, true
 	}
 	scopes = strings.Split(s, " ")
-	for i, scope := range scopes {
-		if !IsScopeToken(scope) || slices.Contains(scopes[:i], scope) {
+	for _, scope := range scopes {
+		if !IsScopeToken(scope) {
+			return nil, false
+		}
+	}
+	if len(scopes) > 1 { // sorted, so that a long list, which anybody can send, costs little
+		sorted := slices.Sorted(slices.Values(scopes))
+		if len(slices.Compact(sorted)) < len(scopes) {
 			return nil, false
 		}
 	}
