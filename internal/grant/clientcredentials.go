@@ -180,8 +180,8 @@ func (a *attempt) grant(scope, audience string) *store.Grant {
 		g.Once = new(store.OnceOf(p))
 	}
 	g.Decision.Outcome, g.Decision.TokenID = agentidp.OutcomeAllowed, g.Token.ID
-	event := a.event(agentidp.EventTokenIssued, g.Token.ID, nil)
-	event.ID = g.Decision.ID
+	event := a.event(agentidp.EventTokenIssued)
+	event.ID, event.TokenID = g.Decision.ID, g.Token.ID
 	g.Events = []agentidp.Event{event}
 	return g
 }

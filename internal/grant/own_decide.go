@@ -52,7 +52,7 @@ func (o *own) decide(ctx context.Context) (*store.Grant, *agentidp.Actor, error)
 	if g.Token, err = o.child(ctx, g, actorID); err != nil {
 		return nil, nil, err
 	}
-	o.record(g)
+	o.allow(g)
 	return g, actor, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -30,72 +29,31 @@ func (o *own) newDecision() *agentidp.Decision {
 	return d
 }
 
-// record puts the decision and its event into a grant.
-func (o *own) record(g *store.Grant) {
+// allow puts the decision and its event into a grant.
+func (o *own) allow(g *store.Grant) {
 	d := *o.decision
 	d.Outcome, d.TokenID = agentidp.OutcomeAllowed, g.Token.ID
 	if g.Policy != nil {
 		d.PolicyID = g.Policy.ID
 	}
-	event := o.event(agentidp.EventTokenIssued, map[string]string{"parent_token_id": d.ParentTokenID})
+	event := o.event(agentidp.EventTokenIssued)
 	event.ID, event.TokenID, event.PolicyID = d.ID, d.TokenID, d.PolicyID
+	event.Data = map[string]string{"parent_token_id": d.ParentTokenID}
 	g.Decision, g.Events = d, []agentidp.Event{event}
 }
 
-// refuse records a refusal and returns the error that the caller sees, with the record's
-// id. None rests on an organization or a client that was read before this request and has
-// changed since, or has ended: store.ErrStale asks for another round. One that cannot be
-// recorded is answered as unavailable.
+// refuse records a refusal, unless what it rests on has changed since it was read:
+// store.ErrStale asks for another round. What is undecided is no refusal.
 func (o *own) refuse(ctx context.Context, err error) error {
-	e := agentidp.AsError(err)
-	if e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
+	if e := agentidp.AsError(err); e.Kind == agentidp.Internal || e.Kind == agentidp.Unavailable {
 		return err
 	}
 	if !o.afresh {
-		if err := o.compare(ctx); err != nil {
+		if err := o.compare(ctx, o.org, o.req.Client); err != nil {
 			return err
 		}
 	}
-	if err := o.refused(o.org.ID, o.counted(o.who())); err != nil {
-		return err
-	}
-	d := o.decision
-	d.Code, d.Reason = e.Code, e.Reason
-	event := o.event(agentidp.EventExchangeDenied, map[string]string{agentidp.DataCode: e.Code})
-	if e.Reason != "" {
-		event.Data["reason"] = e.Reason
-	}
-	// The caller may leave; its refusal is recorded all the same.
-	if err := o.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
-		return unavailable(err)
-	}
-	if d.CredentialID != "" {
-		o.DB.CredentialUsed(o.org.ID, d.CredentialID, d.At)
-	}
-	denied := *e
-	denied.DecisionID = d.ID
-	return &denied
-}
-
-// compare looks whether the organization and the client are as they were read.
-func (o *own) compare(ctx context.Context) error {
-	org, err := o.Organization(ctx, o.org.Slug)
-	if err != nil {
-		return err
-	}
-	if c := o.req.Client; c != nil {
-		now, err := o.Clients.Again(ctx, org, c)
-		if err != nil {
-			return err
-		}
-		if now.Credential.Revision != c.Credential.Revision {
-			return store.ErrStale
-		}
-	}
-	if org.Revision != o.org.Revision {
-		return store.ErrStale
-	}
-	return nil
+	return o.record(ctx, o.decision, o.counted(o.who()), o.event(agentidp.EventExchangeDenied), err)
 }
 
 // limit counts a token, once.
@@ -126,12 +84,8 @@ func (o *own) who() string {
 	return who
 }
 
-func (o *own) event(typ agentidp.EventType, data map[string]string) agentidp.Event {
-	d := o.decision
-	return agentidp.Event{
-		ID: agentidp.NewID(d.At), OrganizationID: o.org.ID, At: d.At, Type: typ, Actor: o.who(),
-		AgentID: d.AgentID, DecisionID: d.ID, RequestID: d.RequestID, Data: data,
-	}
+func (o *own) event(typ agentidp.EventType) agentidp.Event {
+	return newEvent(o.decision, typ, o.who())
 }
 
 // notGood says which token is not.
@@ -143,11 +97,4 @@ func notGood(field string, err error) error {
 	named := *e
 	named.Message = field + ": " + e.Message
 	return &named
-}
-
-func unavailable(err error) error {
-	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
-		"The grant could not be decided and recorded now, and no token leaves without its record. Try again.")
-	e.RetryAfter = time.Second
-	return e.WithCause(err)
 }

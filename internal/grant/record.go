@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -16,50 +17,83 @@ func (a *attempt) newDecision() *agentidp.Decision {
 	}
 }
 
-// refuse is deny, unless the organization, the agent or the credential was read before
-// this request and has changed since, or has ended: no refusal rests on an old one.
-// store.ErrStale asks for another round.
+// refuse is deny, unless what it rests on has changed since it was read: store.ErrStale
+// asks for another round.
 func (a *attempt) refuse(ctx context.Context, err error) error {
 	if !a.afresh {
-		org, err := a.Organization(ctx, a.org.Slug)
-		if err != nil {
+		if err := a.compare(ctx, a.org, a.client); err != nil {
 			return err
-		}
-		now, err := a.Clients.Again(ctx, org, a.client)
-		if err != nil {
-			return err
-		}
-		if org.Revision != a.org.Revision || now.Agent.Revision != a.client.Agent.Revision || now.Credential.Revision != a.client.Credential.Revision {
-			return store.ErrStale
 		}
 	}
 	return a.deny(ctx, err)
 }
 
-// deny records a refusal and returns the error that the caller sees, with the record's
-// id. A refusal that cannot be recorded is answered as unavailable: nothing is decided
-// without a record. How many are recorded is limited; beyond that the answer is 429 and
-// costs no write.
 func (a *attempt) deny(ctx context.Context, err error) error {
-	if err := a.refused(a.org.ID, a.client.Agent.AgentID); err != nil {
+	return a.record(ctx, a.decision, a.client.Agent.AgentID, a.event(agentidp.EventExchangeDenied), err)
+}
+
+func (a *attempt) event(typ agentidp.EventType) agentidp.Event {
+	return newEvent(a.decision, typ, a.decision.AgentID)
+}
+
+// compare looks whether an organization, and a client where one authenticated, are as they
+// were read, maybe before this request: no refusal rests on an old one. store.ErrStale:
+// they are not. Other errors are what the caller is answered.
+func (g *Granter) compare(ctx context.Context, seen *agentidp.Organization, client *agentidp.Client) error {
+	org, err := g.Organization(ctx, seen.Slug)
+	if err != nil {
+		return err
+	}
+	if client != nil {
+		now, err := g.Clients.Again(ctx, org, client)
+		if err != nil {
+			return err
+		}
+		if now.Agent.Revision != client.Agent.Revision || now.Credential.Revision != client.Credential.Revision {
+			return store.ErrStale
+		}
+	}
+	if org.Revision != seen.Revision {
+		return store.ErrStale
+	}
+	return nil
+}
+
+// record writes a refusal with its event and returns the error that the caller sees, with
+// the record's id. One that cannot be recorded is answered as unavailable: nothing is
+// decided without a record. How many are recorded is limited, by whom they count for;
+// beyond that the answer is 429 and costs no write.
+func (g *Granter) record(ctx context.Context, d *agentidp.Decision, counted string, event agentidp.Event, err error) error {
+	if err := g.refused(d.OrganizationID, counted); err != nil {
 		return err
 	}
 	e := *agentidp.AsError(err)
-	d := a.decision
-	d.Code, e.DecisionID = e.Code, d.ID
-	event := a.event(agentidp.EventExchangeDenied, "", map[string]string{agentidp.DataCode: e.Code})
+	d.Code, d.Reason, e.DecisionID = e.Code, e.Reason, d.ID
+	event.Data = map[string]string{agentidp.DataCode: e.Code}
+	if e.Reason != "" {
+		event.Data["reason"] = e.Reason
+	}
 	// The caller may leave; its refusal is recorded all the same.
-	if err := a.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
+	if err := g.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
 		return unavailable(err)
 	}
-	a.DB.CredentialUsed(a.org.ID, a.client.Credential.CredentialID, d.At)
+	if d.CredentialID != "" {
+		g.DB.CredentialUsed(d.OrganizationID, d.CredentialID, d.At)
+	}
 	return &e
 }
 
-func (a *attempt) event(typ agentidp.EventType, tokenID string, data map[string]string) agentidp.Event {
-	d := a.decision
+// newEvent is an event of a decision.
+func newEvent(d *agentidp.Decision, typ agentidp.EventType, actor string) agentidp.Event {
 	return agentidp.Event{
-		ID: agentidp.NewID(d.At), OrganizationID: a.org.ID, At: d.At, Type: typ, Actor: d.AgentID,
-		AgentID: d.AgentID, TokenID: tokenID, DecisionID: d.ID, RequestID: d.RequestID, Data: data,
+		ID: agentidp.NewID(d.At), OrganizationID: d.OrganizationID, At: d.At, Type: typ, Actor: actor,
+		AgentID: d.AgentID, DecisionID: d.ID, RequestID: d.RequestID,
 	}
+}
+
+func unavailable(err error) error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"The grant could not be decided and recorded now, and no token leaves without its record. Try again.")
+	e.RetryAfter = time.Second
+	return e.WithCause(err)
 }
