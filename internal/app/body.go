@@ -21,8 +21,9 @@ const (
 	// takes one.
 	blockSize = 4 << 10
 	// readAheadTotal is how much memory bodies have that nobody works on yet: of
-	// exchanges, of the token endpoint, and of all others. An address has at most a quarter, 4 MiB, which is
-	// a thousand bodies of one block; whoever is honest has sent his in a moment.
+	// exchanges, of the token endpoint, and of all others. An address has at most a
+	// quarter, 4 MiB, which is a thousand bodies of one block; whoever is honest has
+	// sent his in a moment.
 	readAheadTotal = 16 << 20
 )
 

@@ -31,7 +31,7 @@ func (s *server) asker(w http.ResponseWriter, r *http.Request, form url.Values) 
 	}
 	switch {
 	case presented == nil:
-		bearer, proof, err := dpop.Presented(r, registry.OrganizationFrom(r.Context()).Issuer+r.URL.EscapedPath(), s.clock())
+		bearer, proof, err := dpop.Presented(r, registry.OrganizationFrom(r.Context()).Issuer+r.URL.EscapedPath(), s.Clock())
 		if proof != nil {
 			problem.ByScheme(r.Context(), agentidp.SchemeDPoP)
 		}
@@ -39,7 +39,7 @@ func (s *server) asker(w http.ResponseWriter, r *http.Request, form url.Values) 
 	case presented.Method == credential.MethodNone:
 		return &asker{}, nil
 	}
-	client, err := s.clients.AuthenticateNow(r.Context(), registry.OrganizationFrom(r.Context()), presented)
+	client, err := s.Clients.AuthenticateNow(r.Context(), registry.OrganizationFrom(r.Context()), presented)
 	if err != nil {
 		return nil, err
 	}

@@ -17,11 +17,11 @@ func (s *server) clientCredentials(ctx context.Context, r *tokenRequest) (*agent
 		return nil, err
 	}
 	return s.observed(ctx, r, func() (*agentidp.TokenResponse, error) {
-		client, err := s.clients.Authenticate(ctx, r.org, r.client)
+		client, err := s.Clients.Authenticate(ctx, r.org, r.client)
 		if err != nil {
 			return nil, err
 		}
-		return s.granter.ClientCredentials(ctx, r.org, &grant.ClientCredentialsRequest{
+		return s.Granter.ClientCredentials(ctx, r.org, &grant.ClientCredentialsRequest{
 			Client: client, Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, RequestID: r.id, Proof: r.proof,
 		})
 	})
@@ -31,6 +31,6 @@ func (s *server) clientCredentials(ctx context.Context, r *tokenRequest) (*agent
 func (s *server) observed(ctx context.Context, r *tokenRequest, issue func() (*agentidp.TokenResponse, error)) (*agentidp.TokenResponse, error) {
 	began := time.Now()
 	answer, err := issue()
-	s.observe(exchange.NewResult(ctx, r.grant, err, time.Since(began)))
+	s.Observe(exchange.NewResult(ctx, r.grant, err, time.Since(began)))
 	return answer, err
 }

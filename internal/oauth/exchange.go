@@ -61,7 +61,7 @@ func (s *server) exchangeSubject(ctx context.Context, r *tokenRequest, parameter
 	if err != nil {
 		return nil, err
 	}
-	return s.exchanger.Exchange(ctx, r.org, &exchange.Request{
+	return s.Exchanger.Exchange(ctx, r.org, &exchange.Request{
 		Token: r.form.Get(parameter), AgentID: agentID, Scope: r.form.Get("scope"), Audience: audience,
 		Names:     exchange.Names{Token: parameter, AgentID: "agent_id", Audience: audienceName},
 		RequestID: r.id, GrantType: r.grant, Proof: r.proof,
@@ -96,7 +96,7 @@ func (s *server) authenticated(ctx context.Context, r *tokenRequest) (*agentidp.
 	if r.client.Method == credential.MethodNone {
 		return nil, nil
 	}
-	return s.clients.AuthenticateNow(ctx, r.org, r.client)
+	return s.Clients.AuthenticateNow(ctx, r.org, r.client)
 }
 
 // exchangeOwn exchanges an access token of this server for one that can do less, or with
@@ -118,7 +118,7 @@ func (s *server) exchangeOwn(ctx context.Context, r *tokenRequest) (*agentidp.To
 		if err != nil {
 			return nil, err
 		}
-		return s.granter.ExchangeOwn(ctx, r.org, &grant.OwnRequest{
+		return s.Granter.ExchangeOwn(ctx, r.org, &grant.OwnRequest{
 			SubjectToken: r.form.Get("subject_token"), ActorToken: r.form.Get("actor_token"), Client: client, ClientID: r.client.ClientID,
 			Scope: r.form.Get("scope"), Audience: audience, AudienceName: audienceName, ExpiresIn: r.form.Get("requested_expires_in"), RequestID: r.id, Proof: r.proof,
 		})

@@ -42,7 +42,7 @@ func (s *server) introspection(w http.ResponseWriter, r *http.Request) (*agentid
 	}
 	org := registry.OrganizationFrom(r.Context())
 	if by.client != nil {
-		return s.tokens.IntrospectFor(r.Context(), org, by.client, presented)
+		return s.Tokens.IntrospectFor(r.Context(), org, by.client, presented)
 	}
-	return s.tokens.Introspect(r.Context(), org, by.bearer, by.proof, presented)
+	return s.Tokens.Introspect(r.Context(), org, by.bearer, by.proof, presented)
 }

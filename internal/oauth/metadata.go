@@ -72,5 +72,5 @@ func (s *server) metadata(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) discovery(w http.ResponseWriter, r *http.Request) {
-	serveJSON(w, r, discovery{s.describe(registry.OrganizationFrom(r.Context())), []string{"public"}, []string{s.alg}})
+	serveJSON(w, r, discovery{s.describe(registry.OrganizationFrom(r.Context())), []string{"public"}, []string{s.SigningAlg}})
 }

@@ -27,18 +27,6 @@ import (
 	"github.com/sentryagent/agentidp/internal/token"
 )
 
-// server serves the protocol's documents and endpoints.
-type server struct {
-	ring      *keys.Ring
-	tokens    *token.Tokens
-	exchanger *exchange.Exchanger
-	clients   *credential.Authenticator
-	granter   *grant.Granter
-	observe   func(exchange.Result)
-	alg       string
-	clock     func() time.Time
-}
-
 // Config is what the endpoints work with.
 type Config struct {
 	Ring       *keys.Ring
@@ -51,6 +39,9 @@ type Config struct {
 	Clock      func() time.Time
 }
 
+// server serves the protocol's documents and endpoints.
+type server struct{ Config }
+
 // Mux is where routes are registered: an http.ServeMux, or what keeps one.
 type Mux interface {
 	HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request))
@@ -58,7 +49,7 @@ type Mux interface {
 
 // New registers them on mux, with paths from the root of an organization.
 func New(mux Mux, cfg Config) {
-	s := &server{ring: cfg.Ring, tokens: cfg.Tokens, exchanger: cfg.Exchanger, clients: cfg.Clients, granter: cfg.Granter, observe: cfg.Observe, alg: cfg.SigningAlg, clock: cfg.Clock}
+	s := &server{cfg}
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.discovery)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET "+agentidp.ResourceMetadataPath, s.resource)
@@ -82,7 +73,7 @@ const (
 const cacheControl = "public, max-age=300"
 
 func (s *server) jwks(w http.ResponseWriter, r *http.Request) {
-	body, etag, err := s.ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()))
+	body, etag, err := s.Ring.JWKS(r.Context(), registry.OrganizationFrom(r.Context()))
 	if err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The keys cannot be read now. Try again.")
 		problem.Write(w, r, e.WithCause(err))

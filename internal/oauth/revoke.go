@@ -41,23 +41,23 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	org, requestID := registry.OrganizationFrom(r.Context()), problem.RequestID(r.Context())
 	if by.client != nil {
-		return s.tokens.RevokeFor(r.Context(), org, by.client, requestID, presented)
+		return s.Tokens.RevokeFor(r.Context(), org, by.client, requestID, presented)
 	}
 	// Its own credential is no more than the token, given twice. No proof is asked for it,
 	// also where it is bound to a key: a thief who ends it harms himself.
 	if by.bearer == "" || by.bearer == presented {
-		known, err := s.tokens.RevokeOwn(r.Context(), org, requestID, presented)
+		known, err := s.Tokens.RevokeOwn(r.Context(), org, requestID, presented)
 		if err == nil && !known {
 			problem.Unproven(r.Context())
 		}
 		return err
 	}
-	caller, err := s.tokens.Authenticate(r.Context(), org, by.bearer, by.proof)
+	caller, err := s.Tokens.Authenticate(r.Context(), org, by.bearer, by.proof)
 	if err != nil {
 		return err
 	}
 	problem.SetRateLimit(w.Header(), &caller.RateLimit)
-	return s.tokens.Revoke(r.Context(), org, caller, requestID, presented)
+	return s.Tokens.Revoke(r.Context(), org, caller, requestID, presented)
 }
 
 // errSecret is the answer to whoever wants to end a client secret here. It is the one

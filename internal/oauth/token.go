@@ -81,7 +81,7 @@ func (s *server) readToken(w http.ResponseWriter, r *http.Request) (*tokenReques
 	if req.client, err = readClient(r.Header, req.form); err != nil {
 		return req, err
 	}
-	req.proof, err = dpop.OfRequest(r, req.org.Issuer+TokenPath, s.clock())
+	req.proof, err = dpop.OfRequest(r, req.org.Issuer+TokenPath, s.Clock())
 	return req, err
 }
 

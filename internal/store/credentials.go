@@ -47,13 +47,14 @@ const keyCredentials = credentialRows + `
 	WHERE organization_id = $1 AND agent_id = $2 AND type = $3
 	ORDER BY CASE WHEN revoked_at = 0 AND (expires_at = 0 OR expires_at > $4) THEN 0 ELSE 1 END, id DESC LIMIT $5`
 
+// liveCredentials are those of an agent that authenticate at an instant.
+const liveCredentials = `
+	WHERE organization_id = $1 AND agent_id = $2 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $3)`
+
 // CountLiveCredentials counts the credentials of an agent that authenticate at an
 // instant. It is exact while LockAgent holds the agent, for whoever creates one.
 func (r reads) CountLiveCredentials(ctx context.Context, orgID, agentID string, at time.Time) (int, error) {
-	n, err := one(ctx, r, "count credentials", scanValue[int], `
-		SELECT count(*) FROM credentials
-		WHERE organization_id = $1 AND agent_id = $2 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $3)`,
-		orgID, agentID, micros(at))
+	n, err := one(ctx, r, "count credentials", scanValue[int], "SELECT count(*) FROM credentials"+liveCredentials, orgID, agentID, micros(at))
 	if err != nil {
 		return 0, err
 	}
@@ -62,9 +63,7 @@ func (r reads) CountLiveCredentials(ctx context.Context, orgID, agentID string, 
 
 // LiveCredentials returns the credentials that CountLiveCredentials counts, by id.
 func (r reads) LiveCredentials(ctx context.Context, orgID, agentID string, at time.Time) ([]agentidp.Credential, error) {
-	return list(ctx, r, "list live credentials", scanCredential, credentialRows+`
-		WHERE organization_id = $1 AND agent_id = $2 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $3) ORDER BY id`,
-		orgID, agentID, micros(at))
+	return list(ctx, r, "list live credentials", scanCredential, credentialRows+liveCredentials+" ORDER BY id", orgID, agentID, micros(at))
 }
 
 func scanCredential(rows *sql.Rows, c *agentidp.Credential) error {

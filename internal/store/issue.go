@@ -10,8 +10,8 @@ import (
 )
 
 // Grant is one token that is about to be issued: what the decision was based on, and
-// what is to be written. What it was not based on is nil. All rows are written in the name of
-// Organization, whatever their own OrganizationID says.
+// what is to be written. What it was not based on is nil. All rows are written in the
+// name of Organization, whatever their own OrganizationID says.
 type Grant struct {
 	Organization *agentidp.Organization // ID and Revision as seen
 	Provider     *agentidp.Provider     // ID "": from the configuration, nothing to compare; else Revision as seen
@@ -69,6 +69,8 @@ func (db *DB) UseOnce(ctx context.Context, orgID string, o Once) error {
 	return db.committer.submit(ctx, m)
 }
 
+// useUp has the batch use up what nothing may have used before, in the name of a
+// decision.
 func (m *member) useUp(orgID, decisionID string, o *Once) {
 	m.replay, m.decisionID = replayKey{orgID, o.Of, o.Key}, decisionID
 	m.usedRow = []any{orgID, o.Of, o.Key, decisionID, micros(o.Until)}
@@ -176,9 +178,7 @@ func newGrantMember(g *Grant) *member {
 		m.seen[seenAgent] = seenRow{org, g.Agent.AgentID, g.Agent.Revision}
 	}
 	if g.ReplayKey != "" {
-		m.replay = replayKey{org, usedOf(g.Provider), g.ReplayKey}
-		m.decisionID = g.Decision.ID
-		m.usedRow = []any{org, m.replay.provider, g.ReplayKey, g.Decision.ID, micros(g.ReplayUntil)}
+		m.useUp(org, g.Decision.ID, &Once{Of: usedOf(g.Provider), Key: g.ReplayKey, Until: g.ReplayUntil})
 	}
 	if g.Once != nil {
 		m.useUp(org, g.Decision.ID, g.Once)

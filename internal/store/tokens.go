@@ -67,8 +67,8 @@ type TokenCursor struct {
 }
 
 // chosenTokens are the tokens behind a cursor that a selection chooses; those of an agent
-// are also those with which it acts for another. An absent
-// instant is the end of time, so that every parameter keeps its type.
+// are also those with which it acts for another. An absent instant is the end of time, so
+// that every parameter keeps its type.
 const chosenTokens = `organization_id = $1 AND (expires_at, id) > ($2, $3) AND revoked_at = 0
 	AND ($4 = '' OR agent_id = $4 OR actor_id = $4) AND ($5 = '' OR policy_id = $5) AND ($6 = '' OR repository_id = $6) AND issued_at < $7`
 

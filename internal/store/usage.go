@@ -70,7 +70,7 @@ func (db *DB) CredentialUsed(orgID, id string, at time.Time) {
 	u := db.committer.usage
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.add(usageKey{credentialUsage, rowID{orgID, id}}, at)
+	u.add(usageKey{credentialUsage, rowID{orgID, id}}, usageCount{1, at})
 }
 
 // count notes a member that was issued.
@@ -81,18 +81,18 @@ func (u *usage) count(m *member) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if seen := &m.seen[seenPolicy]; seen.id != "" {
-		u.add(usageKey{policyUsage, rowID{seen.orgID, seen.id}}, m.matchedAt)
+		u.add(usageKey{policyUsage, rowID{seen.orgID, seen.id}}, usageCount{1, m.matchedAt})
 	}
 	if seen := &m.seen[seenCredential]; seen.id != "" {
-		u.add(usageKey{credentialUsage, rowID{seen.orgID, seen.id}}, m.matchedAt)
+		u.add(usageKey{credentialUsage, rowID{seen.orgID, seen.id}}, usageCount{1, m.matchedAt})
 	}
 }
 
-func (u *usage) add(key usageKey, at time.Time) {
+func (u *usage) add(key usageKey, more usageCount) {
 	n := u.counts[key]
-	n.times++
-	if at.After(n.last) {
-		n.last = at
+	n.times += more.times
+	if more.last.After(n.last) {
+		n.last = more.last
 	}
 	u.counts[key] = n
 }
@@ -113,10 +113,7 @@ func (u *usage) putBack(counts map[usageKey]usageCount) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for key, n := range counts {
-		u.add(key, n.last)
-		sum := u.counts[key]
-		sum.times += n.times - 1
-		u.counts[key] = sum
+		u.add(key, n)
 	}
 }
 

@@ -10,13 +10,13 @@ func TestNoUseIsLost(t *testing.T) {
 	t.Parallel()
 	u := newUsage()
 	key, at := usageKey{policyUsage, rowID{"o", "p"}}, time.Unix(100, 0)
-	u.add(key, at)
-	u.add(key, at.Add(-time.Second))
+	u.add(key, usageCount{1, at})
+	u.add(key, usageCount{1, at.Add(-time.Second)})
 	taken := u.take()
 	if again := u.take(); len(again) != 0 {
 		t.Errorf("taken twice: %v", again)
 	}
-	u.add(key, at.Add(time.Second))
+	u.add(key, usageCount{1, at.Add(time.Second)})
 	u.putBack(taken)
 	if got, want := u.take()[key], (usageCount{3, at.Add(time.Second)}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
