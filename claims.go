@@ -69,6 +69,9 @@ type ClaimSource interface {
 	// is; a number, true or false as the token spells it. ok is false where the claim
 	// is absent, null, an object or an array, or text that nothing may be compared with.
 	ReadClaim(name string) (value string, ok bool)
+	// ReadJSON returns a claim as JSON, as the token spells it, which the caller must
+	// not change; nil where it is absent.
+	ReadJSON(name string) []byte
 }
 
 // Read is ReadClaim of the source.
@@ -77,6 +80,14 @@ func (c *Claims) Read(name string) (value string, ok bool) {
 		return "", false
 	}
 	return c.Source.ReadClaim(name)
+}
+
+// ReadJSON is ReadJSON of the source.
+func (c *Claims) ReadJSON(name string) []byte {
+	if c.Source == nil {
+		return nil
+	}
+	return c.Source.ReadJSON(name)
 }
 
 // Field returns the place in c where the value of a claim belongs, or nil for

@@ -1,6 +1,9 @@
 package agentidp
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Outcome of an exchange.
 type Outcome string
@@ -44,7 +47,49 @@ type Decision struct {
 	ParentTokenID     string    `json:"parentTokenId,omitempty" doc:"The jti of the access token that was exchanged."`
 	PolicyID          string    `json:"policyId,omitempty" doc:"The policy that granted; of those that refused, the one that got furthest."`
 	TokenID           string    `json:"tokenId,omitempty" doc:"The jti of the access token that was issued."`
-	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy. Lists leave them out: read the decision by its id."`
+	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy: of one that granted or would have, and of a refusal's candidates, all; of others, the one that stopped them. Lists leave them out, like all that follows: read the decision by its id."`
+	Nearest           *Miss     `json:"nearest,omitempty" doc:"Of a refusal by policies: the policy that came closest, and the smallest change that would have allowed it."`
+	Shadow            []Shadow  `json:"shadow,omitempty" doc:"What policies in shadow mode would have done."`
+
+	// Claims are those of the subject token that its provider's kind lists to be kept.
+	Claims json.RawMessage `json:"claims,omitempty" doc:"Claims of the subject token, by the provider's names: those that are kept (AGENTIDP_KEEP_CLAIMS, AGENTIDP_RECORD_CLAIMS), as long as they are."`
+}
+
+// Miss is the policy that came closest to granting what was refused.
+type Miss struct {
+	PolicyID string   `json:"policyId,omitempty" doc:"Absent: no policy is for this repository or workload, and agent."`
+	Failed   []string `json:"failed" doc:"The names of its checks that failed."`
+	Repairs  []Repair `json:"repairs" doc:"The smallest change after which the same is allowed; all of it is needed. None: nothing that is changed here would allow it."`
+	Hint     string   `json:"hint" doc:"The same in words, for the administrator, with what the change lets in besides."`
+}
+
+// Repair is one part of a change after which what was refused is allowed.
+type Repair struct {
+	Action RepairAction    `json:"action" enum:"create,add,set,unset,repin,reactivate,request" doc:"create: a policy with the fields that are the value; add: the value to the list that the field is; set: the field to the value; unset: take the field away; repin: accept the repository's next identity; reactivate: the agent; request: ask for less, see the hint."`
+	Copy   bool            `json:"copy,omitempty" doc:"Make the change in a copy of the policy, beside it, so that what it grants now stays granted."`
+	Field  string          `json:"field,omitempty" doc:"Of the policy, by its name in JSON."`
+	Value  json.RawMessage `json:"value,omitempty"`
+}
+
+// RepairAction is what is to be done.
+type RepairAction string
+
+// The actions.
+const (
+	RepairCreate     RepairAction = "create"
+	RepairAdd        RepairAction = "add"
+	RepairSet        RepairAction = "set"
+	RepairUnset      RepairAction = "unset"
+	RepairRepin      RepairAction = "repin"
+	RepairReactivate RepairAction = "reactivate"
+	RepairRequest    RepairAction = "request"
+)
+
+// Shadow is what a policy in shadow mode would have done.
+type Shadow struct {
+	PolicyID string `json:"policyId"`
+	Allowed  bool   `json:"allowed" doc:"Whether it would have granted."`
+	Code     string `json:"code,omitempty" doc:"Why it would not have."`
 }
 
 // DecisionFilter narrows a list of decisions. What is zero narrows nothing, and

@@ -17,14 +17,18 @@ type TrustPolicySpec struct {
 	RepositoryID          string          `json:"repositoryId,omitempty" minLength:"1" doc:"The repository's numeric id, as a string." example:"74"`
 	RepositoryOwnerID     string          `json:"repositoryOwnerId,omitempty" minLength:"1" doc:"The owner's numeric id, as a string." example:"65"`
 	Events                []string        `json:"events,omitempty" minItems:"1" doc:"Events that may start the run. Absent: push, workflow_dispatch, schedule, repository_dispatch, release, deployment."`
-	Claims                ClaimConditions `json:"claims,omitempty" doc:"Conditions on further claims of the subject token, by the provider's names: a value or a list of values, one of which the claim must equal exactly; at most 16 claims with 16 values of 255 bytes. All conditions must hold. Numbers and booleans are compared as they are spelled in JSON. Where tokens name no repository, one of them must be on a claim that identifies the workload: sub for kind oidc." example:"{\"runner_environment\":\"github-hosted\"}"`
+	AcceptRisk            string          `json:"acceptRisk,omitempty" minLength:"1" maxLength:"500" doc:"Why it is right that outsiders can start the runs that are trusted. Required of a policy that lists an event which a fork can cause and has no environment, workflow, claims or condition; recorded in the audit log." example:"Only labels are read; the job never checks out the pull request."`
+	Environment           string          `json:"environment,omitempty" minLength:"1" doc:"The deployment environment that the job names, exactly, in case and all. Absent: any or none." example:"production"`
+	Workflow              string          `json:"workflow,omitempty" minLength:"1" doc:"The file in which the job stands. A path means a file of the token's repository, at any ref; org/repo/path@ref means a reusable workflow elsewhere, at exactly this ref (refs/heads/…, refs/tags/… or a commit). Absent: any." example:".github/workflows/deploy.yml"`
+	Claims                ClaimConditions `json:"claims,omitempty" doc:"Conditions on further claims of the subject token, by the provider's names: a value or a list of values, one of which the claim must match as a whole; * stands for anything within one segment between slashes; at most 16 claims with 16 values of 255 bytes. All conditions must hold. Numbers and booleans are compared as they are spelled in JSON. Where tokens name no repository, one of them must be on a claim that identifies the workload, without *: sub for kind oidc." example:"{\"runner_environment\":\"github-hosted\"}"`
+	Condition             string          `json:"condition,omitempty" minLength:"1" maxLength:"2048" doc:"An expression in the Common Expression Language (CEL) over claims, by the provider's names. It must be true, beside all other conditions; one that cannot be evaluated, for example because a claim is absent, is not." example:"claims.ref.startsWith(\"refs/heads/release/\")"`
 	Scopes                []string        `json:"scopes,omitempty" minItems:"1" doc:"Agent policies only: upper bound of the scopes. Absent: the agent's capabilities."`
 	Audiences             []string        `json:"audiences,omitempty" minItems:"1" doc:"Agent policies only: audiences that may be asked for; the first is the default. Absent: the issuer." example:"[\"https://deploy.example.com\"]"`
 	TokenTTLSeconds       int             `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
 	MaxAgents             int             `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
 	AgentNamePattern      string          `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
 	TrustRegisteredAgents bool            `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids and expiry. Only admin may set it. Default false."`
-	Mode                  PolicyMode      `json:"mode,omitempty" enum:"enforce,disabled" doc:"disabled grants nothing. Default enforce."`
+	Mode                  PolicyMode      `json:"mode,omitempty" enum:"enforce,shadow,disabled" doc:"shadow grants nothing, and decisions record what it would have done; disabled grants nothing. Default enforce."`
 	ExpiresAt             *time.Time      `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
 	Description           string          `json:"description,omitempty" maxLength:"1000" doc:"For people."`
 }
@@ -74,17 +78,20 @@ type PolicyMode string
 // The modes of a policy.
 const (
 	ModeEnforce  PolicyMode = "enforce"
+	ModeShadow   PolicyMode = "shadow"
 	ModeDisabled PolicyMode = "disabled"
 )
 
 // PolicyFilter narrows a list of trust policies. What is zero narrows nothing, and
 // all that is set must hold.
 type PolicyFilter struct {
-	Provider   string        `query:"provider" doc:"The provider that the policy names."`
-	Repository string        `query:"repository" doc:"The repository that the policy names, without regard to ASCII case."`
-	AgentID    string        `query:"agentId" doc:"The agent that its tokens are for."`
-	Grants     PrincipalKind `query:"grants" enum:"agent,bootstrap" doc:"Tokens of one agent, or bootstrap tokens."`
-	Mode       PolicyMode    `query:"mode" enum:"enforce,disabled" doc:"Whether it grants anything."`
+	Provider      string        `query:"provider" doc:"The provider that the policy names."`
+	Repository    string        `query:"repository" doc:"The repository that the policy names, without regard to ASCII case."`
+	AgentID       string        `query:"agentId" doc:"The agent that its tokens are for."`
+	Grants        PrincipalKind `query:"grants" enum:"agent,bootstrap" doc:"Tokens of one agent, or bootstrap tokens."`
+	Mode          PolicyMode    `query:"mode" enum:"enforce,shadow,disabled" doc:"Whether it grants anything."`
+	NeverMatched  bool          `query:"neverMatched" doc:"true: policies that have granted nothing since they were created; of those in shadow mode, would have."`
+	ExpiresBefore time.Time     `query:"expiresBefore" doc:"Policies that expire before this instant, those that have expired too."`
 }
 
 // TrustPolicy is a stored trust policy: what was said, and what the server
@@ -94,9 +101,9 @@ type TrustPolicy struct {
 	ID             string `json:"id" readOnly:"true" doc:"Assigned by the server."`
 	OrganizationID string `json:"-"`
 	TrustPolicySpec
-	Pinned        *Pin       `json:"pinned,omitempty" readOnly:"true" doc:"The identity that the repository had at its first accepted exchange."`
-	Warnings      []Warning  `json:"warnings" readOnly:"true" doc:"What is weak about this policy."`
-	MatchCount    int64      `json:"matchCount" readOnly:"true" doc:"Exchanges granted; updated at most once a minute."`
+	Pinned *Pin `json:"pinned,omitempty" readOnly:"true" doc:"The identity that the repository had at its first accepted exchange."`
+	PolicyAssessment
+	MatchCount    int64      `json:"matchCount" readOnly:"true" doc:"Exchanges granted; in shadow mode, exchanges that it would have granted. Updated at most once a minute."`
 	LastMatchedAt *time.Time `json:"lastMatchedAt,omitempty" readOnly:"true" doc:"Updated at most once a minute."`
 	CreatedBy     string     `json:"createdBy" readOnly:"true" doc:"Subject of the principal that created it."`
 	CreatedAt     time.Time  `json:"createdAt" readOnly:"true"`
@@ -115,6 +122,33 @@ type Pin struct {
 	RepositoryID      string    `json:"repositoryId" doc:"Numeric, as a string." example:"74"`
 	RepositoryOwnerID string    `json:"repositoryOwnerId" doc:"Numeric, as a string." example:"65"`
 	PinnedAt          time.Time `json:"pinnedAt"`
+}
+
+// PolicyAssessment is how strong a policy is, by the weakest subject token that it
+// accepts.
+type PolicyAssessment struct {
+	Grade    Grade         `json:"grade,omitempty" readOnly:"true" enum:"A,B,C,D,F" doc:"How hard it is to get a token that the policy accepts: A, only what the rules of a deployment environment let through, to F, anyone."`
+	Weakest  *WeakestToken `json:"weakest,omitempty" readOnly:"true" doc:"The weakest subject token that the policy accepts."`
+	Warnings []Warning     `json:"warnings" readOnly:"true" doc:"What is weak about this policy."`
+}
+
+// Grade is how hard it is to get a token that a policy accepts.
+type Grade string
+
+// The grades, from the strictest to the weakest.
+const (
+	GradeA Grade = "A"
+	GradeB Grade = "B"
+	GradeC Grade = "C"
+	GradeD Grade = "D"
+	GradeF Grade = "F"
+)
+
+// WeakestToken is the subject token that is the easiest to get of those that a policy
+// accepts.
+type WeakestToken struct {
+	Who    string            `json:"who" doc:"Who can get it, in words." example:"anyone who can push any branch to acme/deploy"`
+	Claims map[string]string `json:"claims,omitempty" doc:"What it says, by the provider's names of claims. Absent where none was found that passes: the condition may be stricter than the grade knows."`
 }
 
 // Warning is a weakness of a policy that does not stop it from being saved.

@@ -2,6 +2,8 @@ package agentidp
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -101,9 +103,48 @@ type ProviderKind struct {
 	// on one of them.
 	IdentityClaims []string
 
-	UnsafeClaims  map[string]string // claims that no policy may rest on → why, and what to use instead
-	DefaultEvents []string          // events that a policy admits when it names none; none: the tokens name no event
-	OutsiderEvent map[string]string // events that outsiders can cause → why that is dangerous
+	UnsafeClaims  map[string]string        // claims that no policy may rest on → why, and what to use instead
+	DefaultEvents []string                 // events that a policy admits when it names none; none: the tokens name no event
+	OutsiderEvent map[string]OutsiderEvent // events that others than those who may write to the repository can cause
+
+	// KnownClaims are the claims that the kind's tokens carry, by the provider's names,
+	// with who chooses their values; none: they may carry anything. Their values are
+	// strings, or are compared as they are spelled.
+	KnownClaims map[string]ClaimControl
+	// KnownPrefixes begin the names of claims that the issuer's administrators add.
+	KnownPrefixes []string
+	// RecordedClaims are kept with each decision for a while, by the provider's names.
+	RecordedClaims []string
+}
+
+// OutsiderEvent is an event that others than those who may write to the repository can
+// cause.
+type OutsiderEvent struct {
+	Why string // it is dangerous: a sentence
+	// ForkReachable says that somebody without any right in the repository can start a
+	// run whose token is for one of its own branches.
+	ForkReachable bool
+}
+
+// ClaimControl says who chooses the value of a claim.
+type ClaimControl string
+
+// Who chooses the value of a claim, from the most trustworthy to the least.
+const (
+	ControlIssuer ClaimControl = "issuer" // the issuer asserts a fact
+	ControlOwner  ClaimControl = "owner"  // who administers the repository, the organization or the environment
+	ControlWriter ClaimControl = "writer" // who may push a branch or a tag, or edit a workflow there
+	ControlAnyone ClaimControl = "anyone" // who opens a pull request, or starts a run again
+)
+
+// Knows reports whether a claim is one that the kind's tokens are known to carry, as far
+// as that is known of the kind at all.
+func (k *ProviderKind) Knows(claim string) bool {
+	if len(k.KnownClaims) == 0 {
+		return true
+	}
+	_, known := k.KnownClaims[claim]
+	return known || slices.ContainsFunc(k.KnownPrefixes, func(prefix string) bool { return strings.HasPrefix(claim, prefix) })
 }
 
 // Has reports whether the kind's tokens carry a claim.

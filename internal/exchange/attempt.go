@@ -52,7 +52,7 @@ func (a *attempt) key() cacheKey {
 // just read from the database. The agent is looked up only when some candidate
 // names it, so that an unknown agent and an unknown repository cost the same.
 func (a *attempt) candidates(ctx context.Context, mustRead bool) (*policy.Input, []*policy.Compiled, bool, error) {
-	candidates, fresh, err := a.cache.policies(ctx, a.DB, a.key(), mustRead)
+	candidates, fresh, err := a.cache.policies(ctx, a.DB, a.key(), a.claims.Kind, mustRead)
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("read candidate policies: %w", err)
 	}

@@ -58,8 +58,8 @@ func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string
 }
 
 // policies returns the candidates of a repository and whether they were just
-// read from the database.
-func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, fresh bool) ([]*policy.Compiled, bool, error) {
+// read from the database; kind is that of their provider.
+func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *agentidp.ProviderKind, fresh bool) ([]*policy.Compiled, bool, error) {
 	if !fresh {
 		if compiled, ok := c.candidates.Get(key); ok {
 			return compiled, false, nil
@@ -71,7 +71,7 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, fresh 
 	}
 	compiled := make([]*policy.Compiled, len(rows))
 	for i := range rows {
-		compiled[i] = policy.Compile(&rows[i])
+		compiled[i] = policy.Compile(&rows[i], kind)
 	}
 	if len(compiled) > 0 { // a repository without policies is anybody's: it takes no room here
 		c.candidates.Put(key, compiled)

@@ -43,7 +43,7 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
 	read := func(key cacheKey, mustRead bool, wantN int, wantFresh bool) {
 		t.Helper()
-		compiled, fresh, err := c.policies(t.Context(), db, key, mustRead)
+		compiled, fresh, err := c.policies(t.Context(), db, key, nil, mustRead)
 		if err != nil || len(compiled) != wantN || fresh != wantFresh {
 			t.Errorf("%d policies, fresh %v, %v; want %d, fresh %v", len(compiled), fresh, err, wantN, wantFresh)
 		}
@@ -74,7 +74,7 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.policies(t.Context(), db, key, false); err == nil {
+	if _, _, err := c.policies(t.Context(), db, key, nil, false); err == nil {
 		t.Error("nothing known, no storage, and no error")
 	}
 	read(renamed, false, 2, false)

@@ -58,7 +58,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	d.Code, d.Reason = e.Code, e.Reason
 	policyID := ""
 	if out != nil {
-		d.Checks = out.Checks
+		d.Checks, d.Nearest, d.Shadow = out.Checks, out.Nearest, out.Shadow
 		if out.Policy != nil {
 			policyID = out.Policy.ID
 			d.PolicyID = policyID

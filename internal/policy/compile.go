@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/condition"
 )
 
 const (
@@ -32,8 +33,9 @@ type Compiled struct {
 	byClaims   bool // it names no repository: its claims say whom it is about
 }
 
-// Compile prepares a policy for Match. The policy must not change afterwards.
-func Compile(p *agentidp.TrustPolicy) *Compiled {
+// Compile prepares a policy for Match; kind is that of its provider. The policy must not
+// change afterwards.
+func Compile(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *Compiled {
 	c := &Compiled{
 		Policy:     p,
 		repository: agentidp.FoldRepository(p.Repository),
@@ -204,4 +206,12 @@ func (c *Compiled) ttl(in *Input) time.Duration {
 		ttl = min(ttl, c.Policy.ExpiresAt.Sub(in.Now).Truncate(time.Second))
 	}
 	return ttl
+}
+
+// compileCondition is nil where the policy has none.
+func compileCondition(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (*condition.Condition, error) {
+	if p.Condition == "" {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return condition.Compile(p.Condition, kind)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// A condition is one comparison between a policy and an exchange. The decision
+// A comparison is one condition as it is held between a policy and an exchange. The decision
 // and the trace for administrators both come from it, so they cannot differ.
-type condition struct {
+type comparison struct {
 	name  string         // Check.Check
 	claim agentidp.Claim // the claim that is read; "" where it is none
 	code  string         // the answer where this is the first that does not hold
@@ -23,7 +23,7 @@ type condition struct {
 
 // conditions in their fixed order: a policy that fails a later one got
 // further.
-var conditions = []condition{
+var conditions = []comparison{
 	// A policy that fails one of the first is no policy for this exchange.
 	{"mode", "", agentidp.CodeTrustPolicyViolation,
 		func(c *Compiled, _ *request) bool { return c.Policy.Mode == agentidp.ModeEnforce },

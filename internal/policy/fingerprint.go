@@ -13,7 +13,8 @@ import (
 
 // Fingerprint returns the identity of a policy's effect: equal for two policies
 // of one organization if and only if they do the same. It reads the normalized
-// form, and everything in it but the description. Repository names that GitHub
+// form, and everything in it but what is said to people: the description and why a risk
+// was accepted. Repository names that GitHub
 // takes for the same one are the same here.
 //
 // It is hexadecimal SHA-256 over the fields that are set, each as its name, the
@@ -55,6 +56,9 @@ func Fingerprint(spec *agentidp.TrustPolicySpec) string {
 	for _, name := range slices.Sorted(maps.Keys(spec.Claims)) {
 		list("claim", append([]string{name}, spec.Claims[name]...))
 	}
+	text("environment", spec.Environment)
+	text("workflow", spec.Workflow)
+	text("condition", spec.Condition)
 	list("scopes", spec.Scopes)
 	list("audiences", spec.Audiences)
 	number("tokenTtlSeconds", spec.TokenTTLSeconds)

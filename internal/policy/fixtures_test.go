@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -34,7 +35,7 @@ var (
 			"head_ref": "Whoever opens a pull request chooses it.", "base_ref": "Whoever opens a pull request chooses it.",
 		},
 		DefaultEvents: []string{"push", "workflow_dispatch", "schedule", "repository_dispatch", "release", "deployment"},
-		OutsiderEvent: map[string]string{"pull_request_target": "It runs with the rights of the target branch for anyone's pull request."},
+		OutsiderEvent: map[string]agentidp.OutsiderEvent{"pull_request_target": {Why: "It runs with the rights of the target branch for anyone's pull request.", ForkReachable: true}},
 	}
 
 	// oidc is the kind of the provider cluster, whose tokens say nothing but sub that
@@ -50,6 +51,15 @@ type said map[string]string
 func (s said) ReadClaim(name string) (string, bool) {
 	value, ok := s[name]
 	return value, ok
+}
+
+func (s said) ReadJSON(name string) []byte {
+	value, ok := s[name]
+	if !ok {
+		return nil
+	}
+	text, _ := json.Marshal(value)
+	return text
 }
 
 func kindOf(provider string) *agentidp.ProviderKind {
@@ -226,7 +236,7 @@ func viaGitLab(in *policy.Input)    { in.Claims.Provider = "gitlab" }
 func compiled(policies ...*agentidp.TrustPolicy) []*policy.Compiled {
 	out := make([]*policy.Compiled, len(policies))
 	for i, p := range policies {
-		out[i] = policy.Compile(p)
+		out[i] = policy.Compile(p, kindOf(p.Provider))
 	}
 	return out
 }

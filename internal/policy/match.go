@@ -39,7 +39,9 @@ type Outcome struct {
 	Scopes   []string // may be empty: then the token carries no scope
 	Audience string
 	TTL      time.Duration
-	Checks   []agentidp.Check // for administrators only
+	Checks   []agentidp.Check // for administrators only, as all that follows but Err
+	Nearest  *agentidp.Miss   // of a refusal
+	Shadow   []agentidp.Shadow
 	Err      *agentidp.Error
 }
 

@@ -26,6 +26,13 @@ const (
 // weakness: a name that its owner gives up is free to take.
 const pinPatience = 30 * 24 * time.Hour
 
+// Assess says how strong a stored policy is, and what is weak about it. kind is that of
+// its provider, nil where nothing is known of that. None of it keeps a policy from being
+// saved or from granting.
+func Assess(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) agentidp.PolicyAssessment {
+	return agentidp.PolicyAssessment{Warnings: Warnings(p, kind, now)}
+}
+
 // Warnings returns what is weak about a stored policy, each with how to mend it;
 // never nil, so that it is a list in JSON. None of it keeps a policy from being
 // saved or from granting.
@@ -47,8 +54,8 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 		warn(warnAudienceShared, "Tokens are for the shared default audience, so a service that gets one can present it to every other that trusts the same audience. Set audiences to the service's own URL.")
 	}
 	for _, event := range p.Events {
-		if kind != nil && kind.OutsiderEvent[event] != "" {
-			warn(warnOutsiderEvent, "The event %s is permitted, which is unsafe by default. %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event], "."))
+		if kind != nil && kind.OutsiderEvent[event].Why != "" {
+			warn(warnOutsiderEvent, "The event %s is permitted, which is unsafe by default. %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event].Why, "."))
 		}
 	}
 	if kind != nil && !slices.Equal(p.Events, set(kind.DefaultEvents)) { // The defaults are meant to fit one rule or another.

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,7 +56,16 @@ type file struct {
 	IdentityClaims []string                  `yaml:"identityClaims"`
 	UnsafeClaims   map[string]string         `yaml:"unsafeClaims"`
 	DefaultEvents  []string                  `yaml:"defaultEvents"`
-	OutsiderEvents map[string]string         `yaml:"outsiderEvents"`
+	OutsiderEvents map[string]outsiderEvent  `yaml:"outsiderEvents"`
+
+	KnownClaims    map[string]agentidp.ClaimControl `yaml:"knownClaims"`
+	KnownPrefixes  []string                         `yaml:"knownPrefixes"`
+	RecordedClaims []string                         `yaml:"recordedClaims"`
+}
+
+type outsiderEvent struct {
+	ForkReachable bool   `yaml:"forkReachable"`
+	Why           string `yaml:"why"`
 }
 
 // parseKind reads one file; name is what the file is called.
@@ -73,8 +83,17 @@ func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
 		Name: f.Name, Issuer: f.Issuer, JWKSPath: f.JWKSPath, Algorithms: f.Algorithms,
 		MaxTokenAge: f.MaxTokenAge, ClaimNames: f.Claims, Required: f.Required,
 		IdentityClaims: f.IdentityClaims, UnsafeClaims: f.UnsafeClaims,
-		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.OutsiderEvents,
+		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.outsiderEvents(),
+		KnownClaims: f.KnownClaims, KnownPrefixes: f.KnownPrefixes, RecordedClaims: f.RecordedClaims,
 	}, nil
+}
+
+func (f *file) outsiderEvents() map[string]agentidp.OutsiderEvent {
+	events := make(map[string]agentidp.OutsiderEvent, len(f.OutsiderEvents))
+	for name, e := range f.OutsiderEvents {
+		events[name] = agentidp.OutsiderEvent{Why: e.Why, ForkReachable: e.ForkReachable}
+	}
+	return events
 }
 
 // check returns everything that is wrong with the file.
@@ -97,8 +116,8 @@ func (f *file) check(name string) error {
 	require(hasEvents == (len(f.DefaultEvents) > 0), "defaultEvents: there must be some if and only if the claims have an event")
 	require(!slices.Contains(f.DefaultEvents, ""), "defaultEvents: an empty one")
 	require(hasEvents || len(f.OutsiderEvents) == 0, "outsiderEvents: the claims have no event")
-	for event, why := range f.OutsiderEvents {
-		require(event != "" && why != "", "outsiderEvents: %q says not why", event)
+	for event, e := range f.OutsiderEvents {
+		require(event != "" && e.Why != "", "outsiderEvents: %q says not why", event)
 		require(!slices.Contains(f.DefaultEvents, event), "outsiderEvents: %q is a default event", event)
 	}
 	return errors.Join(errs...)
@@ -147,6 +166,33 @@ func (f *file) checkConditions() (errs []error) {
 		if name == "" || why == "" {
 			errs = append(errs, fmt.Errorf("unsafeClaims: %q says not why", name))
 		}
+	}
+	return append(errs, f.checkKnown()...)
+}
+
+// checkKnown checks what is said of all claims that there are.
+func (f *file) checkKnown() (errs []error) {
+	controls := []agentidp.ClaimControl{agentidp.ControlIssuer, agentidp.ControlOwner, agentidp.ControlWriter, agentidp.ControlAnyone}
+	for name, control := range f.KnownClaims {
+		if name == "" || !slices.Contains(controls, control) {
+			errs = append(errs, fmt.Errorf("knownClaims: %q of %q is none of %v", control, name, controls))
+		}
+	}
+	known := func(list string, names ...string) {
+		for _, name := range names {
+			if _, ok := f.KnownClaims[name]; !ok && len(f.KnownClaims) > 0 {
+				errs = append(errs, fmt.Errorf("%s: %q is not among the knownClaims", list, name))
+			}
+		}
+	}
+	for _, theirs := range f.Claims {
+		known("claims", theirs)
+	}
+	known("identityClaims", f.IdentityClaims...)
+	known("unsafeClaims", slices.Collect(maps.Keys(f.UnsafeClaims))...)
+	known("recordedClaims", f.RecordedClaims...)
+	if slices.Contains(f.KnownPrefixes, "") {
+		errs = append(errs, errors.New("knownPrefixes: an empty one"))
 	}
 	return errs
 }

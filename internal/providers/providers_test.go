@@ -35,7 +35,7 @@ func TestTheKindOfGitHub(t *testing.T) {
 		t.Errorf("default events %q", k.DefaultEvents)
 	}
 	for _, event := range []string{"pull_request", "pull_request_target", "workflow_run", "issue_comment", "merge_group"} {
-		if k.OutsiderEvent[event] == "" {
+		if k.OutsiderEvent[event].Why == "" {
 			t.Errorf("nothing is known against %s", event)
 		}
 	}
@@ -115,7 +115,7 @@ required: [jti]
 identityClaims: [sub, repo]
 unsafeClaims: {nickname: anybody}
 defaultEvents: [push]
-outsiderEvents: {pull_request: because}
+outsiderEvents: {pull_request: {forkReachable: true, why: because}}
 `
 
 func TestParseKind(t *testing.T) {

@@ -18,11 +18,12 @@ func TestThePolicyOfARegisteredAgentSaysAllThatItsBootstrapPolicySays(t *testing
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	kind := &agentidp.ProviderKind{Name: "github", DefaultEvents: []string{"push"}, ClaimNames: map[agentidp.Claim]string{
 		agentidp.ClaimRepository: "repository", agentidp.ClaimRepositoryID: "repository_id", agentidp.ClaimRepositoryOwnerID: "repository_owner_id",
-		agentidp.ClaimRef: "ref", agentidp.ClaimEvent: "event_name",
+		agentidp.ClaimRef: "ref", agentidp.ClaimEvent: "event_name", agentidp.ClaimEnvironment: "environment", agentidp.ClaimJobWorkflowRef: "job_workflow_ref",
 	}}
 	end := now.Add(time.Hour)
 	said := agentidp.TrustPolicySpec{
 		Provider: "github", Repository: "Acme/Deploy", Branch: "main", RepositoryID: "74", RepositoryOwnerID: "65", Events: []string{"push", "schedule"},
+		Environment: "production", Workflow: ".github/workflows/deploy.yml", Condition: `claims.ref_protected == "true"`, AcceptRisk: "none that matters",
 		Claims:          agentidp.ClaimConditions{"runner_environment": {"github-hosted"}},
 		TokenTTLSeconds: 60, MaxAgents: 3, AgentNamePattern: "*@ci.acme.example", TrustRegisteredAgents: true, Mode: agentidp.ModeEnforce,
 		ExpiresAt: &end, Description: "lets acme register",

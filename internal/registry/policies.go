@@ -43,7 +43,7 @@ func (r *Registry) CreatePolicy(ctx context.Context, org *agentidp.Organization,
 	if err != nil {
 		return nil, public(err, "trust policy")
 	}
-	p.Warnings = policy.Warnings(p, kind, p.CreatedAt)
+	p.PolicyAssessment = policy.Assess(p, kind, p.CreatedAt)
 	return p, nil
 }
 
@@ -106,7 +106,7 @@ func (r *Registry) ReplacePolicy(ctx context.Context, org *agentidp.Organization
 	if err != nil {
 		return nil, public(err, "trust policy")
 	}
-	p.Warnings = policy.Warnings(p, kind, r.Clock())
+	p.PolicyAssessment = policy.Assess(p, kind, r.Clock())
 	return p, nil
 }
 
@@ -200,7 +200,7 @@ func (r *Registry) warn(ctx context.Context, org *agentidp.Organization, p *agen
 	if err != nil {
 		return err
 	}
-	p.Warnings = policy.Warnings(p, kind, r.Clock())
+	p.PolicyAssessment = policy.Assess(p, kind, r.Clock())
 	return nil
 }
 

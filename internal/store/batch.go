@@ -154,9 +154,13 @@ func (b *batch) createPins() error {
 func (b *batch) writeRecords() error {
 	n := len(b.members)
 	decisions, tokens, events := make([][]any, 0, n), make([][]any, 0, n), make([][]any, 0, 2*n)
+	var claims [][]any
 	for m := range b.live() {
 		if m.decision != nil {
 			decisions = append(decisions, m.decision)
+		}
+		if m.claims != nil {
+			claims = append(claims, m.claims)
 		}
 		if m.tokenRow != nil {
 			tokens = append(tokens, m.tokenRow)
@@ -167,6 +171,9 @@ func (b *batch) writeRecords() error {
 		}
 	}
 	if err := insertDecisions.each(b.db.dialect, decisions, b.exec); err != nil {
+		return err
+	}
+	if err := insertClaims.each(b.db.dialect, claims, b.exec); err != nil {
 		return err
 	}
 	if err := insertTokens.each(b.db.dialect, tokens, b.exec); err != nil {

@@ -9,24 +9,43 @@ import (
 
 const decisionColumns = "organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id, ref, event, run_id, agent_id, policy_id, token_id, subject, grant_type, credential_id, actor_id, parent_token_id"
 
-var insertDecisions = newInserter("decisions", decisionColumns+", repository_folded, checks", "")
+var (
+	insertDecisions = newInserter("decisions", decisionColumns+", repository_folded, checks, nearest, shadow", "")
+	insertClaims    = newInserter("recorded_claims", "organization_id, decision_id, claims", "")
+)
 
 func decisionRow(orgID string, d *agentidp.Decision) []any {
-	checks := "[]"
+	checks, nearest, shadow := "[]", "", ""
 	if len(d.Checks) > 0 {
 		checks = jsonText(d.Checks)
 	}
+	if d.Nearest != nil {
+		nearest = jsonText(d.Nearest)
+	}
+	if len(d.Shadow) > 0 {
+		shadow = jsonText(d.Shadow)
+	}
 	return []any{orgID, d.ID, d.RequestID, micros(d.At), string(d.Outcome), d.Code, d.Reason, d.Provider, d.Repository, d.RepositoryID,
-		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, d.Subject, d.GrantType, d.CredentialID, d.ActorID, d.ParentTokenID, agentidp.FoldRepository(d.Repository), checks}
+		d.RepositoryOwnerID, d.Ref, d.Event, d.RunID, d.AgentID, d.PolicyID, d.TokenID, d.Subject, d.GrantType, d.CredentialID, d.ActorID, d.ParentTokenID, agentidp.FoldRepository(d.Repository), checks, nearest, shadow}
 }
 
-// Decision returns the record of one exchange, or ErrNotFound.
+// claimsRow returns the row of the claims that are kept with a decision, or nil.
+func claimsRow(orgID string, d *agentidp.Decision) []any {
+	if len(d.Claims) == 0 {
+		return nil
+	}
+	return []any{orgID, d.ID, string(d.Claims)}
+}
+
+// Decision returns the record of one exchange with the claims that are still kept, or
+// ErrNotFound.
 func (r reads) Decision(ctx context.Context, orgID, id string) (*agentidp.Decision, error) {
 	scan := func(rows *sql.Rows, d *agentidp.Decision) error {
-		return rows.Scan(append(decisionFields(d), jsonColumn{&d.Checks})...)
+		return rows.Scan(append(decisionFields(d), jsonColumn{&d.Checks}, jsonColumn{&d.Nearest}, jsonColumn{&d.Shadow}, jsonColumn{&d.Claims})...)
 	}
-	return one(ctx, r, "read decision", scan,
-		"SELECT "+decisionColumns+", checks FROM decisions WHERE organization_id = $1 AND id = $2", orgID, id)
+	return one(ctx, r, "read decision", scan, "SELECT "+decisionColumns+`, checks, nearest, shadow,
+		coalesce((SELECT claims FROM recorded_claims WHERE organization_id = $1 AND decision_id = $2), '')
+		FROM decisions WHERE organization_id = $1 AND id = $2`, orgID, id)
 }
 
 // DecisionThatUsed returns the record of the exchange that used up a subject token, by

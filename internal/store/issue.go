@@ -48,7 +48,7 @@ func (db *DB) Issue(ctx context.Context, g *Grant) error {
 // Record writes a refused exchange and its events, with the same commit as the
 // exchanges of the moment. Errors are those of Issue.
 func (db *DB) Record(ctx context.Context, d *agentidp.Decision, events ...agentidp.Event) error {
-	m := &member{done: make(chan error, 1), decision: decisionRow(d.OrganizationID, d)}
+	m := &member{done: make(chan error, 1), decision: decisionRow(d.OrganizationID, d), claims: claimsRow(d.OrganizationID, d)}
 	m.addEvents(d.OrganizationID, events)
 	return db.committer.submit(ctx, m)
 }
@@ -107,6 +107,7 @@ type member struct {
 	pinRow     []any
 	tokenRow   []any // nil for Record
 	decision   []any // nil where there is none
+	claims     []any // nil where none are kept
 	events     [][]any
 	pinEvent   []any
 	matchedAt  time.Time
@@ -157,6 +158,7 @@ func newGrantMember(g *Grant) *member {
 		matchedAt: g.Decision.At,
 		tokenRow:  tokenRow(org, &g.Token),
 		decision:  decisionRow(org, &g.Decision),
+		claims:    claimsRow(org, &g.Decision),
 	}
 	m.seen[seenOrganization] = seenRow{org, org, g.Organization.Revision}
 	if g.Provider != nil {

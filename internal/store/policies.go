@@ -13,7 +13,7 @@ import (
 
 // policyColumns are those of oidc_trust_policies p, then of its pin n.
 const policyColumns = `p.organization_id, p.id, p.provider, p.repository, p.branch, p.tag, p.agent_id, p.repository_id,
-	p.repository_owner_id, p.events, p.claims, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
+	p.repository_owner_id, p.events, p.environment, p.workflow, p.claims, p.condition, p.accept_risk, p.scopes, p.audiences, p.token_ttl_seconds, p.max_agents, p.agent_name_pattern,
 	p.trust_registered_agents, p.mode, p.expires_at, p.description, p.created_by, p.created_at, p.updated_at, p.revision,
 	coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, ''), coalesce(n.pinned_at, 0)`
 
@@ -103,7 +103,7 @@ func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit i
 func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
 	var pin agentidp.Pin
 	err := rows.Scan(&p.OrganizationID, &p.ID, &p.Provider, &p.Repository, &p.Branch, &p.Tag, &p.AgentID, &p.RepositoryID,
-		&p.RepositoryOwnerID, jsonColumn{&p.Events}, jsonColumn{&p.Claims}, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
+		&p.RepositoryOwnerID, jsonColumn{&p.Events}, &p.Environment, &p.Workflow, jsonColumn{&p.Claims}, &p.Condition, &p.AcceptRisk, jsonColumn{&p.Scopes}, jsonColumn{&p.Audiences}, &p.TokenTTLSeconds, &p.MaxAgents, &p.AgentNamePattern,
 		&p.TrustRegisteredAgents, &p.Mode, optionalTime{&p.ExpiresAt}, &p.Description, &p.CreatedBy, microsTime{&p.CreatedAt}, microsTime{&p.UpdatedAt}, &p.Revision,
 		&pin.RepositoryID, &pin.RepositoryOwnerID, microsTime{&pin.PinnedAt}, optionalTime{&p.LastMatchedAt}, &p.MatchCount)
 	if pin.RepositoryID != "" {
@@ -118,12 +118,14 @@ func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerpr
 	return t.insert(ctx, "create policy", `
 		INSERT INTO oidc_trust_policies (organization_id, id, provider, repository, repository_folded, branch, tag, agent_id,
 			repository_id, repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern,
-			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision, claims)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision, claims,
+			environment, workflow, condition, accept_risk)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
 		ON CONFLICT DO NOTHING`,
 		p.OrganizationID, p.ID, p.Provider, p.Repository, agentidp.FoldRepository(p.Repository), p.Branch, p.Tag, p.AgentID,
 		p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes), listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern,
-		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision, claimsText(p.Claims))
+		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision, claimsText(p.Claims),
+		p.Environment, p.Workflow, p.Condition, p.AcceptRisk)
 }
 
 func claimsText(claims agentidp.ClaimConditions) string {
@@ -152,11 +154,13 @@ func (t *Tx) ReplacePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerp
 	return t.update(ctx, "replace policy", `
 		UPDATE oidc_trust_policies SET branch = $3, tag = $4, repository_id = $5, repository_owner_id = $6, events = $7, scopes = $8,
 			audiences = $9, token_ttl_seconds = $10, max_agents = $11, agent_name_pattern = $12, trust_registered_agents = $13, mode = $14, expires_at = $15,
-			description = $16, fingerprint = $17, updated_at = $18, revision = $19, claims = $20
-		WHERE organization_id = $1 AND id = $2 AND revision = $21`,
+			description = $16, fingerprint = $17, updated_at = $18, revision = $19, claims = $20,
+			environment = $21, workflow = $22, condition = $23, accept_risk = $24
+		WHERE organization_id = $1 AND id = $2 AND revision = $25`,
 		p.OrganizationID, p.ID, p.Branch, p.Tag, p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes),
 		listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern, p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt),
-		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, claimsText(p.Claims), p.Revision-1)
+		p.Description, fingerprint, micros(p.UpdatedAt), p.Revision, claimsText(p.Claims),
+		p.Environment, p.Workflow, p.Condition, p.AcceptRisk, p.Revision-1)
 }
 
 // DeletePolicy removes a policy and its counters; ErrNotFound if there is none.

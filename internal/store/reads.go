@@ -137,7 +137,7 @@ func (j jsonColumn) Scan(v any) error {
 		return fmt.Errorf("JSON is stored as %T", v)
 	}
 	switch text {
-	case "[]", "{}", "null":
+	case "", "[]", "{}", "null":
 		return nil
 	}
 	return json.Unmarshal([]byte(text), j.v)

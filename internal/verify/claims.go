@@ -29,8 +29,21 @@ func compileKind(k *agentidp.ProviderKind) *kind {
 // proven. All others are unknown, whatever they resemble, and change nothing.
 // Claims that are malformed stay empty in what is returned beside the error.
 func (k *kind) read(p *agentidp.Provider, u *Unverified) (*agentidp.Claims, error) {
-	c := &agentidp.Claims{Provider: p.Name, Issuer: u.Issuer, Kind: k.ProviderKind, Source: (*provenToken)(u)}
-	var bad []agentidp.FieldError
+	c, bad := k.fields(p, u)
+	if bad != nil {
+		return c, claimInvalid(bad)
+	}
+	c.ReplayKey = c.TokenID
+	if c.ReplayKey == "" {
+		sum := u.jws.SigningInputSum()
+		c.ReplayKey = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return c, nil
+}
+
+// fields returns the claims that the kind knows, and what is wrong with them.
+func (k *kind) fields(p *agentidp.Provider, u *Unverified) (c *agentidp.Claims, bad []agentidp.FieldError) {
+	c = &agentidp.Claims{Provider: p.Name, Issuer: u.Issuer, Kind: k.ProviderKind, Source: (*provenToken)(u)}
 	for i := range u.members {
 		m := &u.members[i]
 		claim, ok := k.ours[m.name]
@@ -54,13 +67,34 @@ func (k *kind) read(p *agentidp.Provider, u *Unverified) (*agentidp.Claims, erro
 			bad = append(bad, agentidp.FieldError{Field: name, Reason: "is missing or empty"})
 		}
 	}
-	if bad != nil {
-		return c, claimInvalid(bad)
+	return c, bad
+}
+
+// ReadClaims reads a JSON object as the claims of a provider's token, by the same rules as
+// those of a proven one: for what is told about decisions, never for one. There may be no
+// jti, and no ReplayKey is set. Errors: Invalid, with each bad claim in Details.
+func (v *Verifier) ReadClaims(p *agentidp.Provider, payload []byte) (*agentidp.Claims, error) {
+	k := v.kinds[p.Kind]
+	if k == nil {
+		return nil, fmt.Errorf("provider %s is of kind %q, which is not known", p.Name, p.Kind)
 	}
-	c.ReplayKey = c.TokenID
-	if c.ReplayKey == "" {
-		sum := u.jws.SigningInputSum()
-		c.ReplayKey = "sha256:" + hex.EncodeToString(sum[:])
+	u := &Unverified{members: make([]member, 0, usualClaims)}
+	err := strictjson.Members(payload, claimsDepth, func(name string, value []byte) error {
+		u.members = append(u.members, member{name, value})
+		return nil
+	})
+	if err != nil {
+		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "claims", Reason: "are not one JSON object without repeated names: " + err.Error()})
+	}
+	u.Issuer, _ = text(u.member("iss"))
+	c, bad := k.fields(p, u)
+	jti := k.ClaimNames[agentidp.ClaimTokenID]
+	bad = slices.DeleteFunc(bad, func(e agentidp.FieldError) bool { return e.Field == jti && u.member(jti) == nil })
+	for i := range bad {
+		bad[i].Field = "claims." + bad[i].Field
+	}
+	if len(bad) > 0 {
+		return nil, agentidp.InvalidFields(bad...)
 	}
 	return c, nil
 }
@@ -87,6 +121,9 @@ func (t *provenToken) ReadClaim(name string) (string, bool) {
 	}
 	return string(value), len(value) <= maxText
 }
+
+// ReadJSON implements agentidp.ClaimSource.
+func (t *provenToken) ReadJSON(name string) []byte { return (*Unverified)(t).member(name) }
 
 // checkAudience requires exactly one audience, which is the organization's issuer
 // or one that the provider lists. A token for several audiences could be presented
