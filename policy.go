@@ -27,7 +27,7 @@ type TrustPolicySpec struct {
 	TokenTTLSeconds       int             `json:"tokenTtlSeconds,omitempty" minimum:"60" maximum:"3600" doc:"Life of the access token. Absent: the server's default; never beyond expiresAt."`
 	MaxAgents             int             `json:"maxAgents,omitempty" minimum:"1" maximum:"1000000" doc:"Bootstrap policies only: how many living agents it may register. Default 10."`
 	AgentNamePattern      string          `json:"agentNamePattern,omitempty" minLength:"1" doc:"Bootstrap policies only: glob that an agent's name must match." example:"*@ci.acme.example"`
-	TrustRegisteredAgents bool            `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids and expiry. Only admin may set it. Default false."`
+	TrustRegisteredAgents bool            `json:"trustRegisteredAgents,omitempty" doc:"Bootstrap policies only: registering an agent also creates its own trust policy, with this one's repository, branch or tag, events, ids, conditions and expiry. Only admin may set it. Default false."`
 	Mode                  PolicyMode      `json:"mode,omitempty" enum:"enforce,shadow,disabled" doc:"shadow grants nothing, and decisions record what it would have done; disabled grants nothing. Default enforce."`
 	ExpiresAt             *time.Time      `json:"expiresAt,omitempty" doc:"After this instant the policy grants nothing."`
 	Description           string          `json:"description,omitempty" maxLength:"1000" doc:"For people."`

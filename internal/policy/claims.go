@@ -16,32 +16,50 @@ const (
 	maxClaimLength = 255 // of a name or a value, in bytes
 )
 
-// Names of checks that are one comparison for each claim.
+// Names of checks that are read elsewhere too.
 const (
-	checkIdentity = "identity"
-	checkClaims   = "claims"
+	checkIdentity    = "identity"
+	checkEnvironment = "environment"
+	checkWorkflow    = "workflow"
+	checkClaims      = "claims"
 )
 
-// claimCondition is that one claim has one of some values.
+// claimCondition is that one claim matches one of some values.
 type claimCondition struct {
 	name   string
 	values []string
+	exact  bool // * is nothing but a star
 }
 
-func compileClaims(claims agentidp.ClaimConditions) []claimCondition {
+// compileClaims leaves those exact that say whose the tokens are: two workloads whose
+// names are alike are two.
+func compileClaims(claims agentidp.ClaimConditions, kind *agentidp.ProviderKind) []claimCondition {
 	if len(claims) == 0 {
 		return nil
 	}
 	conditions := make([]claimCondition, 0, len(claims))
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		conditions = append(conditions, claimCondition{name, claims[name]})
+		exact := kind == nil || slices.Contains(kind.IdentityClaims, name)
+		conditions = append(conditions, claimCondition{name, claims[name], exact})
 	}
 	return conditions
 }
 
 func (c *claimCondition) holds(r *request) bool {
 	value, ok := r.Claims.Read(c.name)
-	return ok && slices.Contains(c.values, value)
+	return ok && c.permits(value)
+}
+
+// permits holds a value against all of the claim's: an empty one is met by none, not even
+// by a star.
+func (c *claimCondition) permits(value string) bool {
+	switch {
+	case value == "":
+		return false
+	case c.exact:
+		return slices.Contains(c.values, value)
+	}
+	return slices.ContainsFunc(c.values, func(pattern string) bool { return Glob(pattern, value) })
 }
 
 // identifies reports whether a claim tells the caller from everybody else.
@@ -85,25 +103,39 @@ func (c *Compiled) meetsClaims(r *request) bool {
 	return true
 }
 
-// traceClaims is trace for the conditions on claims: those that identify the caller
-// of a policy without a repository, or all others.
+// traceClaims is trace for the comparisons that show does not say: the workflow, the
+// claims that identify the caller of a policy without a repository, and all others.
 func traceClaims(checks []agentidp.Check, name string, c *Compiled, r *request) []agentidp.Check {
+	if name == checkWorkflow {
+		return traceWorkflow(checks, c, r)
+	}
 	before := len(checks)
 	for i := range c.claims {
-		cond := &c.claims[i]
-		if (name == checkIdentity) != (c.byClaims && r.identifies(cond.name)) {
-			continue
+		if (name == checkIdentity) == (c.byClaims && r.identifies(c.claims[i].name)) {
+			checks = append(checks, c.claims[i].check(name, c, r))
 		}
-		got, _ := r.Claims.Read(cond.name)
-		checks = append(checks, agentidp.Check{
-			PolicyID: c.Policy.ID, Check: name, Claim: cond.name,
-			Expected: clip(strings.Join(cond.values, " or "), maxShown), Got: clip(got, maxShown), OK: cond.holds(r),
-		})
 	}
 	if name == checkIdentity && c.byClaims && len(checks) == before {
 		checks = append(checks, agentidp.Check{PolicyID: c.Policy.ID, Check: name, Expected: "a repository, or a claim that identifies the caller", Got: "neither in the policy"})
 	}
 	return checks
+}
+
+func (c *claimCondition) check(name string, of *Compiled, r *request) agentidp.Check {
+	got, _ := r.Claims.Read(c.name)
+	return agentidp.Check{
+		PolicyID: of.Policy.ID, Check: name, Claim: c.name,
+		Expected: clip(besideCase(strings.Join(c.values, " or "), got, c.values...), maxShown), Got: clip(got, maxShown), OK: c.holds(r),
+	}
+}
+
+// besideCase adds to what is expected that nothing but case keeps what came from being one
+// of the values: that is easily overlooked (A-131).
+func besideCase(expected, got string, values ...string) string {
+	if slices.Contains(values, got) || !slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, got) }) {
+		return expected
+	}
+	return expected + " (only upper and lower case differ)"
 }
 
 // fields are the claims on which a policy has conditions in fields of their own.
@@ -143,6 +175,8 @@ func (p *problems) within(spec *agentidp.TrustPolicySpec, kind *agentidp.Provide
 		{"repositoryOwnerId", agentidp.ClaimRepositoryOwnerID, &rest.RepositoryOwnerID},
 		{"branch", agentidp.ClaimRef, &rest.Branch},
 		{"tag", agentidp.ClaimRef, &rest.Tag},
+		{"environment", agentidp.ClaimEnvironment, &rest.Environment},
+		{"workflow", agentidp.ClaimJobWorkflowRef, &rest.Workflow},
 	} {
 		if *f.value != "" && !kind.Has(f.claim) {
 			p.add(f.name, notInTokens, spec.Provider, kind.Name)
@@ -191,7 +225,8 @@ func (p *problems) claims(claims agentidp.ClaimConditions, kind *agentidp.Provid
 			p.add("claims", "has a condition on a claim whose name %s", problem)
 		default:
 			p.text("claims."+name, claimProblem(name, kind))
-			p.claimValues("claims."+name, claims[name])
+			exact := kind != nil && slices.Contains(kind.IdentityClaims, name)
+			p.claimValues("claims."+name, claims[name], exact)
 		}
 	}
 }
@@ -215,7 +250,8 @@ func claimProblem(name string, kind *agentidp.ProviderKind) string {
 	return ""
 }
 
-func (p *problems) claimValues(field string, values agentidp.ClaimValues) {
+// claimValues judges the values of one claim; exact is whether it says whose the tokens are.
+func (p *problems) claimValues(field string, values agentidp.ClaimValues, exact bool) {
 	switch n := len(values); {
 	case n == 0:
 		p.add(field, "has no value. Give one, or leave the claim out.")
@@ -230,8 +266,10 @@ func (p *problems) claimValues(field string, values agentidp.ClaimValues) {
 		switch {
 		case value == "":
 			p.add(at, "is empty. Give the value that the claim must have, or leave the claim out.")
-		case strings.Contains(value, "*"):
-			p.add(at, "wildcards are not supported: a claim is compared exactly, character by character. Name each value that is permitted.")
+		case exact && strings.Contains(value, "*"):
+			p.add(at, "says whose tokens are meant, and is compared exactly, character by character: a pattern would also let in whoever is named alike later. Name each value that is permitted.")
+		case strings.Contains(value, "**"):
+			p.add(at, "** is not supported: * stands for anything within one segment between slashes. Write for example release/*.")
 		case slices.Contains(values[:i], value):
 			p.add(at, "repeats %s. Leave it out.", said(value))
 		default:

@@ -29,6 +29,7 @@ type Compiled struct {
 	ref        string // the one ref of a policy with a branch
 	refType    string
 	events     string // for checks
+	workflow   workflow
 	claims     []claimCondition
 	byClaims   bool // it names no repository: its claims say whom it is about
 }
@@ -41,7 +42,8 @@ func Compile(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *Compiled {
 		repository: agentidp.FoldRepository(p.Repository),
 		refType:    refTypeBranch,
 		events:     strings.Join(p.Events, " "),
-		claims:     compileClaims(p.Claims),
+		workflow:   compileWorkflow(p.Workflow),
+		claims:     compileClaims(p.Claims, kind),
 		byClaims:   p.Repository == "",
 	}
 	if p.Branch != "" {

@@ -16,8 +16,8 @@ type comparison struct {
 	holds func(c *Compiled, r *request) bool
 
 	// show returns what the policy expects and what came. No expectation means
-	// that the policy has no such condition; then it holds. nil: there are several
-	// comparisons, one for each claim, see traceClaims.
+	// that the policy has no such condition; then it holds. nil: the policy or the
+	// token says which claims are read, see traceClaims.
 	show func(c *Compiled, r *request) (expected, got string)
 }
 
@@ -132,6 +132,16 @@ var conditions = []comparison{
 	{"ref", agentidp.ClaimRef, agentidp.CodeBranchNotPermitted,
 		func(c *Compiled, r *request) bool { return c.permitsRef(r.Claims.Ref) },
 		func(c *Compiled, r *request) (string, string) { return c.showRef(), r.Claims.Ref }},
+	// The rules of a deployment environment stand before the token, and the workflow's
+	// file says what the job does.
+	{checkEnvironment, agentidp.ClaimEnvironment, agentidp.CodeConditionNotMet,
+		func(c *Compiled, r *request) bool {
+			return c.Policy.Environment == "" || c.Policy.Environment == r.Claims.Environment
+		},
+		func(c *Compiled, r *request) (string, string) {
+			return besideCase(c.Policy.Environment, r.Claims.Environment, c.Policy.Environment), r.Claims.Environment
+		}},
+	{checkWorkflow, "", agentidp.CodeConditionNotMet, (*Compiled).permitsWorkflow, nil},
 	{checkClaims, "", agentidp.CodeConditionNotMet, (*Compiled).meetsClaims, nil},
 
 	{"scope", "", agentidp.CodeInvalidScope,

@@ -30,7 +30,7 @@ func refusal(code string, r *request, c *Compiled) *agentidp.Error {
 		err.Message = explainRef(r)
 		err.Claims = r.read(agentidp.ClaimRef, agentidp.ClaimRefType)
 	case agentidp.CodeConditionNotMet:
-		err.Message, err.Claims = explainClaims(r, c.unmet(r))
+		err.Message, err.Claims = explainCondition(r, c)
 	case agentidp.CodeInvalidScope:
 		err.Kind, err.Message = agentidp.Invalid, explainScope(r, c.excess(r))
 	case agentidp.CodeInvalidTarget:
@@ -115,6 +115,41 @@ func explainRef(r *request) string {
 func (r *request) notPermitted(ref string) string {
 	return "This run is for " + ref + ", which is not permitted for " + r.target() + ". " +
 		"Run the workflow for a permitted branch or tag, or " + askAdministrator + "to permit this one."
+}
+
+// explainCondition is about the first of the conditions that answer alike, which is the
+// one that stopped the exchange.
+func explainCondition(r *request, c *Compiled) (string, map[string]string) {
+	switch conditions[firstFailure(c, r)].name {
+	case checkEnvironment:
+		return explainEnvironment(r), r.read(agentidp.ClaimEnvironment)
+	case checkWorkflow:
+		return explainWorkflow(r), r.read(agentidp.ClaimJobWorkflowRef, agentidp.ClaimWorkflowRef)
+	}
+	return explainClaims(r, c.unmet(r))
+}
+
+func explainEnvironment(r *request) string {
+	if r.Claims.Environment == "" {
+		return "The job of this run names no deployment environment, and one is needed for " + r.target() + ". " +
+			"Name the environment in the job, as environment, or " + askAdministrator + "to permit jobs without one."
+	}
+	return "The job of this run names the deployment environment " + plain(r.Claims.Environment) +
+		", which is not permitted for " + r.target() + ". " +
+		"Name a permitted environment in the job, in lower and upper case as it is permitted, or " + askAdministrator + "to permit this one."
+}
+
+func explainWorkflow(r *request) string {
+	switch {
+	case r.Claims.JobWorkflowRef != "":
+		return "The job of this run stands in " + plain(r.Claims.JobWorkflowRef) + ", which is not permitted for " + r.target() + ". " +
+			"Move the job to a permitted workflow, or run it from a permitted ref of that, or " + askAdministrator + "to permit this one."
+	case r.Claims.WorkflowRef != "":
+		return "The workflow of this run is " + plain(r.Claims.WorkflowRef) + ", which is not permitted for " + r.target() + ". " +
+			"Move the job to a permitted workflow, or " + askAdministrator + "to permit this one."
+	}
+	return "The token of this run does not say in which workflow the job stands, and that is needed for " + r.target() + ". " +
+		"Use a version of the CI system that sends job_workflow_ref."
 }
 
 // explainClaims names the claims that were read, as far as one can read a list, and

@@ -57,7 +57,7 @@ func Fingerprint(spec *agentidp.TrustPolicySpec) string {
 		list("claim", append([]string{name}, spec.Claims[name]...))
 	}
 	text("environment", spec.Environment)
-	text("workflow", spec.Workflow)
+	text("workflow", foldWorkflow(spec.Workflow))
 	text("condition", spec.Condition)
 	list("scopes", spec.Scopes)
 	list("audiences", spec.Audiences)

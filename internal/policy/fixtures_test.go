@@ -16,6 +16,8 @@ const (
 	orgID  = "01900000-0000-7000-8000-0000000000aa"
 	agentX = "01900000-0000-7000-8000-00000000ab01"
 	agentY = "01900000-0000-7000-8000-00000000ab02"
+
+	deployYML = "acme/deploy/.github/workflows/deploy.yml" // where its jobs stand
 )
 
 var (
@@ -27,7 +29,7 @@ var (
 		ClaimNames: map[agentidp.Claim]string{
 			agentidp.ClaimRepository: "repository", agentidp.ClaimRepositoryID: "repository_id", agentidp.ClaimRepositoryOwnerID: "repository_owner_id",
 			agentidp.ClaimRef: "ref", agentidp.ClaimRefType: "ref_type", agentidp.ClaimEvent: "event_name",
-			agentidp.ClaimEnvironment: "environment", agentidp.ClaimActor: "actor", agentidp.ClaimTokenID: "jti",
+			agentidp.ClaimEnvironment: "environment", agentidp.ClaimWorkflowRef: "workflow_ref", agentidp.ClaimJobWorkflowRef: "job_workflow_ref", agentidp.ClaimActor: "actor", agentidp.ClaimTokenID: "jti",
 		},
 		IdentityClaims: []string{"repository_id", "repository_owner_id"},
 		UnsafeClaims: map[string]string{
@@ -142,6 +144,10 @@ func expires(after time.Duration) policyOption {
 func ttl(seconds int) policyOption {
 	return func(p *agentidp.TrustPolicy) { p.TokenTTLSeconds = seconds }
 }
+func inEnvironment(s string) policyOption {
+	return func(p *agentidp.TrustPolicy) { p.Environment = s }
+}
+func inWorkflow(s string) policyOption     { return func(p *agentidp.TrustPolicy) { p.Workflow = s } }
 func unpinned(p *agentidp.TrustPolicy)     { p.Pinned = nil }
 func bootstrap(p *agentidp.TrustPolicy)    { p.AgentID = "" }
 func disabled(p *agentidp.TrustPolicy)     { p.Mode = agentidp.ModeDisabled }
@@ -156,6 +162,7 @@ func run(options ...inputOption) *policy.Input {
 		Claims: &agentidp.Claims{
 			Provider: "github", Repository: "acme/deploy", RepositoryID: "74", RepositoryOwnerID: "65",
 			Ref: "refs/heads/main", RefType: "branch", Event: "push", Actor: "octocat",
+			WorkflowRef: deployYML + "@refs/heads/main", JobWorkflowRef: deployYML + "@refs/heads/main",
 			Kind: github, Source: said{"runner_environment": "github-hosted", "repository_visibility": "private", "ref_protected": "true", "sub": "repo:acme/deploy:ref:refs/heads/main"},
 		},
 		AgentID:      agentX,
@@ -182,6 +189,13 @@ func onBranch(s string) inputOption { return ref("refs/heads/"+s, "branch") }
 func onTag(s string) inputOption    { return ref("refs/tags/"+s, "tag") }
 func ref(ref, refType string) inputOption {
 	return func(in *policy.Input) { in.Claims.Ref, in.Claims.RefType = ref, refType }
+}
+func environment(s string) inputOption { return func(in *policy.Input) { in.Claims.Environment = s } }
+
+// jobIn says in which file the job stands, where the workflow that was started is another.
+func jobIn(s string) inputOption { return func(in *policy.Input) { in.Claims.JobWorkflowRef = s } }
+func startedFrom(s string) inputOption {
+	return func(in *policy.Input) { in.Claims.WorkflowRef, in.Claims.JobWorkflowRef = s, "" }
 }
 func event(s string) inputOption { return func(in *policy.Input) { in.Claims.Event = s } }
 func asking(scopes ...string) inputOption {

@@ -15,6 +15,7 @@ import (
 const (
 	maxRefLength         = 255
 	maxPatternLength     = 254 // as long as an agent's name
+	maxEnvironmentLength = 255
 	maxAudienceLength    = 255
 	maxDescriptionLength = 1000 // characters
 	maxEvents            = 50
@@ -42,6 +43,7 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.numericID("repositoryId", spec.RepositoryID)
 	p.numericID("repositoryOwnerId", spec.RepositoryOwnerID)
 	p.events(spec.Events)
+	p.conditions(spec)
 	p.claims(spec.Claims, kind)
 	p.scopes(spec)
 	p.audiences(spec)
@@ -118,6 +120,15 @@ func (p *problems) events(events []string) {
 		case slices.Contains(events[:i], event):
 			p.add(field, "repeats %s. Leave it out.", event)
 		}
+	}
+}
+
+func (p *problems) conditions(spec *agentidp.TrustPolicySpec) {
+	if spec.Environment != "" {
+		p.text("environment", environmentProblem(spec.Environment))
+	}
+	if spec.Workflow != "" {
+		p.text("workflow", workflowProblem(spec.Workflow))
 	}
 }
 

@@ -36,6 +36,13 @@ func claiming(name string, values ...string) specChange {
 	return func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{name: values} }
 }
 
+func inEnv(name string) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.Environment = name }
+}
+func inFile(workflow string) specChange {
+	return func(s *agentidp.TrustPolicySpec) { s.Workflow = workflow }
+}
+
 // ofCluster is a policy for a workload of the cluster.
 func ofCluster(claims agentidp.ClaimConditions) specChange {
 	return func(s *agentidp.TrustPolicySpec) {
@@ -229,8 +236,7 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		{"a value with a control character", claiming("runner_environment", "a\x00b"), "claims.runner_environment", "contains control characters"},
 		{"a value in broken UTF-8", claiming("runner_environment", "a\xff"), "claims.runner_environment", "is not valid UTF-8"},
 		{"a value that is too long", claiming("runner_environment", strings.Repeat("v", 256)), "claims.runner_environment", "is longer than 255 bytes"},
-		{"A-136: a wildcard of values", claiming("runner_environment", "github-*"), "claims.runner_environment", "wildcards are not supported: a claim is compared exactly"},
-		{"A-136: any value", claiming("runner_environment", "a", "*"), "claims.runner_environment[1]", "wildcards are not supported"},
+		{"A-136: a wildcard that crosses slashes", claiming("runner_environment", "github-**"), "claims.runner_environment", "** is not supported: * stands for anything within one segment between slashes"},
 		{"the repository as a claim", claiming("repository", "acme/deploy"), "claims.repository", "has a field of its own. Use repository."},
 		{"its id as a claim", claiming("repository_id", "74"), "claims.repository_id", "Use repositoryId."},
 		{"its owner's id as a claim", claiming("repository_owner_id", "65"), "claims.repository_owner_id", "Use repositoryOwnerId."},
@@ -249,7 +255,7 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 
 		{"a workload without claims", ofCluster(nil), "claims", `must name sub: the tokens of provider cluster, which is of kind oidc, name no repository, and nothing else tells whose they are. Write for example {"sub": "build-deployer"}.`},
 		{"A-135: a workload without a subject", ofCluster(agentidp.ClaimConditions{"namespace": {"build"}}), "claims", "must name sub"},
-		{"A-135: a workload with any subject", ofCluster(agentidp.ClaimConditions{"sub": {"*"}}), "claims.sub", "wildcards are not supported"},
+		{"A-135: a workload with any subject", ofCluster(agentidp.ClaimConditions{"sub": {"*"}}), "claims.sub", "says whose tokens are meant, and is compared exactly"},
 		{"a workload with an audience", ofCluster(agentidp.ClaimConditions{"sub": {"x"}, "aud": {"y"}}), "claims.aud", "is for this server"},
 		{"a workload with a token's id", ofCluster(agentidp.ClaimConditions{"sub": {"x"}, "jti": {"y"}}), "claims.jti", "is another in every token"},
 		{"a workload of a repository", ofClusterWith(inRepository("acme/deploy")), "repository", "means nothing in the tokens of provider cluster, which is of kind oidc. Leave it out, and say in claims which tokens are meant."},
@@ -342,14 +348,15 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 	got := policy.Validate(&agentidp.TrustPolicySpec{
 		Repository: "x", Branch: "*", Tag: "?", AgentID: "x", RepositoryID: "x", RepositoryOwnerID: "x", Events: []string{"X", "*"},
 		Scopes: []string{"x"}, Audiences: []string{"x"}, TokenTTLSeconds: 1, MaxAgents: 1, AgentNamePattern: "x", TrustRegisteredAgents: true, Mode: "x",
-		Claims: agentidp.ClaimConditions{"sub": {"x", ""}, "environment": {"*"}}, ExpiresAt: &past, Description: "\x00",
+		Environment: "*", Workflow: "x.yml",
+		Claims: agentidp.ClaimConditions{"sub": {"x", ""}, "environment": {"**"}}, ExpiresAt: &past, Description: "\x00",
 	}, github, now)
 	var fields []string
 	for _, e := range got {
 		fields = append(fields, e.Field)
 	}
 	want := "provider repository branch tag tag agentId repositoryId repositoryOwnerId events[0] events[1] " +
-		"claims.environment claims.sub claims.sub[1] scopes[0] audiences[0] " +
+		"environment workflow claims.environment claims.sub claims.sub[1] scopes[0] audiences[0] " +
 		"tokenTtlSeconds maxAgents agentNamePattern trustRegisteredAgents mode expiresAt description"
 	if strings.Join(fields, " ") != want {
 		t.Errorf("%s\nwant %s", strings.Join(fields, " "), want)
@@ -363,7 +370,7 @@ func TestReasonsRepeatOnlyWhatIsShortAndPrintable(t *testing.T) {
 		got := policy.Validate(&agentidp.TrustPolicySpec{
 			Provider: value, Repository: value, Branch: value, Tag: value, AgentID: value, RepositoryID: value, RepositoryOwnerID: value,
 			Events: []string{value, value}, Scopes: []string{value, value}, Audiences: []string{value, value},
-			AgentNamePattern: value, Mode: agentidp.PolicyMode(value), Description: value,
+			Environment: value, Workflow: value, AgentNamePattern: value, Mode: agentidp.PolicyMode(value), Description: value,
 			Claims: agentidp.ClaimConditions{value: {"x"}, "sub": {value, value}},
 		}, nil, now)
 		for _, e := range got {
