@@ -58,7 +58,7 @@ func TestWhatIsWrongIsSaidInPlainWords(t *testing.T) {
 		{"too many", "POST /agent", `{"name": "abc", "capabilities": [` + strings.Repeat(`"a:b", `, 100) + `"a:b"]}`, "capabilities", "must have at most 100 elements"},
 		{"too small", "POST /policy", base + `"tokenTtlSeconds": 59}`, "tokenTtlSeconds", "must be at least 60"},
 		{"too great", "POST /policy", base + `"maxAgents": 1000001}`, "maxAgents", "must be at most 1000000"},
-		{"another value", "POST /policy", base + `"mode": "shadow"}`, "mode", "must be one of: enforce, disabled"},
+		{"another value", "POST /policy", base + `"mode": "audit"}`, "mode", "must be one of: enforce, shadow, disabled"},
 		{"no instant", "POST /policy", base + `"expiresAt": "tomorrow"}`, "expiresAt", "must be an instant as in RFC 3339, such as 2030-01-31T12:00:00Z"},
 		{"a word for a limit", "GET /list?limit=all", "", "limit", "must be a whole number"},
 		{"a limit too great", "GET /list?limit=201", "", "limit", "must be at most 200"},

@@ -32,7 +32,7 @@ type policyListCmd struct {
 	Provider     string `help:"Policies that name this provider, such as github."`
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"Policies whose tokens are for this agent."`
 	Grants       string `enum:",agent,bootstrap" default:"" placeholder:"KIND" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
-	Mode         string `enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce or disabled."`
+	Mode         string `enum:",enforce,shadow,disabled" default:"" placeholder:"MODE" help:"enforce, shadow or disabled."`
 }
 
 // Help is shown by policy list --help.

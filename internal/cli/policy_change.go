@@ -26,7 +26,7 @@ type policyFields struct {
 	MaxAgents             int             `member:"maxAgents" placeholder:"N" help:"Bootstrap: how many living agents it may register (default: 10)."`
 	AgentNamePattern      string          `member:"agentNamePattern" placeholder:"GLOB" help:"Bootstrap: which names these may have, such as *@ci.acme.example."`
 	TrustRegisteredAgents bool            `member:"trustRegisteredAgents" help:"Bootstrap: an agent gets a policy of its own with its registration."`
-	Mode                  string          `member:"mode" enum:",enforce,disabled" default:"" placeholder:"MODE" help:"enforce (the default), or disabled, which grants nothing."`
+	Mode                  string          `member:"mode" enum:",enforce,shadow,disabled" default:"" placeholder:"MODE" help:"enforce (the default); shadow, which grants nothing and shows in decisions what it would; or disabled."`
 	ExpiresAt             time.Time       `member:"expiresAt" placeholder:"INSTANT" help:"From this instant the policy grants nothing."`
 	Description           string          `member:"description" placeholder:"TEXT" help:"For people."`
 }

@@ -18,6 +18,7 @@ const (
 
 // Names of checks that are read elsewhere too.
 const (
+	checkMode        = "mode"
 	checkIdentity    = "identity"
 	checkEnvironment = "environment"
 	checkWorkflow    = "workflow"

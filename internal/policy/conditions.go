@@ -25,7 +25,7 @@ type comparison struct {
 // further.
 var conditions = []comparison{
 	// A policy that fails one of the first is no policy for this exchange.
-	{"mode", "", agentidp.CodeTrustPolicyViolation,
+	{checkMode, "", agentidp.CodeTrustPolicyViolation,
 		func(c *Compiled, _ *request) bool { return c.Policy.Mode == agentidp.ModeEnforce },
 		func(c *Compiled, _ *request) (string, string) {
 			return string(agentidp.ModeEnforce), string(c.Policy.Mode)

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -64,8 +63,11 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 			granting = c
 		}
 	}
+	shadows := shadows(candidates, r)
 	if granting == nil {
-		return refuse(candidates, r)
+		out := refuse(candidates, r, shadows)
+		out.tell(shadows, r)
+		return out
 	}
 	out := Outcome{
 		Policy:   granting.Policy,
@@ -81,6 +83,7 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 	if out.Audience == "" {
 		out.Audience = granting.audience(in.Organization)
 	}
+	out.tell(shadows, r)
 	return out
 }
 
@@ -102,11 +105,9 @@ func firstFailure(c *Compiled, r *request) int {
 	return len(conditions)
 }
 
-func refuse(candidates []*Compiled, r *request) Outcome {
-	type attempt struct {
-		*Compiled
-		failed int
-	}
+// refuse is what no candidate grants. The trace leaves room for that of the shadows,
+// which is told apart from it.
+func refuse(candidates []*Compiled, r *request, shadows []attempt) Outcome {
 	attempts := make([]attempt, 0, len(candidates))
 	for _, c := range candidates {
 		if concerns(c, r) {
@@ -116,21 +117,23 @@ func refuse(candidates []*Compiled, r *request) Outcome {
 	if len(attempts) == 0 {
 		return Outcome{Checks: []agentidp.Check{}, Err: refusal(agentidp.CodeTrustPolicyViolation, r, nil)}
 	}
-	slices.SortFunc(attempts, func(a, b attempt) int {
-		return cmp.Or(cmp.Compare(b.failed, a.failed), cmp.Compare(a.Policy.ID, b.Policy.ID))
-	})
-	checks := make([]agentidp.Check, 0, min(len(attempts), maxTraced)*len(conditions)+1)
-	for _, a := range attempts[:min(len(attempts), maxTraced)] {
+	furthestFirst(attempts)
+	furthest := attempts[0]
+	if len(shadows) > 0 {
+		attempts = slices.DeleteFunc(attempts, func(a attempt) bool { return a.isAmong(shadows) })
+	}
+	traced := min(len(attempts), maxTraced-len(shadows))
+	checks := make([]agentidp.Check, 0, (traced+len(shadows))*len(conditions)+1)
+	for _, a := range attempts[:traced] {
 		checks = trace(checks, a.Compiled, r)
 	}
-	if more := len(attempts) - maxTraced; more > 0 {
+	if more := len(attempts) - traced; more > 0 {
 		checks = append(checks, agentidp.Check{
 			Check:    "more_policies",
 			Expected: "at most " + strconv.Itoa(maxTraced) + " policies are shown, those that got furthest first",
 			Got:      strconv.Itoa(more) + " more did not grant either",
 		})
 	}
-	furthest := attempts[0]
 	return Outcome{
 		Policy: furthest.Policy,
 		Checks: checks,

@@ -313,7 +313,7 @@ func wellFormed(t interface{ Errorf(string, ...any) }, out *policy.Outcome) {
 	switch {
 	case out.Granted && (out.Policy == nil || out.Err != nil || out.Audience == "" || out.TTL < time.Second):
 		t.Errorf("a grant is incomplete: %+v", out)
-	case out.Granted && slices.ContainsFunc(out.Checks, func(c agentidp.Check) bool { return !c.OK }):
+	case out.Granted && slices.ContainsFunc(out.Checks, func(c agentidp.Check) bool { return c.PolicyID == out.Policy.ID && !c.OK }):
 		t.Errorf("a grant rests on a failed check: %+v", out.Checks)
 	case !out.Granted && (out.Err == nil || out.Err.Message == "" || len(out.Scopes) > 0 || out.Audience != "" || out.TTL != 0):
 		t.Errorf("a refusal is not one: %+v", out)

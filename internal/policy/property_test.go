@@ -88,7 +88,7 @@ var stages = []string{violation, identity, inactive, badEvent, badRef, badClaim,
 var policyChanges = []policyOption{
 	of("ACME/Deploy"), of("acme/old"), branch(""), branch("dev"), branch("refs/heads/main"), tag("v*"), tag("*/*"), tag("main"),
 	forAgent(""), forAgent(""), forAgent(agentY), needsIDs("74", ""), needsIDs("99", "65"), needsIDs("", "66"),
-	unpinned, unpinned, pinnedTo("99", "65"), pinnedTo("74", "66"), pinnedTo("", ""), disabled, otherTenant, fromGitLab,
+	unpinned, unpinned, pinnedTo("99", "65"), pinnedTo("74", "66"), pinnedTo("", ""), disabled, inShadow, otherTenant, fromGitLab,
 	expires(-time.Hour), expires(0), expires(999 * time.Millisecond), expires(time.Second), expires(90 * time.Second), ttl(60), ttl(3600),
 	onEvents("schedule"), onEvents("pull_request", "push"), withScopes("deploy:staging"), withScopes("deploy:production", "x:y"),
 	withAudiences("https://a.example"), withAudiences("https://b.example", "https://idp.example.com"),

@@ -53,9 +53,9 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 		p.add("trustRegisteredAgents", "is for policies without an agentId: only those register agents. Leave it out.")
 	}
 	switch spec.Mode {
-	case "", agentidp.ModeEnforce, agentidp.ModeDisabled:
+	case "", agentidp.ModeEnforce, agentidp.ModeShadow, agentidp.ModeDisabled:
 	default:
-		p.add("mode", "%sis not a mode. Use enforce (the default) or disabled.", said(string(spec.Mode)))
+		p.add("mode", "%sis not a mode. Use enforce (the default), shadow or disabled.", said(string(spec.Mode)))
 	}
 	p.expiry(spec.ExpiresAt, now)
 	p.description(spec.Description)

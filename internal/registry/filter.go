@@ -27,7 +27,7 @@ func (r *Registry) CheckPolicyFilter(ctx context.Context, org *agentidp.Organiza
 	}
 	bad.ID("agentId", f.AgentID)
 	agentidp.OneOf(&bad, "grants", f.Grants, agentidp.PrincipalAgent, agentidp.PrincipalBootstrap)
-	agentidp.OneOf(&bad, "mode", f.Mode, agentidp.ModeEnforce, agentidp.ModeDisabled)
+	agentidp.OneOf(&bad, "mode", f.Mode, agentidp.ModeEnforce, agentidp.ModeShadow, agentidp.ModeDisabled)
 	return bad, nil
 }
 
