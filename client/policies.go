@@ -46,6 +46,10 @@ func (c *Client) ListTrustPolicies(ctx context.Context, filter agentidp.PolicyFi
 	setText(q, "agentId", filter.AgentID)
 	setText(q, "grants", filter.Grants)
 	setText(q, "mode", filter.Mode)
+	if filter.NeverMatched {
+		q.Set("neverMatched", "true")
+	}
+	setTime(q, "expiresBefore", filter.ExpiresBefore)
 	var out Page[agentidp.TrustPolicy]
 	err := c.do(ctx, &call{verb: "list trust policies", method: http.MethodGet, path: policiesPath, query: q, out: &out})
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
@@ -33,15 +35,24 @@ type policyListCmd struct {
 	AgentID      string `type:"uuid" placeholder:"UUID" help:"Policies whose tokens are for this agent."`
 	Grants       string `enum:",agent,bootstrap" default:"" placeholder:"KIND" help:"agent or bootstrap: tokens of one agent, or such as can only register agents."`
 	Mode         string `enum:",enforce,shadow,disabled" default:"" placeholder:"MODE" help:"enforce, shadow or disabled."`
+	NeverMatched bool   `help:"Policies that have granted nothing since they were created; of those in shadow mode, that would have granted nothing."`
+
+	ExpiresBefore  time.Time      `xor:"expiry" placeholder:"INSTANT" help:"Policies that expire before this instant, and those that have expired."`
+	ExpiringWithin *time.Duration `xor:"expiry" placeholder:"DURATION" help:"Policies that expire within this time from now, such as 14d, and those that have expired."`
 }
 
 // Help is shown by policy list --help.
 func (*policyListCmd) Help() string {
-	return `Filters combine: all of them must hold. AGENTIDP_TOKEN holds the access token.
+	return `Filters combine: all of them must hold. GRADE is how hard it is to get a token that the
+policy accepts, A to F; policy get says by whom. LAST-MATCHED and MATCHES are of what it
+granted, and in shadow mode of what it would have granted; they are up to a minute old.
+AGENTIDP_TOKEN holds the access token.
 
 Examples:
   agentidp policy list --repository org/your-repo
-  agentidp policy list --grants bootstrap --mode enforce`
+  agentidp policy list --grants bootstrap --mode enforce
+  agentidp policy list --never-matched
+  agentidp policy list --expiring-within 14d`
 }
 
 var policyColumns = []column[agentidp.TrustPolicy]{
@@ -57,8 +68,12 @@ var policyColumns = []column[agentidp.TrustPolicy]{
 		}
 		return cmp.Or(p.Branch, "any branch")
 	}},
+	{"GRADE", func(p *agentidp.TrustPolicy) string { return string(p.Grade) }},
 	{"GRANTS", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.AgentID, "bootstrap") }},
 	{"MODE", func(p *agentidp.TrustPolicy) string { return string(p.Mode) }},
+	{"LAST-MATCHED", func(p *agentidp.TrustPolicy) string { return perhaps(p.LastMatchedAt) }},
+	{"MATCHES", func(p *agentidp.TrustPolicy) string { return strconv.FormatInt(p.MatchCount, 10) }},
+	{"EXPIRES", func(p *agentidp.TrustPolicy) string { return perhaps(p.ExpiresAt) }},
 }
 
 // claimsShort is whom a policy without a repository is for.
@@ -87,7 +102,16 @@ func (c *policyListCmd) Run(ctx context.Context, std *IO) error {
 	return printList(std, &c.Listing, policyColumns, c.chosen(cl.AllTrustPolicies(ctx, agentidp.PolicyFilter{
 		Provider: c.Provider, Repository: c.Repository, AgentID: c.AgentID,
 		Grants: agentidp.PrincipalKind(c.Grants), Mode: agentidp.PolicyMode(c.Mode),
+		NeverMatched: c.NeverMatched, ExpiresBefore: c.end(time.Now()),
 	})))
+}
+
+// end is the instant before which the policies expire that are asked for; zero: all.
+func (c *policyListCmd) end(now time.Time) time.Time {
+	if c.ExpiringWithin != nil {
+		return now.Add(*c.ExpiringWithin)
+	}
+	return c.ExpiresBefore
 }
 
 // chosen keeps the policies of a repository id, which the API has no filter for.

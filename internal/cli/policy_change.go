@@ -19,14 +19,18 @@ type policyFields struct {
 	RepositoryID          string          `member:"repositoryId" type:"number" placeholder:"ID" help:"The repository's numeric id."`
 	RepositoryOwnerID     string          `member:"repositoryOwnerId" type:"number" placeholder:"ID" help:"The numeric id of its owner."`
 	Event                 []string        `member:"events" sep:"none" placeholder:"NAME" help:"An event that may start the run. Repeatable (default: push, workflow_dispatch, schedule, repository_dispatch, release, deployment)."`
-	Claim                 claimConditions `member:"claims" placeholder:"NAME=VALUE" help:"What a further claim of the ID token must be, by the provider's name of it. Repeatable; a claim that is named again may have either value."`
+	Environment           string          `member:"environment" placeholder:"NAME" help:"Jobs of this deployment environment alone, in exactly this case."`
+	Workflow              string          `member:"workflow" placeholder:"PATH" help:"Jobs of this workflow alone: .github/workflows/deploy.yml of the repository itself, or org/repo/.github/workflows/deploy.yml@refs/heads/main, reused from elsewhere."`
+	Claim                 claimConditions `member:"claims" placeholder:"NAME=VALUE" help:"What a further claim of the ID token must be, by the provider's name of it; * stands for anything but a slash. Repeatable; a claim that is named again may have either value."`
+	Condition             string          `member:"condition" placeholder:"EXPRESSION" help:"An expression (CEL) over claims that must be true besides, such as 'claims.ref.startsWith(\"refs/heads/release/\")'."`
+	AcceptRisk            string          `member:"acceptRisk" placeholder:"REASON" help:"Why it is right that outsiders can start the runs that are trusted: of a policy that lists an event which a fork can cause, and has no further condition."`
 	Scope                 []string        `member:"scopes" sep:"none" placeholder:"SCOPE" help:"A scope that tokens may carry. Repeatable (default: the agent's capabilities)."`
 	Audience              []string        `member:"audiences" sep:"none" placeholder:"URI" help:"A service that tokens may be for. Repeatable; the first is the default (default: the issuer)."`
 	TokenTTLSeconds       int             `name:"token-ttl-seconds" member:"tokenTtlSeconds" placeholder:"N" help:"Life of the tokens, 60 to 3600 (default: the server's)."`
 	MaxAgents             int             `member:"maxAgents" placeholder:"N" help:"Bootstrap: how many living agents it may register (default: 10)."`
 	AgentNamePattern      string          `member:"agentNamePattern" placeholder:"GLOB" help:"Bootstrap: which names these may have, such as *@ci.acme.example."`
 	TrustRegisteredAgents bool            `member:"trustRegisteredAgents" help:"Bootstrap: an agent gets a policy of its own with its registration."`
-	Mode                  string          `member:"mode" enum:",enforce,shadow,disabled" default:"" placeholder:"MODE" help:"enforce (the default); shadow, which grants nothing and shows in decisions what it would; or disabled."`
+	Mode                  string          `member:"mode" enum:",enforce,shadow,disabled" default:"" placeholder:"MODE" help:"enforce (the default); shadow, which grants nothing and records what it would have granted; or disabled."`
 	ExpiresAt             time.Time       `member:"expiresAt" placeholder:"INSTANT" help:"From this instant the policy grants nothing."`
 	Description           string          `member:"description" placeholder:"TEXT" help:"For people."`
 }

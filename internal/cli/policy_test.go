@@ -3,6 +3,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -18,6 +19,8 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 	github, cluster := agentidp.TrustPolicy{ID: "p1"}, agentidp.TrustPolicy{ID: "p2"}
 	github.Repository, github.Branch, github.Mode = "acme/deploy", "main", agentidp.ModeEnforce
 	github.Claims = agentidp.ClaimConditions{"runner_environment": {"github-hosted"}}
+	end := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	github.Grade, github.MatchCount, github.LastMatchedAt, github.ExpiresAt = agentidp.GradeC, 12, new(end.Add(-time.Hour)), &end
 	cluster.Mode = agentidp.ModeEnforce
 	cluster.Claims = agentidp.ClaimConditions{"team": {"dev", "ops"}, "sub": {"build"}}
 	if err := printList(std, table, policyColumns, every([]agentidp.TrustPolicy{github, cluster})); err != nil {
@@ -35,8 +38,8 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 	}
 	got := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
-		"p1 acme/deploy - main bootstrap enforce",
-		"p2 sub=build team=dev|ops - - bootstrap enforce",
+		"p1 acme/deploy - main C bootstrap enforce 2026-12-01T11:00:00Z 12 2026-12-01T12:00:00Z",
+		"p2 sub=build team=dev|ops - - - bootstrap enforce - 0 -",
 		"a1 - - 0001-01-01T00:00:00Z build",
 		"allowed - - - build - - - - - -",
 		"allowed - - client_credentials a2 - - - - a2 - c2",
