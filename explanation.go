@@ -12,7 +12,7 @@ type ExplainRequest struct {
 	Token    string          `json:"token,omitempty" minLength:"1" maxLength:"16384" doc:"A subject token. It is verified, never stored and not used up; one that has expired is explained all the same."`
 	Provider string          `json:"provider,omitempty" minLength:"1" doc:"Whose claims these are. Absent: the provider whose issuer is their iss; without iss, github."`
 	AgentID  string          `json:"agentId,omitempty" minLength:"1" doc:"As in the exchange. Absent: bootstrap."`
-	Scope    string          `json:"scope,omitempty" doc:"As in the exchange."`
+	Scope    string          `json:"scope,omitempty" minLength:"1" doc:"As in the exchange."`
 	Audience string          `json:"audience,omitempty" minLength:"1" doc:"As in the exchange."`
 }
 
@@ -21,7 +21,7 @@ type ExplainRequest struct {
 type Explanation struct {
 	Allowed  bool     `json:"allowed"`
 	Code     string   `json:"code,omitempty" doc:"Why it would be refused, as the exchange would say."`
-	Reason   string   `json:"reason,omitempty" doc:"What keeps this token itself from being exchanged, such as token_expired. Where that is its time alone, allowed says how a fresh one with the same claims would fare."`
+	Reason   string   `json:"reason,omitempty" doc:"What keeps this token itself from being exchanged, such as token_expired; before its signature is proven, as in the list of refusals. Where that is its time alone, all else says how a fresh one with the same claims would fare."`
 	Message  string   `json:"message,omitempty" doc:"What the caller of the exchange would be told."`
 	Provider string   `json:"provider,omitempty"`
 	PolicyID string   `json:"policyId,omitempty" doc:"The policy that would grant; of those that would refuse, the one that got furthest."`

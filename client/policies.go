@@ -140,3 +140,17 @@ func (c *Client) DeleteTrustPolicy(ctx context.Context, id string, opts DeleteOp
 	}
 	return c.do(ctx, &k)
 }
+
+// ExplainExchange asks how an exchange would be decided now. Nothing is issued, recorded
+// or used up: a token that was explained can still be exchanged.
+func (c *Client) ExplainExchange(ctx context.Context, req agentidp.ExplainRequest) (*agentidp.Explanation, error) {
+	var out agentidp.Explanation
+	err := c.do(ctx, &call{
+		verb: "explain the exchange", method: http.MethodPost, path: "/oidc/explain",
+		body: req, out: &out, subject: req.Token, beside: true, readOnly: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}

@@ -60,6 +60,7 @@ func New(mux humago.Mux, cfg Config) *API {
 	a.huma = humago.New(mux, humaConfig(cfg.Version))
 	a.registerExchange(mux)
 	a.registerPolicies()
+	a.registerExplain()
 	a.registerProviders()
 	a.registerAgents()
 	a.registerCredentials()

@@ -155,8 +155,8 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
-	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "FieldError", "Pin",
-		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning"}
+	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "ExplainRequest", "Explanation", "FieldError", "Miss", "Pin",
+		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "Repair", "Shadow", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning", "WeakestToken"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
 	}

@@ -70,7 +70,7 @@ func refine(schemas map[string]*huma.Schema) {
 			if strings.HasSuffix(name, "Request") && s.Ref == "" && !slices.Contains(schema.Required, member) {
 				s.Nullable = true
 			}
-			if member == "jwks" { // a json.RawMessage, which could be anything
+			if member == "jwks" || name == "ExplainRequest" && member == "claims" { // a json.RawMessage, which could be anything
 				s.Type = huma.TypeObject
 			}
 			if s.Nullable && s.Enum != nil {

@@ -108,6 +108,19 @@ var matrixRequests = map[string][]func(*party) *request{
 		func(p *party) *request { return &request{"body.repositoryId": p.grant().run["repository_id"]} },
 	},
 
+	"explainExchange": {
+		func(p *party) *request {
+			g := p.grant()
+			r := withSubject(g.run)
+			(*r)["body.agentId"] = g.agent
+			return r
+		},
+		func(p *party) *request {
+			g := p.grant()
+			return &request{"body.claims": jwtClaims(p.t, p.subject(g.run)), "body.agentId": g.agent, "body.provider": "github", "body.scope": harmless}
+		},
+	},
+
 	"getDecision": {func(p *party) *request { return &request{"path.id": p.grant().decision} }},
 	"listDecisions": {
 		with("query.limit", "200"), with("query.code", agentidp.CodeBranchNotPermitted), with("query.outcome", "allowed"),

@@ -70,35 +70,6 @@ func (k *kind) fields(p *agentidp.Provider, u *Unverified) (c *agentidp.Claims, 
 	return c, bad
 }
 
-// ReadClaims reads a JSON object as the claims of a provider's token, by the same rules as
-// those of a proven one: for what is told about decisions, never for one. There may be no
-// jti, and no ReplayKey is set. Errors: Invalid, with each bad claim in Details.
-func (v *Verifier) ReadClaims(p *agentidp.Provider, payload []byte) (*agentidp.Claims, error) {
-	k := v.kinds[p.Kind]
-	if k == nil {
-		return nil, fmt.Errorf("provider %s is of kind %q, which is not known", p.Name, p.Kind)
-	}
-	u := &Unverified{members: make([]member, 0, usualClaims)}
-	err := strictjson.Members(payload, claimsDepth, func(name string, value []byte) error {
-		u.members = append(u.members, member{name, value})
-		return nil
-	})
-	if err != nil {
-		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "claims", Reason: "are not one JSON object without repeated names: " + err.Error()})
-	}
-	u.Issuer, _ = text(u.member("iss"))
-	c, bad := k.fields(p, u)
-	jti := k.ClaimNames[agentidp.ClaimTokenID]
-	bad = slices.DeleteFunc(bad, func(e agentidp.FieldError) bool { return e.Field == jti && u.member(jti) == nil })
-	for i := range bad {
-		bad[i].Field = "claims." + bad[i].Field
-	}
-	if len(bad) > 0 {
-		return nil, agentidp.InvalidFields(bad...)
-	}
-	return c, nil
-}
-
 // provenToken is a token whose signature is proven.
 type provenToken Unverified
 

@@ -12,12 +12,15 @@ import (
 const (
 	reasonSize       = "size"
 	reasonFormat     = "format"
-	reasonIssuer     = "issuer"
 	reasonAlgorithm  = "algorithm"
 	reasonType       = "type"
 	reasonUnknownKey = "unknown_key"
 	reasonSignature  = "signature"
 )
+
+// ReasonIssuer is that of a token whose issuer is no provider's, or not that of the one
+// that it was taken for.
+const ReasonIssuer = "issuer"
 
 // unacceptable is the cause of a refusal before the signature is proven.
 type unacceptable struct {
@@ -41,7 +44,7 @@ func refuse(reason string, cause error) *agentidp.Error {
 // caller it is the same as that for a bad signature; the cause names the issuer, as
 // far as it is short, for the operator: it is the likeliest fault of a new set-up.
 func UnknownIssuer(issuer string) *agentidp.Error {
-	return refuse(reasonIssuer, fmt.Errorf("%.200q is the issuer of no provider", issuer))
+	return refuse(ReasonIssuer, fmt.Errorf("%.200q is the issuer of no provider", issuer))
 }
 
 // Reason returns a word for an error of this package, for counters: one of a few

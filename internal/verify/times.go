@@ -33,7 +33,16 @@ func checkTimes(now time.Time, p *agentidp.Provider, k *kind, u *Unverified, c *
 		return claimInvalid(bad)
 	}
 	c.IssuedAt, c.ExpiresAt = time.Unix(d.iat, 0).UTC(), time.Unix(d.exp, 0).UTC()
-	longest := cmp.Or(p.MaxTokenAge, k.MaxTokenAge)
+	return d.check(now, p, k.longest(p))
+}
+
+// longest is how long a token of a provider may live.
+func (k *kind) longest(p *agentidp.Provider) time.Duration {
+	return cmp.Or(p.MaxTokenAge, k.MaxTokenAge)
+}
+
+func (d *dates) check(now time.Time, p *agentidp.Provider, longest time.Duration) error {
+	expires := time.Unix(d.exp, 0).UTC()
 	starts := time.Unix(max(d.nbf, d.iat), 0).UTC()
 	switch {
 	case d.exp <= d.iat:
@@ -44,10 +53,10 @@ func checkTimes(now time.Time, p *agentidp.Provider, k *kind, u *Unverified, c *
 		return proven(agentidp.ReasonTokenTooOld, fmt.Sprintf(
 			"The subject token lives %d seconds; provider %s admits %d at most. Request an ID token with a shorter life.",
 			d.exp-d.iat, p.Name, int64(longest/time.Second)), d.claims())
-	case !now.Before(c.ExpiresAt.Add(Skew)):
+	case !now.Before(expires.Add(Skew)):
 		return proven(agentidp.ReasonTokenExpired, fmt.Sprintf(
 			"The subject token expired at %s; this server's clock says %s. Request a fresh ID token for each exchange.",
-			c.ExpiresAt.Format(time.RFC3339), now.UTC().Format(time.RFC3339)), d.claims())
+			expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339)), d.claims())
 	case starts.After(now.Add(Skew)):
 		return proven(agentidp.ReasonTokenNotYetValid, fmt.Sprintf(
 			"The subject token is valid from %s; this server's clock says %s. Set the clock that is wrong, or try again then.",

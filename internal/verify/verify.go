@@ -133,7 +133,7 @@ func admissible(p *agentidp.Provider, u *Unverified) error {
 	h := &u.jws.Header
 	switch {
 	case u.Issuer != p.Issuer:
-		return refuse(reasonIssuer, errors.New("the issuer is not the provider's"))
+		return refuse(ReasonIssuer, errors.New("the issuer is not the provider's"))
 	case !slices.Contains(p.Algorithms, h.Alg):
 		return refuse(reasonAlgorithm, errors.New("the algorithm is not on the provider's list"))
 	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
