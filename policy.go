@@ -132,6 +132,13 @@ type PolicyAssessment struct {
 	Warnings []Warning     `json:"warnings" readOnly:"true" doc:"What is weak about this policy."`
 }
 
+// PolicyDraft is a policy that is not stored: what it would say if it were, with all
+// defaults filled in, and how strong it would be.
+type PolicyDraft struct {
+	TrustPolicySpec
+	PolicyAssessment
+}
+
 // Grade is how hard it is to get a token that a policy accepts.
 type Grade string
 

@@ -249,6 +249,35 @@ func TestConversations(t *testing.T) {
 			answer: "204 No Content",
 		},
 		{
+			name: "a policy is deleted as it was read",
+			call: func(t *testing.T, c *Client) (any, error) {
+				return nil, c.DeleteTrustPolicy(t.Context(), policyID, DeleteOptions{Revision: 3})
+			},
+			send:   "DELETE /api/v1/oidc/trust-policies/0193a5b0-0000-7000-8000-00000000000b\nAuthorization: Bearer the-admin-token\nIf-Match: \"3\"",
+			answer: "204 No Content",
+		},
+		{
+			name: "a policy is looked at before it is saved",
+			call: func(t *testing.T, c *Client) (any, error) {
+				draft, err := c.LintTrustPolicy(t.Context(), agentidp.TrustPolicySpec{Provider: "github", Repository: "acme/deploy"})
+				if err != nil {
+					return nil, err
+				}
+				return []any{draft.MaxAgents, draft.Grade}, nil
+			},
+			send: `
+				POST /api/v1/oidc/trust-policies/lint
+				Authorization: Bearer the-admin-token
+				Content-Type: application/json
+
+				{"provider":"github","repository":"acme/deploy"}`,
+			answer: `
+				200 OK
+
+				{"provider":"github","repository":"acme/deploy","maxAgents":10,"grade":"D","warnings":[]}`,
+			want: []any{10, agentidp.GradeD},
+		},
+		{
 			name: "a token is introspected on the caller's authority",
 			call: func(t *testing.T, c *Client) (any, error) {
 				in, err := c.Introspect(t.Context(), "a.b+c.d")

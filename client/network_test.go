@@ -106,6 +106,10 @@ var everyCall = []struct {
 	{"introspect", reads, func(ctx context.Context, c *Client) error { _, err := c.Introspect(ctx, "at"); return err }},
 	{"list refusals", reads, func(ctx context.Context, c *Client) error { _, err := c.ListRefusals(ctx); return err }},
 	{"test a provider", reads, func(ctx context.Context, c *Client) error { _, err := c.TestProvider(ctx, "ghes"); return err }},
+	{"lint a policy", reads, func(ctx context.Context, c *Client) error {
+		_, err := c.LintTrustPolicy(ctx, agentidp.TrustPolicySpec{})
+		return err
+	}},
 	{"delete a provider", repeats, func(ctx context.Context, c *Client) error { return c.DeleteProvider(ctx, "ghes") }},
 	{"create a provider", once, func(ctx context.Context, c *Client) error {
 		_, err := c.CreateProvider(ctx, agentidp.ProviderSpec{})

@@ -66,6 +66,18 @@ func (c *Client) AllTrustPolicies(ctx context.Context, filter agentidp.PolicyFil
 	})
 }
 
+// LintTrustPolicy asks what a policy would be if it were created now, and how strong; or
+// what it would be refused for, except what the caller may give, and a policy with the
+// same effect. Nothing is saved.
+func (c *Client) LintTrustPolicy(ctx context.Context, spec agentidp.TrustPolicySpec) (*agentidp.PolicyDraft, error) {
+	var out agentidp.PolicyDraft
+	err := c.do(ctx, &call{verb: "look at the trust policy", method: http.MethodPost, path: policiesPath + "/lint", body: spec, out: &out, readOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // ReplaceTrustPolicy replaces a policy as a whole: what spec leaves out goes back
 // to its default. revision is that of the policy as the caller knows it; if
 // someone changed it since, the answer is agentidp.CodePreconditionFailed.
@@ -125,7 +137,8 @@ func (c *Client) Repin(ctx context.Context, id string) (*agentidp.TrustPolicy, e
 
 // DeleteOptions say what else a deletion does.
 type DeleteOptions struct {
-	RevokeIssued bool // end the tokens that the policy granted, in the same commit
+	RevokeIssued bool  // end the tokens that the policy granted, in the same commit
+	Revision     int64 // delete this one alone, or agentidp.CodePreconditionFailed; 0: whatever it is
 }
 
 // DeleteTrustPolicy deletes a policy. Once it returns, no exchange is granted by
@@ -137,6 +150,9 @@ func (c *Client) DeleteTrustPolicy(ctx context.Context, id string, opts DeleteOp
 	k := call{verb: "delete the trust policy", method: http.MethodDelete, path: policiesPath + "/" + id}
 	if opts.RevokeIssued {
 		k.query = url.Values{"revokeIssued": {"true"}}
+	}
+	if opts.Revision != 0 {
+		k.ifMatch = `"` + strconv.FormatInt(opts.Revision, 10) + `"`
 	}
 	return c.do(ctx, &k)
 }

@@ -100,6 +100,10 @@ type policyAnswer struct {
 	Body     *agentidp.TrustPolicy
 }
 
+type draftAnswer struct {
+	Body *agentidp.PolicyDraft
+}
+
 type nothing struct{}
 
 func (a *API) registerPolicies() {
@@ -141,6 +145,13 @@ func (a *API) registerPolicies() {
 		description: "Forgets the ids to which the policy's repository is pinned, for all policies of that repository name. The next exchange that one of them grants pins anew, whichever repository of that name it comes from: where more than one could come, set repositoryId and repositoryOwnerId. It takes a caller who may create each of these policies. Where nothing is pinned, it changes nothing. There is no request body.",
 		failures:    []int{404, 412, 415},
 	}, a.repinPolicy)
+	register(a, operation{
+		id: "lintTrustPolicy", method: http.MethodPost, path: policiesPath + "/lint", tag: tag, scope: agentidp.ScopePoliciesRead,
+		summary:     "Look at a trust policy before it is saved",
+		description: "Answers what the policy would say if it were created now, with all defaults, and how strong it would be; or what a creation would be refused for, except the authority of the caller and a policy with the same effect. Nothing is saved.",
+		body:        reflect.TypeFor[agentidp.TrustPolicySpec](),
+		failures:    []int{409, 413, 415},
+	}, a.lintPolicy)
 }
 
 func (a *API) createPolicy(ctx context.Context, c *registry.Caller, in *policyBody) (*policyAnswer, error) {
@@ -194,4 +205,12 @@ func (a *API) repinPolicy(ctx context.Context, c *registry.Caller, in *policyRep
 		return nil, err
 	}
 	return &policyAnswer{ETag: etag(p.Revision), Body: p}, nil
+}
+
+func (a *API) lintPolicy(ctx context.Context, _ *registry.Caller, in *policyBody) (*draftAnswer, error) {
+	draft, err := a.Registry.LintPolicy(ctx, registry.OrganizationFrom(ctx), in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &draftAnswer{Body: draft}, nil
 }

@@ -22,6 +22,7 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[problem.Document]():                  "Problem",
 	reflect.TypeFor[agentidp.TrustPolicySpec]():          "TrustPolicyRequest",
 	reflect.TypeFor[list[agentidp.TrustPolicy]]():        "TrustPolicyList",
+	reflect.TypeFor[agentidp.PolicyDraft]():              "TrustPolicyDraft",
 	reflect.TypeFor[agentidp.ProviderSpec]():             "ProviderRequest",
 	reflect.TypeFor[agentidp.RegisteredProvider]():       "Provider",
 	reflect.TypeFor[list[agentidp.RegisteredProvider]](): "ProviderList",

@@ -74,6 +74,10 @@ var matrixRequests = map[string][]func(*party) *request{
 		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.policy }), with("query.provider", "github"), with("query.grants", "agent"),
 		with("query.mode", "enforce"), of("query.repository", func(g *granted) string { return g.repository }), of("query.agentId", func(g *granted) string { return g.agent }),
 	},
+	"lintTrustPolicy": {
+		func(p *party) *request { return p.newPolicy() },
+		func(p *party) *request { return &request{"body.provider": "github", "body.repository": p.first.repository} },
+	},
 	"repinTrustPolicy": {func(p *party) *request { return &request{"path.id": p.grant().policy, "header.If-Match": `"1"`} }},
 	"getTrustPolicy":   {func(p *party) *request { return &request{"path.id": p.grant().policy} }},
 	"replaceTrustPolicy": {func(p *party) *request {

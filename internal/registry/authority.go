@@ -14,23 +14,39 @@ import (
 // checkPolicyIn holds a policy against what is stored and against what its
 // caller may give, in the transaction that will write it.
 func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization, c *Caller, p *agentidp.TrustPolicy) error {
-	var agent *agentidp.Agent
-	if !p.Bootstrap() {
-		var err error
-		agent, err = tx.Agent(ctx, org.ID, p.AgentID)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "names no agent of this organization; register it first (POST /api/v1/agents)"})
-		case err != nil:
-			return err
-		case agent.Status == agentidp.AgentDecommissioned:
-			return decommissioned("A policy for it could never grant anything.")
-		}
+	agent, err := trustedAgent(ctx, tx, p)
+	if err != nil {
+		return err
 	}
 	if err := mayTrust(org, c, p, agent); err != nil {
 		return err
 	}
 	return checkPin(ctx, tx, p)
+}
+
+// policyReads is what a policy is held against: in a transaction, or outside of any
+// where it is only looked at.
+type policyReads interface {
+	Agent(ctx context.Context, orgID, id string) (*agentidp.Agent, error)
+	Pin(ctx context.Context, orgID, provider, repository string) (*agentidp.Pin, error)
+}
+
+// trustedAgent returns the agent that a policy is for, which must be more than a memory;
+// nil for bootstrap.
+func trustedAgent(ctx context.Context, db policyReads, p *agentidp.TrustPolicy) (*agentidp.Agent, error) {
+	if p.Bootstrap() {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	agent, err := db.Agent(ctx, p.OrganizationID, p.AgentID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, agentidp.InvalidFields(agentidp.FieldError{Field: "agentId", Reason: "names no agent of this organization; register it first (POST /api/v1/agents)"})
+	case err != nil:
+		return nil, err
+	case agent.Status == agentidp.AgentDecommissioned:
+		return nil, decommissioned("A policy for it could never grant anything.")
+	}
+	return agent, nil
 }
 
 // mayTrust checks that a caller may let a repository have what a policy grants.
@@ -77,11 +93,11 @@ func mayBind(c *Caller, agent *agentidp.Agent, scopes []string) error {
 }
 
 // checkPin refuses conditions on ids that contradict the identity already pinned.
-func checkPin(ctx context.Context, tx *store.Tx, p *agentidp.TrustPolicy) error {
+func checkPin(ctx context.Context, db policyReads, p *agentidp.TrustPolicy) error {
 	if p.Repository == "" {
 		return nil
 	}
-	pin, err := tx.Pin(ctx, p.OrganizationID, p.Provider, p.Repository)
+	pin, err := db.Pin(ctx, p.OrganizationID, p.Provider, p.Repository)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
