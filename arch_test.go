@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"client":              {},
 	"internal/cli":        {"internal/app", "internal/config", "client", "internal/emulator", "internal/jose", "internal/strictjson"},
 	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/grant", "internal/credential", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
-	"internal/config":     {},
+	"internal/config":     {"internal/providers"},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/dpop", "internal/problem", "internal/strictjson"},
 	"internal/oauth":      {"internal/exchange", "internal/grant", "internal/credential", "internal/dpop", "internal/registry", "internal/token", "internal/keys", "internal/problem"},
 	"internal/problem":    {},

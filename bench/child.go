@@ -138,7 +138,7 @@ func serve(ctx context.Context) (err error) {
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
 		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
-		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
+		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, KeepClaims: 30 * 24 * time.Hour, Dev: true,
 		Listen: listener.Addr().String(),
 		// The limits count as they always do, and the load stays below them: it comes
 		// from one address, for one repository. A flood speaks for other addresses.

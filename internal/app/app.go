@@ -70,6 +70,7 @@ type App struct {
 	watched  net.Listener // of the metrics; nil: they are not served
 	watch    *http.Server
 	proxies  proxies
+	recorded map[string][]string // claims that are kept beside those that kinds list
 	entrance *admission
 	ending   atomic.Bool // the end was asked for
 
@@ -103,6 +104,9 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		return nil, damaged(err)
 	}
 	if a.proxies, err = a.cfg.Proxies(); err != nil {
+		return nil, err
+	}
+	if a.recorded, err = a.cfg.Recorded(); err != nil {
 		return nil, err
 	}
 	a.entrance = newAdmission(&a.cfg.Limits)
@@ -141,7 +145,7 @@ func (a *App) wire(version string) {
 	agents := token.NewAgentLimit(a.cfg.AgentTokensPerMinute)
 	a.exchange = exchange.New(exchange.Config{
 		DB: a.db, Verifier: a.verifier, Tokens: a.tokens, Organization: a.registry.ReadOrganization,
-		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Agents: agents, Clock: a.clock, Logger: a.logger,
+		Providers: a.registry.Providers, TokenTTL: a.cfg.TokenTTL, KeepClaims: a.cfg.KeepClaims > 0, RecordClaims: a.recorded, RefusalsPerMinute: a.cfg.RefusalsPerMinute, ExchangesPerMinute: a.cfg.ExchangesPerMinute, Agents: agents, Clock: a.clock, Logger: a.logger,
 		Observe: a.exchanged,
 	})
 	a.clients = credential.New(credential.Config{DB: a.db, Clock: a.clock, RequestsPerMinute: a.cfg.ClientRequestsPerMinute})

@@ -111,7 +111,7 @@ func (d *doctor) retention(ctx context.Context) {
 	case now.Sub(l.last) > maxStep:
 		d.say(FindingWarn, check, "start the server; if it runs, look into its log", "it was last looked at %s", l.last.Format(time.RFC3339))
 	default:
-		d.say(FindingOK, check, "", "decisions are kept %s, events %s", kept(d.Config.KeepDecisions), kept(d.Config.KeepEvents))
+		d.say(FindingOK, check, "", "decisions are kept %s, events %s, claims of tokens %s", kept(d.Config.KeepDecisions), kept(d.Config.KeepEvents), keptClaims(d.Config.KeepClaims))
 	}
 }
 
@@ -120,6 +120,13 @@ func kept(d time.Duration) string {
 		return "for ever"
 	}
 	return fmt.Sprintf("%gd", d.Hours()/24)
+}
+
+func keptClaims(d time.Duration) string {
+	if d == 0 {
+		return "not at all"
+	}
+	return kept(d)
 }
 
 // backupAge is how old a backup may be before somebody should be told.

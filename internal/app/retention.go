@@ -77,8 +77,8 @@ func (a *App) removeDue(ctx context.Context) error {
 			return err
 		}
 	}
-	if removed.Decisions+removed.Events+removed.AccessTokens+removed.Credentials > 0 {
-		a.logger.Info("what need not be kept was removed", "decisions", removed.Decisions, "events", removed.Events,
+	if removed.Total()-removed.UsedTokens > 0 {
+		a.logger.Info("what need not be kept was removed", "decisions", removed.Decisions, "claims", removed.Claims, "events", removed.Events,
 			"access_tokens", removed.AccessTokens, "used_tokens", removed.UsedTokens, "credentials", removed.Credentials)
 	}
 	return nil
@@ -104,9 +104,9 @@ func (a *App) removeOf(ctx context.Context, orgID string, due *store.Retention) 
 }
 
 // dueAt says what is due at an instant. A grant's decision is kept as long as its event,
-// whose index it is.
+// whose index it is. Where no claims are to be kept, those that are there are due.
 func (a *App) dueAt(now time.Time) *store.Retention {
-	due := &store.Retention{UsedTokens: now.Add(-keepMargin), AccessTokens: now.Add(-keepMargin)}
+	due := &store.Retention{UsedTokens: now.Add(-keepMargin), AccessTokens: now.Add(-keepMargin), Claims: now.Add(-a.cfg.KeepClaims)}
 	decisions, events := a.cfg.KeepDecisions, a.cfg.KeepEvents
 	if decisions > 0 {
 		due.Refusals = now.Add(-decisions)

@@ -11,7 +11,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-func keeping(c *config.Config) { c.KeepDecisions, c.KeepEvents = 90*day, 400*day }
+func keeping(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeepClaims = 90*day, 400*day, 30*day }
 
 // steadily lets time pass at every node, which look for what is old all the while.
 func steadily(nodes []*world, d time.Duration) {
@@ -40,11 +40,11 @@ func (w *world) counted() store.Removed {
 		w.t.Fatal(err)
 	}
 	all.Decisions, all.Events = int64(len(decisions)), int64(w.events())
-	used, _, err := w.app.db.RemoveDue(ctx, org, &store.Retention{UsedTokens: never, AccessTokens: never}, 10_000)
+	used, _, err := w.app.db.RemoveDue(ctx, org, &store.Retention{UsedTokens: never, AccessTokens: never, Claims: never}, 10_000)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	all.UsedTokens, all.AccessTokens = used.UsedTokens, used.AccessTokens
+	all.UsedTokens, all.AccessTokens, all.Claims = used.UsedTokens, used.AccessTokens, used.Claims
 	return all
 }
 
@@ -79,7 +79,7 @@ func TestTablesAreBackWhereTheyWere(t *testing.T) {
 		for _, node := range nodes {
 			removed.Add(node.app.RetentionStats().Removed)
 		}
-		if removed.Decisions != 12 || removed.UsedTokens != 6 || removed.AccessTokens != 9 || removed.Events < 12 || removed.Credentials != 2 {
+		if removed.Decisions != 12 || removed.UsedTokens != 6 || removed.AccessTokens != 9 || removed.Events < 12 || removed.Credentials != 2 || removed.Claims != 12 {
 			t.Errorf("the counters say %+v", removed)
 		}
 		if !strings.Contains(w.logs.String(), "what need not be kept was removed") {

@@ -38,6 +38,8 @@ type Config struct {
 	KeyRotation   time.Duration `group:"Tokens" env:"AGENTIDP_KEY_ROTATION" default:"90d" help:"How long a signing key signs until the server gives it a successor by itself, which is published before it signs (1d or more; 0: never)." doc:"[Keys](operating.md#keys)."`
 	KeepDecisions time.Duration `group:"Retention" env:"AGENTIDP_KEEP_DECISIONS" default:"90d" help:"How long refused exchanges can be looked up; granted ones as long as their event, if that is longer (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
 	KeepEvents    time.Duration `group:"Retention" env:"AGENTIDP_KEEP_EVENTS" default:"400d" help:"How long the audit log is kept (1d or more; 0: for ever)." doc:"[Retention](operating.md#retention)."`
+	KeepClaims    time.Duration `group:"Retention" env:"AGENTIDP_KEEP_CLAIMS" default:"30d" help:"How long claims of subject tokens are kept with the decisions of policies about them, for back-tests (1d or more; 0: none are kept at all)." doc:"No longer than the decision. [What is kept of people](operating.md#what-is-kept-of-people)."`
+	RecordClaims  []string      `group:"Retention" env:"AGENTIDP_RECORD_CLAIMS" example:"[gitlab:project_path, cluster:kubernetes.io]" placeholder:"PROVIDER:CLAIM" help:"Further claims that are kept, separated by commas: the provider's name, a colon, and the name that the claim has in its tokens." doc:"It counts for all organizations. What is kept without it: [back-tests](backtest.md#what-is-recorded). Keep no claim that is a secret, and none about a person without need."`
 
 	Limits `embed:""`
 
@@ -73,7 +75,7 @@ var SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
 // Complete fills what depends on other settings and then checks everything. The
 // error names every setting that is wrong, one a line.
 func (c *Config) Complete() error {
-	errs := []error{c.Storage.Complete(), c.completeURLs(), c.completeMetrics(), c.completeLog(), c.Limits.Complete()}
+	errs := []error{c.Storage.Complete(), c.completeURLs(), c.completeMetrics(), c.completeLog(), c.Limits.Complete(), c.checkRecorded()}
 	if !slices.Contains(SigningAlgorithms, c.SigningAlg) {
 		errs = append(errs, fmt.Errorf("signing-alg (AGENTIDP_SIGNING_ALG): %q is none of %s", c.SigningAlg, strings.Join(SigningAlgorithms, ", ")))
 	}
@@ -90,6 +92,7 @@ func (c *Config) Complete() error {
 		{"key-rotation", "AGENTIDP_KEY_ROTATION", "never", c.KeyRotation},
 		{"keep-decisions", "AGENTIDP_KEEP_DECISIONS", "for ever", c.KeepDecisions},
 		{"keep-events", "AGENTIDP_KEEP_EVENTS", "for ever", c.KeepEvents},
+		{"keep-claims", "AGENTIDP_KEEP_CLAIMS", "that none are kept", c.KeepClaims},
 	} {
 		if s.value != 0 && (s.value < day || s.value > longest) {
 			errs = append(errs, fmt.Errorf("%s (%s): %s is not between 1d and 36500d; 0 means %s", s.name, s.env, s.value, s.zero))

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 func good() config.Config {
 	return config.Config{
 		Listen: "127.0.0.1:8080", GitHubIssuer: "https://token.actions.githubusercontent.com",
-		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Limits: config.Limits{RefusalsPerMinute: 60},
+		SigningAlg: "ES256", TokenTTL: 15 * time.Minute, KeepClaims: 30 * 24 * time.Hour, Limits: config.Limits{RefusalsPerMinute: 60},
 	}
 }
 
@@ -104,6 +105,8 @@ func TestGoodConfigurations(t *testing.T) {
 		{"the longest life", func(c *config.Config) { c.TokenTTL = time.Hour }},
 		{"keys that are rotated every day", func(c *config.Config) { c.KeyRotation = 24 * time.Hour }},
 		{"all is kept for ever", func(c *config.Config) { c.KeyRotation, c.KeepDecisions, c.KeepEvents = 0, 0, 0 }},
+		{"no claims are kept", func(c *config.Config) { c.KeepClaims = 0 }},
+		{"claims of several providers", record("github:actor", " cluster:kubernetes.io", "cluster:https://example.com/team", "github:repo_property_tier", "ghes:actr")},
 		{"the longest drain", func(c *config.Config) { c.Drain = time.Minute }},
 	} {
 		c := good()
@@ -127,6 +130,7 @@ func TestWrongConfigurations(t *testing.T) {
 		itself    = "is this server itself, and its own tokens must not buy others; give the CI's issuer"
 		noAlg     = "is none of ES256, RS256, EdDSA"
 		noEntry   = "is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets"
+		noClaim   = "is not PROVIDER:CLAIM, such as cluster:kubernetes.io; several are separated by commas"
 		noMetrics = "is not host:port, for example 127.0.0.1:9090; off disables it"
 		noProxy   = "is neither an address nor a network; give 192.0.2.7 or 10.0.0.0/8, several separated by commas"
 	)
@@ -231,6 +235,16 @@ func TestWrongConfigurations(t *testing.T) {
 		{"decisions that are kept for minutes", func(c *config.Config) { c.KeepDecisions = 90 * time.Minute }, `keep-decisions (AGENTIDP_KEEP_DECISIONS): 1h30m0s is not between 1d and 36500d; 0 means for ever`},
 		{"events that are kept for less than nothing", func(c *config.Config) { c.KeepEvents = -24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): -24h0m0s is not between 1d and 36500d; 0 means for ever`},
 		{"events that are kept for longer than there are dates", func(c *config.Config) { c.KeepEvents = 200 * 365 * 24 * time.Hour }, `keep-events (AGENTIDP_KEEP_EVENTS): 1752000h0m0s is not between 1d and 36500d; 0 means for ever`},
+		{"claims that are kept for minutes", func(c *config.Config) { c.KeepClaims = time.Minute }, `keep-claims (AGENTIDP_KEEP_CLAIMS): 1m0s is not between 1d and 36500d; 0 means that none are kept`},
+		{"a claim without a provider", record("actor"), `record-claims (AGENTIDP_RECORD_CLAIMS): "actor" ` + noClaim},
+		{"a provider without a claim", record("github:"), `record-claims (AGENTIDP_RECORD_CLAIMS): "github:" ` + noClaim},
+		{"a claim of nobody", record(":actor"), `record-claims (AGENTIDP_RECORD_CLAIMS): ":actor" ` + noClaim},
+		{"a claim that cannot be printed", record("cluster:a\x01"), `record-claims (AGENTIDP_RECORD_CLAIMS): "cluster:a\x01" ` + noClaim},
+		{"a claim with a typing error", record("github:actr"), `record-claims (AGENTIDP_RECORD_CLAIMS): "github:actr" is none of the claims of github; did you mean actor?`},
+		{"a claim that GitHub does not send", record("github:groups_and_more"), `record-claims (AGENTIDP_RECORD_CLAIMS): "github:groups_and_more" is none of the claims of github; write it as its tokens spell it`},
+		{"a claim that is another in every token", record("cluster:jti"), `record-claims (AGENTIDP_RECORD_CLAIMS): "cluster:jti" is never kept: no policy can read it; leave it out`},
+		{"a claim twice", record("cluster:a", "cluster:a"), `record-claims (AGENTIDP_RECORD_CLAIMS): "cluster:a" stands there twice`},
+		{"claims, none of which are kept", func(c *config.Config) { c.KeepClaims, c.RecordClaims = 0, []string{"cluster:a"} }, `record-claims (AGENTIDP_RECORD_CLAIMS): keep-claims (AGENTIDP_KEEP_CLAIMS) is 0, so none are kept; leave one of them out`},
 		{"a negative drain", func(c *config.Config) { c.Drain = -time.Second }, `drain (AGENTIDP_DRAIN): -1s is not between 0s and 1m`},
 		{"a drain that outlasts patience", func(c *config.Config) { c.Drain = 61 * time.Second }, `drain (AGENTIDP_DRAIN): 1m1s is not between 0s and 1m`},
 		{"a log format that there is not", func(c *config.Config) { c.LogFormat = "xml" }, `log-format (AGENTIDP_LOG_FORMAT): "xml" is none of auto, text, json`},
@@ -266,6 +280,21 @@ func TestWrongConfigurations(t *testing.T) {
 		if err := c.Complete(); err == nil || err.Error() != tt.want {
 			t.Errorf("%s:\n%v\nwant\n%s", tt.name, err, tt.want)
 		}
+	}
+}
+
+func record(claims ...string) func(*config.Config) {
+	return func(c *config.Config) { c.RecordClaims = claims }
+}
+
+func TestRecordedClaimsAreThoseOfTheirProvider(t *testing.T) {
+	t.Parallel()
+	c := good()
+	record("github:actor", " cluster:cognito:groups ", "github:sub", "cluster:b")(&c)
+	got, err := c.Recorded()
+	want := map[string][]string{"github": {"actor", "sub"}, "cluster": {"cognito:groups", "b"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 }
 

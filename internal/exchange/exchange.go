@@ -42,8 +42,12 @@ type Config struct {
 	// ExchangesPerMinute bounds all exchanges of one repository; 0: no limit.
 	ExchangesPerMinute int
 	Agents             *token.AgentLimit // of the tokens of an agent, whatever the grant
-	Clock              func() time.Time
-	Logger             *slog.Logger
+	// KeepClaims says that claims are kept with the decisions of policies: those that the
+	// provider's kind lists, and those of RecordClaims, by the provider's name.
+	KeepClaims   bool
+	RecordClaims map[string][]string
+	Clock        func() time.Time
+	Logger       *slog.Logger
 	// Observe, when set, is told how each exchange ended, before its caller is.
 	Observe func(Result)
 }

@@ -30,7 +30,7 @@ func (a *attempt) grant(out *policy.Outcome, agent *agentidp.Agent) *store.Grant
 	}
 	decision := *a.decision
 	decision.Outcome, decision.PolicyID, decision.TokenID, decision.Checks = agentidp.OutcomeAllowed, out.Policy.ID, rec.ID, out.Checks
-	decision.Shadow = out.Shadow
+	decision.Shadow, decision.Claims = out.Shadow, a.recorded()
 
 	event := a.event(agentidp.EventTokenIssued, a.decision.At, rec.ID, out.Policy.ID, nil)
 	event.ID = decision.ID

@@ -59,6 +59,9 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	policyID := ""
 	if out != nil {
 		d.Checks, d.Nearest, d.Shadow = out.Checks, out.Nearest, out.Shadow
+		if !out.Granted { // else the token was used before
+			d.Claims = a.recorded()
+		}
 		if out.Policy != nil {
 			policyID = out.Policy.ID
 			d.PolicyID = policyID

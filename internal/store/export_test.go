@@ -57,8 +57,11 @@ const (
 	SuperfluousQuery    = superfluous
 )
 
-// OldestQuery is what RemoveDue runs on decisions and events.
+// OldestQuery is what RemoveDue runs on decisions, claims and events.
 func OldestQuery(table, which string) (choose, remove string) { return oldestQuery(table, which) }
+
+// ClaimsOfQuery is what it runs before it removes decisions.
+func ClaimsOfQuery(which string) string { return claimsOfQuery(which) }
 
 // EndedCredentials are how RemoveDue chooses credentials.
 var EndedCredentials = map[string]string{"credentials_revoked": revokedCredentials, "credentials_expiring": expiredCredentials}

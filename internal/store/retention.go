@@ -8,14 +8,15 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-// Removed is how many rows of each table were removed.
+// Removed is how many rows of each table were removed. Claims are those that went before
+// their decision.
 type Removed struct {
-	UsedTokens, AccessTokens, Decisions, Events, Credentials int64
+	UsedTokens, AccessTokens, Decisions, Claims, Events, Credentials int64
 }
 
 // Total is how many in all.
 func (r *Removed) Total() int64 {
-	return r.UsedTokens + r.AccessTokens + r.Decisions + r.Events + r.Credentials
+	return r.UsedTokens + r.AccessTokens + r.Decisions + r.Claims + r.Events + r.Credentials
 }
 
 // Add counts others to these.
@@ -23,6 +24,7 @@ func (r *Removed) Add(o Removed) {
 	r.UsedTokens += o.UsedTokens
 	r.AccessTokens += o.AccessTokens
 	r.Decisions += o.Decisions
+	r.Claims += o.Claims
 	r.Events += o.Events
 	r.Credentials += o.Credentials
 }
@@ -31,6 +33,7 @@ func (r *Removed) Add(o Removed) {
 type Retention struct {
 	UsedTokens   time.Time // subject tokens, assertions and proofs that would be refused for their age before it
 	AccessTokens time.Time // records of access tokens that expired before it
+	Claims       time.Time // of subject tokens, recorded before it; with their decision they go in any case
 	Refusals     time.Time // decisions that granted nothing, made before it
 	// Grants are decisions of any outcome made before it. It must not be later than
 	// Events: the event of a grant is found through its decision.
@@ -65,6 +68,9 @@ func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limi
 		}},
 		{&r.Events, keep.Events, func(t *Tx) (int64, error) {
 			return t.removeOldest(ctx, "events", "", orgID, keep.Events, limit)
+		}},
+		{&r.Claims, keep.Claims, func(t *Tx) (int64, error) {
+			return t.removeOldest(ctx, "recorded_claims", "", orgID, keep.Claims, limit)
 		}},
 		{&r.Decisions, keep.Refusals, func(t *Tx) (int64, error) {
 			return t.removeOldest(ctx, "decisions", " AND outcome = 'denied'", orgID, keep.Refusals, limit)
@@ -124,12 +130,27 @@ func (t *Tx) removeOldest(ctx context.Context, table, which, orgID string, befor
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
+	if table == "decisions" {
+		if _, err := t.exec(ctx, "remove the claims of old decisions", claimsOfQuery(which), orgID, ids[len(ids)-1]); err != nil {
+			return 0, err
+		}
+	}
 	return t.exec(ctx, doing, last, orgID, ids[len(ids)-1])
 }
 
 // oldestQuery returns the texts that choose the oldest ids, and that delete up to one
 // of them. The bound makes both a range of one index, on either engine.
 func oldestQuery(table, which string) (choose, remove string) {
-	return fmt.Sprintf("SELECT id FROM %s WHERE organization_id = $1 AND id < $2%s ORDER BY id LIMIT $3", table, which),
-		fmt.Sprintf("DELETE FROM %s WHERE organization_id = $1 AND id <= $2%s", table, which)
+	id := "id"
+	if table == "recorded_claims" {
+		id = "decision_id"
+	}
+	return fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE organization_id = $1 AND %[1]s < $2%[3]s ORDER BY %[1]s LIMIT $3", id, table, which),
+		fmt.Sprintf("DELETE FROM %[2]s WHERE organization_id = $1 AND %[1]s <= $2%[3]s", id, table, which)
+}
+
+// claimsOfQuery is the text that deletes what is still kept with the decisions that
+// oldestQuery deletes. The bound is said twice, so that either table is read in its range.
+func claimsOfQuery(which string) string {
+	return "DELETE FROM recorded_claims WHERE organization_id = $1 AND decision_id <= $2 AND decision_id IN (SELECT id FROM decisions WHERE organization_id = $1 AND id <= $2" + which + ")"
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -59,6 +60,7 @@ func (f *fixture) old(t *testing.T, ago time.Duration, outcome agentidp.Outcome)
 	g := f.grant()
 	id := agentidp.NewID(at)
 	g.Decision.ID, g.Decision.At, g.Token.DecisionID, g.PinEvent = id, at, id, nil
+	g.Decision.Claims = json.RawMessage(`{"ref":"refs/heads/main"}`)
 	g.Token.IssuedAt, g.Token.ExpiresAt, g.ReplayUntil = at.Truncate(time.Second), at.Truncate(time.Second).Add(time.Hour), at.Add(time.Hour)
 	e := f.event(agentidp.EventTokenIssued, id)
 	e.ID, e.At = id, at
@@ -127,6 +129,58 @@ func TestWhatIsOldIsRemoved(t *testing.T) {
 	}
 }
 
+// What came with the tokens is kept for less long than what was decided about them, and
+// never without it.
+func TestClaimsGoBeforeTheirDecisionOrWithIt(t *testing.T) {
+	const day = 24 * time.Hour
+	before := func(age time.Duration) time.Time { return now.Add(-age) }
+	for _, test := range []struct {
+		name    string
+		keep    store.Retention
+		claims  string // how many days old what is left is
+		removed store.Removed
+	}{
+		{"nothing is due", store.Retention{}, "200 200 100 100 50 50", store.Removed{}},
+		{"before the decision", store.Retention{Claims: before(90 * day), Refusals: before(400 * day), Grants: before(400 * day)}, "50 50", store.Removed{Claims: 4}},
+		{"with refusals alone", store.Retention{Refusals: before(90 * day)}, "200 100 50 50", store.Removed{Decisions: 2}},
+		{"with decisions of any outcome", store.Retention{Grants: before(90 * day)}, "50 50", store.Removed{Decisions: 4}},
+		{"none are to be kept", store.Retention{Claims: now}, "", store.Removed{Claims: 6}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onEachEngine(t, func(t *testing.T, f *fixture) {
+				other := *f
+				other.addOrganization(t, "other")
+				for _, ago := range []time.Duration{50 * day, 100 * day, 200 * day} {
+					for _, in := range []*fixture{f, &other} {
+						in.old(t, ago, agentidp.OutcomeAllowed)
+						in.old(t, ago, agentidp.OutcomeDenied)
+					}
+				}
+				same(t, f.removeAll(t, &test.keep), test.removed, nil)
+				same(t, f.removeAll(t, &test.keep), store.Removed{}, nil)
+				same(t, f.claimsLeft(t), test.claims, nil)
+				same(t, other.claimsLeft(t), "200 200 100 100 50 50", nil)
+			})
+		})
+	}
+}
+
+// claimsLeft says how many days old the claims are that are kept. Each is found with its
+// decision.
+func (f *fixture) claimsLeft(t *testing.T) string {
+	t.Helper()
+	var left []agentidp.Decision
+	for _, id := range store.Strings(t, f.DB, "SELECT decision_id FROM recorded_claims WHERE organization_id = $1 ORDER BY decision_id", f.org.ID) {
+		d, err := f.Decision(t.Context(), f.org.ID, id)
+		if err != nil {
+			t.Fatalf("claims without their decision: %v", err)
+		}
+		same(t, string(d.Claims), `{"ref":"refs/heads/main"}`, nil)
+		left = append(left, *d)
+	}
+	return agesOf(left, func(d agentidp.Decision) time.Time { return d.At })
+}
+
 func (f *fixture) ages(t *testing.T, outcome agentidp.Outcome) string {
 	t.Helper()
 	all, err := f.Decisions(t.Context(), f.org.ID, &agentidp.DecisionFilter{Outcome: outcome}, "", 100)
@@ -158,10 +212,11 @@ func TestRecordsOfAccessTokensGoAfterTheyHaveExpired(t *testing.T) {
 }
 
 // removals are the tables that grow, and the index that old rows are found by.
-var removals = []struct{ table, which, sqlite, postgres string }{
-	{"events", "", "sqlite_autoindex_events_1", "events_pkey"},
-	{"decisions", "", "sqlite_autoindex_decisions_1", "decisions_pkey"},
-	{"decisions", " AND outcome = 'denied'", "decisions_denied", "decisions_denied"},
+var removals = []struct{ table, which, id, sqlite, postgres string }{
+	{"events", "", "id", "sqlite_autoindex_events_1", "events_pkey"},
+	{"recorded_claims", "", "decision_id", "sqlite_autoindex_recorded_claims_1", "recorded_claims_pkey"},
+	{"decisions", "", "id", "sqlite_autoindex_decisions_1", "decisions_pkey"},
+	{"decisions", " AND outcome = 'denied'", "id", "decisions_denied", "decisions_denied"},
 }
 
 func TestWhatIsOldIsFoundByAnIndexInSQLite(t *testing.T) {
@@ -171,9 +226,16 @@ func TestWhatIsOldIsFoundByAnIndexInSQLite(t *testing.T) {
 		for _, text := range []string{choose, remove} {
 			args := []any{f.org.ID, newID(), 100}[:strings.Count(text, "$")]
 			plan := strings.Join(store.Plan(t, f.DB, text, args...), "; ")
-			if !strings.Contains(plan, "INDEX "+test.sqlite+" (organization_id=? AND id<?)") || strings.Contains(plan, "TEMP B-TREE") {
+			if !strings.Contains(plan, "INDEX "+test.sqlite+" (organization_id=? AND "+test.id+"<?)") || strings.Contains(plan, "TEMP B-TREE") {
 				t.Errorf("%s\n%s\nwant %s", text, plan, test.sqlite)
 			}
+		}
+	}
+	for _, which := range []string{"", " AND outcome = 'denied'"} {
+		text := store.ClaimsOfQuery(which)
+		plan := strings.Join(store.Plan(t, f.DB, text, f.org.ID, newID()), "; ")
+		if !strings.Contains(plan, "sqlite_autoindex_recorded_claims_1 (organization_id=? AND decision_id=?)") || !strings.Contains(plan, "(organization_id=? AND id<?)") {
+			t.Errorf("%s\n%s", text, plan)
 		}
 	}
 }
@@ -186,7 +248,15 @@ func TestWhatIsOldIsFoundByAnIndexInPostgreSQL(t *testing.T) {
 		SELECT $1, lpad(g::text, 8, '0'), '', 0, CASE WHEN g % 10 = 0 THEN 'denied' ELSE 'allowed' END, '', '', '', '', '', '', '', '', '', '', '', '', '[]' `+rows, f.org.ID)
 	store.Exec(t, f.DB, `INSERT INTO events (organization_id, id, at, type, actor, agent_id, policy_id, token_id, decision_id, request_id, data)
 		SELECT $1, lpad(g::text, 8, '0'), 0, 'token_issued', '', '', '', '', '', '', '{}' `+rows, f.org.ID)
+	store.Exec(t, f.DB, `INSERT INTO recorded_claims (organization_id, decision_id, claims) SELECT $1, lpad(g::text, 8, '0'), '{}' `+rows, f.org.ID)
 	store.Exec(t, f.DB, "ANALYZE")
+	for _, which := range []string{"", " AND outcome = 'denied'"} {
+		text := store.ClaimsOfQuery(which)
+		plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, f.org.ID, "00000250"), "\n")
+		if !strings.Contains(plan, "recorded_claims_pkey") || strings.Contains(plan, "Seq Scan") {
+			t.Errorf("%s\n%s", text, plan)
+		}
+	}
 	for _, test := range removals {
 		choose, remove := store.OldestQuery(test.table, test.which)
 		for text, args := range map[string][]any{choose: {f.org.ID, "00015000", 250}, remove: {f.org.ID, "00000250"}} {
