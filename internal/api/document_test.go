@@ -156,7 +156,7 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
 	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "ExplainRequest", "Explanation", "FieldError", "Miss", "Pin",
-		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "Repair", "Shadow", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyList", "TrustPolicyRequest", "Warning", "WeakestToken"}
+		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "Repair", "Shadow", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyDraft", "TrustPolicyList", "TrustPolicyRequest", "Warning", "WeakestToken"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
 	}
