@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/verify":     {"internal/jose", "internal/strictjson"},
 	"internal/providers":  {},
 	"internal/policy":     {"internal/condition"},
-	"internal/condition":  {},
+	"internal/condition":  {"internal/limit"},
 	"internal/store":      {},
 	"internal/emulator":   {"internal/jose"},
 	"internal/dpop":       {"internal/jose", "internal/strictjson"},

@@ -2,93 +2,137 @@
 // expression in the Common Expression Language (CEL) over the claims of a subject token.
 //
 // It owns the language that is permitted, its types for each kind of provider, its limits
-// and its errors with their positions. It does not own what a policy means, or what an
-// expression that cannot be evaluated leads to (internal/policy). It is pure.
+// and its errors with their positions, and the patterns with * that policies have beside
+// it (Glob). It does not own what a policy means, or what an expression that cannot be
+// evaluated leads to (internal/policy). It is pure: no function of the language reads a
+// clock, a file or the network.
+//
+// An absent claim has no value, and what needs it has none either: neither a comparison
+// nor its negation is true then. && and || have a value where one side alone decides, as
+// CEL says, so what is true would be true whatever the absent claim were. Only
+// has(claims.name) asks whether a claim is there.
 package condition
 
 import (
-	"errors"
 	"fmt"
-	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/env"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // MaxLength bounds an expression, in bytes.
 const MaxLength = 2048
 
-// maxCost bounds one evaluation, in CEL's units of cost.
-const maxCost = 10_000
-
 // Condition is an expression that was checked. It is safe for concurrent use.
 type Condition struct {
-	program cel.Program
-	reads   []string
+	program  cel.Program
+	typed    bool // all claims are text
+	reads    []string
+	unknown  []string
+	literals []string
+	compared map[string][]string
 }
 
-// Error is what is wrong with an expression, and where.
-type Error struct {
-	Line, Column int // both from 1
-	Message      string
+// compiled remembers what became of expressions, and of those that are no conditions: the
+// policies of a refused exchange are read anew each time, and those of a list are judged
+// one by one, while compiling takes longer than all the rest of a decision.
+var compiled = limit.NewCache[source, result](1000)
+
+type source struct {
+	text string
+	kind *agentidp.ProviderKind
 }
 
-// Error implements error.
-func (e *Error) Error() string {
-	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+type result struct {
+	condition *Condition
+	err       error
 }
 
-var texts = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewCustomEnv(
-		cel.StdLib(cel.StdLibSubset(env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("matches")))),
-		cel.Variable("claims", cel.MapType(cel.StringType, cel.StringType)),
-		cel.ParserExpressionSizeLimit(MaxLength), cel.ParserRecursionLimit(32),
-	)
-})
-
-// Compile checks an expression against the claims of a kind of provider. An error that is
-// about the expression is an *Error.
+// Compile checks an expression against the claims of a kind of provider, which must not
+// change afterwards. The same text and kind give the same Condition, as long as that is
+// remembered. An error that is about the expression is an *Error.
 func Compile(text string, kind *agentidp.ProviderKind) (*Condition, error) {
-	e, err := texts()
+	if kind == nil {
+		return nil, &Error{1, 1, "", "nothing is known of the provider, so nothing can be said of its claims. Name a registered provider."}
+	}
+	if err := legible(text); err != nil {
+		return nil, err // not remembered: it may be of any length
+	}
+	key := source{text, kind}
+	known, ok := compiled.Get(key)
+	if !ok {
+		known.condition, known.err = compile(text, kind)
+		compiled.Put(key, known)
+	}
+	return known.condition, known.err
+}
+
+func compile(text string, kind *agentidp.ProviderKind) (*Condition, error) {
+	e, err := environment(kind)
 	if err != nil {
 		return nil, fmt.Errorf("prepare CEL: %w", err)
 	}
-	if kind == nil {
-		return nil, errors.New("the provider is not known")
-	}
-	ast, issues := e.Compile(text)
+	where := place{text, kind}
+	ast, issues := e.Parse(text)
 	if issues.Err() != nil {
-		first := issues.Errors()[0]
-		return nil, &Error{first.Location.Line(), first.Location.Column() + 1, first.Message}
+		return nil, where.first(issues)
 	}
-	program, err := e.Program(ast, cel.CostLimit(maxCost))
+	r := newReader(where, ast)
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	checked, issues := e.Check(ast)
+	if issues.Err() != nil {
+		return nil, where.first(issues)
+	}
+	if len(r.reads) == 0 {
+		return nil, where.at(1, 1, "reads no claim, so it says the same of every token. Compare a claim, for example claims.ref, or leave it out.")
+	}
+	if checked.OutputType() != cel.BoolType {
+		return nil, where.at(1, 1, "must be true or false, and this is %s. Compare it with something, for example claims.x == \"y\".", cel.FormatCELType(checked.OutputType()))
+	}
+	estimate, err := e.EstimateCost(checked, bounds{})
 	if err != nil {
-		return nil, fmt.Errorf("plan: %w", err)
+		return nil, fmt.Errorf("estimate the cost of a condition: %w", err)
 	}
-	return &Condition{program: program}, nil
+	if estimate.Max > maxCost {
+		return nil, where.at(1, 1, "could take too long to evaluate: %d steps, while %d are permitted. Compare claims with texts rather than with each other, and do not nest all, exists, filter and map.", estimate.Max, maxCost)
+	}
+	program, err := e.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, fmt.Errorf("plan a condition: %w", err)
+	}
+	return &Condition{program, isText(kind), r.reads, r.unknown, r.literals, r.compared}, nil
 }
 
-// Claims returns the names of the claims that are read, sorted.
+// Claims returns the names of the claims that are read, sorted: no evaluation reads
+// another one. The caller must not change it, as what the other methods return.
 func (c *Condition) Claims() []string { return c.reads }
 
-// Literals returns the texts that stand in the expression, as it might compare a claim
-// with them.
-func (c *Condition) Literals() []string { return nil }
+// Unknown returns those of the claims that the kind of provider is not known to send.
+func (c *Condition) Unknown() []string { return c.unknown }
 
-// Holds reports whether the expression is true of the claims. An error says why it has no
-// value: a claim is absent, or the evaluation cost too much.
+// Literals returns the texts with which the expression may compare a claim, sorted; of a
+// pattern, also a text that matches it.
+func (c *Condition) Literals() []string { return c.literals }
+
+// Compared is Literals as far as they are compared with this claim alone: for those who
+// look for a value with which the expression is true.
+func (c *Condition) Compared(claim string) []string { return c.compared[claim] }
+
+// Holds reports whether the expression is true of the claims, of which nil has none. An
+// error says why it has no value, for administrators: a claim is absent or of another
+// type, or the evaluation took too long.
 func (c *Condition) Holds(claims agentidp.ClaimSource) (bool, error) {
-	read := map[string]string{}
-	for _, name := range c.reads {
-		if value, ok := claims.ReadClaim(name); ok {
-			read[name] = value
-		}
+	read, absent, err := c.values(claims)
+	if err != nil {
+		return false, err
 	}
 	out, _, err := c.program.Eval(map[string]any{"claims": read})
 	if err != nil {
-		return false, err
+		return false, noValue(err, absent)
 	}
 	return out.Value() == true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/condition"
 )
 
 // Limits of conditions on claims.
@@ -149,16 +150,6 @@ var fields = map[agentidp.Claim]string{
 	agentidp.ClaimEvent:             "events",
 }
 
-// verified are the claims that every token is held to before any policy is read.
-var verified = map[string]string{
-	"iss": "is the same in all tokens of a provider. Leave it out: provider says it.",
-	"aud": "is for this server in every token that is accepted. Leave it out; which audiences are, the provider says.",
-	"exp": "is checked in every token. Leave it out; expiresAt ends a policy.",
-	"iat": "is checked in every token. Leave it out; expiresAt ends a policy.",
-	"nbf": "is checked in every token. Leave it out; expiresAt ends a policy.",
-	"jti": "is another in every token, and each is accepted once. Leave it out.",
-}
-
 // within judges what a policy says of claims that the provider's tokens do not have,
 // and returns the rest of it.
 func (p *problems) within(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind) *agentidp.TrustPolicySpec {
@@ -234,16 +225,13 @@ func (p *problems) claims(claims agentidp.ClaimConditions, kind *agentidp.Provid
 
 // claimProblem says why there can be no condition on a claim, or "".
 func claimProblem(name string, kind *agentidp.ProviderKind) string {
-	if problem := verified[name]; problem != "" || kind == nil {
+	if problem := condition.Verified(name, kind); problem != "" || kind == nil {
 		return problem
 	}
 	for claim, field := range fields {
 		if kind.ClaimNames[claim] == name {
 			return "has a field of its own. Use " + field + "."
 		}
-	}
-	if kind.ClaimNames[agentidp.ClaimTokenID] == name {
-		return verified["jti"]
 	}
 	if why := kind.UnsafeClaims[name]; why != "" {
 		return "cannot be relied on. " + why
