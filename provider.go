@@ -106,6 +106,7 @@ type ProviderKind struct {
 	UnsafeClaims  map[string]string        // claims that no policy may rest on → why, and what to use instead
 	DefaultEvents []string                 // events that a policy admits when it names none; none: the tokens name no event
 	OutsiderEvent map[string]OutsiderEvent // events that others than those who may write to the repository can cause
+	EventRefs     map[string]EventRef      // what runs of an event are for; others are for any branch or tag
 
 	// KnownClaims are the claims that the kind's tokens carry, by the provider's names,
 	// with who chooses their values; none: they may carry anything. Their values are
@@ -124,7 +125,20 @@ type OutsiderEvent struct {
 	// ForkReachable says that somebody without any right in the repository can start a
 	// run whose token is for one of its own branches.
 	ForkReachable bool
+	How           string // they do it, behind the name of the event: "from a fork"; may be empty
 }
+
+// EventRef says what the runs of an event are for.
+type EventRef string
+
+// What runs are for where whoever causes them has no choice.
+const (
+	RefDefaultBranch     EventRef = "default_branch"
+	RefTag               EventRef = "tag"
+	RefMergeQueue        EventRef = "merge_queue"         // a branch of the queue
+	RefPullRequest       EventRef = "pull_request"        // a ref of its own, which is no branch
+	RefMergedPullRequest EventRef = "merged_pull_request" // the same, and the branch that it was merged into
+)
 
 // ClaimControl says who chooses the value of a claim.
 type ClaimControl string

@@ -186,7 +186,10 @@ func TestEvents(t *testing.T) {
 		trials = append(trials, trial{event + " is permitted by default", agent, claims{"event_name": event}, "", ""})
 	}
 	listed := w.register(admin, "listed@ci.acme.example")
-	created := w.policy(admin, map[string]any{"branch": "main", "agentId": listed, "events": []string{"pull_request_target"}})
+	weak := map[string]any{"provider": "github", "repository": repository, "branch": "main", "agentId": listed, "events": []string{"pull_request_target"}}
+	w.want(w.do(http.MethodPost, "/api/v1/oidc/trust-policies", admin, weak), http.StatusBadRequest, agentidp.CodeInvalidRequest)
+	weak["acceptRisk"] = "The workflow reads labels and nothing else."
+	created := w.policy(admin, weak)
 	if !strings.Contains(string(created.Raw), "outsider_event") {
 		t.Errorf("no warning about the event: %s", created.Raw)
 	}

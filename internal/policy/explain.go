@@ -67,7 +67,7 @@ func explainIdentity(r *request) string {
 
 // whyRefused says of events that nobody gets by default what is wrong with them.
 var whyRefused = map[string]string{
-	"pull_request_target": "it runs with the ref and the rights of the target branch, yet anyone who can open a pull request can cause it, " +
+	"pull_request_target": "it runs with the ref and the rights of the default branch, yet anyone who can open a pull request can cause it, " +
 		"so it is refused unless a policy names it",
 	"workflow_run": "it runs with the ref and the rights of the default branch, yet the workflow before it may have run a stranger's pull request, " +
 		"so it is refused unless a policy names it",

@@ -46,7 +46,7 @@ func TestRefusalsInWords(t *testing.T) {
 			map[string]string{"event": "fork"}},
 		{"A-122: pull_request_target", one(), run(event("pull_request_target")),
 			"This run was started by the event pull_request_target, which is not permitted for this repository and agent: " +
-				"it runs with the ref and the rights of the target branch, yet anyone who can open a pull request can cause it, so it is refused unless a policy names it. " +
+				"it runs with the ref and the rights of the default branch, yet anyone who can open a pull request can cause it, so it is refused unless a policy names it. " +
 				"Start the workflow by another event, for example push or workflow_dispatch, or ask the administrator of this AgentIdP, giving the decision id, to permit this event.",
 			map[string]string{"event": "pull_request_target"}},
 		{"A-123: workflow_run", one(bootstrap), run(noAgent, event("workflow_run")),

@@ -44,6 +44,7 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.numericID("repositoryOwnerId", spec.RepositoryOwnerID)
 	p.events(spec.Events)
 	p.conditions(spec)
+	p.acceptRisk(spec, kind)
 	p.claims(spec.Claims, kind)
 	p.scopes(spec)
 	p.audiences(spec)

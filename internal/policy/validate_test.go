@@ -65,30 +65,48 @@ func claimsNamed(n int) agentidp.ClaimConditions {
 	return claims
 }
 
+// onOutsiders lists an event that anybody can cause, with a reason, and what else there is.
+func onOutsiders(reason string, more ...specChange) specChange {
+	return func(s *agentidp.TrustPolicySpec) {
+		s.Events, s.AcceptRisk = []string{"push", "pull_request_target"}, reason
+		for _, change := range more {
+			change(s)
+		}
+	}
+}
+
 func TestPoliciesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]specChange{
-		"the four usual fields":                   func(*agentidp.TrustPolicySpec) {},
-		"without branch":                          inBranch(""),
-		"without agent":                           asBootstrap(func(*agentidp.TrustPolicySpec) {}),
-		"the shortest repository":                 inRepository("a/b"),
-		"all characters of a repository":          inRepository("A-b-9/Z_z.9-"),
-		"an enterprise-managed user's repository": inRepository("octo-cat_acme/x"),
-		"the longest names":                       inRepository(strings.Repeat("o", 39) + "/" + strings.Repeat("n", 100)),
-		"a repository called .github":             inRepository("acme/.github"),
-		"a repository called git":                 inRepository("acme/git"),
-		"a branch with slashes":                   inBranch("release/1.0"),
-		"a branch with an emoji":                  inBranch("feature/\U0001f680"),
-		"a branch called heads/main":              inBranch("heads/main"),
-		"a branch with a no-break space inside":   inBranch("a\u00a0b"),
-		"a branch called references/x":            inBranch("references/x"),
-		"the longest branch":                      inBranch(strings.Repeat("b", 255)),
-		"a tag pattern":                           forTag("v*"),
-		"any tag":                                 forTag("*"),
-		"a tag pattern with segments":             forTag("release/*/v*.*"),
-		"ids":                                     func(s *agentidp.TrustPolicySpec) { s.RepositoryID, s.RepositoryOwnerID = "74", "18446744073709551615" },
-		"events":                                  func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "pull_request_target"} },
-		"scopes":                                  func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:production", "admin", "a:b:c"} },
+		"the four usual fields":                     func(*agentidp.TrustPolicySpec) {},
+		"without branch":                            inBranch(""),
+		"without agent":                             asBootstrap(func(*agentidp.TrustPolicySpec) {}),
+		"the shortest repository":                   inRepository("a/b"),
+		"all characters of a repository":            inRepository("A-b-9/Z_z.9-"),
+		"an enterprise-managed user's repository":   inRepository("octo-cat_acme/x"),
+		"the longest names":                         inRepository(strings.Repeat("o", 39) + "/" + strings.Repeat("n", 100)),
+		"a repository called .github":               inRepository("acme/.github"),
+		"a repository called git":                   inRepository("acme/git"),
+		"a branch with slashes":                     inBranch("release/1.0"),
+		"a branch with an emoji":                    inBranch("feature/\U0001f680"),
+		"a branch called heads/main":                inBranch("heads/main"),
+		"a branch with a no-break space inside":     inBranch("a\u00a0b"),
+		"a branch called references/x":              inBranch("references/x"),
+		"the longest branch":                        inBranch(strings.Repeat("b", 255)),
+		"a tag pattern":                             forTag("v*"),
+		"any tag":                                   forTag("*"),
+		"a tag pattern with segments":               forTag("release/*/v*.*"),
+		"ids":                                       func(s *agentidp.TrustPolicySpec) { s.RepositoryID, s.RepositoryOwnerID = "74", "18446744073709551615" },
+		"events":                                    func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "pull_request", "merge_group"} },
+		"an outsider's event, and why":              onOutsiders("Only labels are read."),
+		"the longest reason":                        onOutsiders(strings.Repeat("é", 500)),
+		"an outsider's event behind an environment": onOutsiders("", func(s *agentidp.TrustPolicySpec) { s.Environment = "production" }),
+		"an outsider's event in one workflow":       onOutsiders("", func(s *agentidp.TrustPolicySpec) { s.Workflow = ".github/workflows/label.yml" }),
+		"an outsider's event with a claim":          onOutsiders("", claiming("runner_environment", "github-hosted")),
+		"an outsider's event with a condition":      onOutsiders("", func(s *agentidp.TrustPolicySpec) { s.Condition = `claims.ref_protected == "true"` }),
+		"an outsider's event, disabled":             onOutsiders("", func(s *agentidp.TrustPolicySpec) { s.Mode = agentidp.ModeDisabled }),
+		"a reason that nothing asks for":            func(s *agentidp.TrustPolicySpec) { s.AcceptRisk = "none" },
+		"scopes":                                    func(s *agentidp.TrustPolicySpec) { s.Scopes = []string{"deploy:production", "admin", "a:b:c"} },
 		"audiences": func(s *agentidp.TrustPolicySpec) {
 			s.Audiences = []string{"https://a.example/x?y=z", "urn:example:service", "api://AzureADTokenExchange", "spiffe://acme/x", "http://localhost:8080"}
 		},
@@ -221,6 +239,14 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		{"an event twice", func(s *agentidp.TrustPolicySpec) { s.Events = []string{"push", "fork", "push"} }, "events[2]", "repeats push"},
 		{"A-172: no events", func(s *agentidp.TrustPolicySpec) { s.Events = []string{} }, "events", "is empty"},
 		{"too many events", func(s *agentidp.TrustPolicySpec) { s.Events = letters(51) }, "events", "has 51 elements; at most 50"},
+
+		{"A-122: an outsider's event without a reason", onOutsiders(""), "acceptRisk",
+			"is required: outsiders can start the runs that this policy trusts. pull_request_target: It runs with the rights of the target branch for anyone's pull request. " +
+				"Leave that out of events, or name the environment or workflow that stands between, or say here in one line why the risk is right."},
+		{"a reason of two lines", onOutsiders("a\nb"), "acceptRisk", "Write it on one line"},
+		{"a reason of nothing", onOutsiders(" "), "acceptRisk", "begins or ends with white space"},
+		{"a reason that is too long", onOutsiders(strings.Repeat("é", 501)), "acceptRisk", "is longer than 500 characters"},
+		{"a reason in no encoding", onOutsiders("\xff"), "acceptRisk", "is not valid UTF-8"},
 
 		{"A-172: no claims", func(s *agentidp.TrustPolicySpec) { s.Claims = agentidp.ClaimConditions{} }, "claims", "is empty. Leave it out"},
 		{"too many claims", func(s *agentidp.TrustPolicySpec) { s.Claims = claimsNamed(17) }, "claims", "has conditions on 17 claims; at most 16"},

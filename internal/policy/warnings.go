@@ -11,6 +11,7 @@ import (
 
 // Codes of warnings; stable, like the codes of errors.
 const (
+	warnAcceptRisk       = "accept_risk_unneeded"
 	warnAnyBranch        = "any_branch"
 	warnAnyTag           = "any_tag"
 	warnAudienceShared   = "audience_shared"
@@ -57,6 +58,9 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 		if kind != nil && kind.OutsiderEvent[event].Why != "" {
 			warn(warnOutsiderEvent, "The event %s is permitted, which is unsafe by default. %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event].Why, "."))
 		}
+	}
+	if p.AcceptRisk != "" && kind != nil && len(reachable(p.Events, kind)) == 0 {
+		warn(warnAcceptRisk, "acceptRisk gives a reason, and no event is permitted that outsiders can cause. Remove it, so that it does not excuse an event that is added later.")
 	}
 	if kind != nil && !slices.Equal(p.Events, set(kind.DefaultEvents)) { // The defaults are meant to fit one rule or another.
 		for _, event := range p.Events {

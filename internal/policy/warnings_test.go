@@ -33,6 +33,8 @@ func TestWarnings(t *testing.T) {
 		{"a tag pattern with a prefix is not", pol(own, tag("v*")), "", ""},
 		{"an outsider's event says why", pol(own, onEvents("push", "pull_request_target")), "outsider_event",
 			"The event pull_request_target is permitted, which is unsafe by default. It runs with the rights of the target branch for anyone's pull request. Remove it"},
+		{"a reason for no risk", pol(own, func(p *agentidp.TrustPolicy) { p.AcceptRisk = "None." }), "accept_risk_unneeded", "Remove it, so that it does not excuse an event that is added later."},
+		{"a reason for one is not in vain", pol(own, onEvents("pull_request_target"), func(p *agentidp.TrustPolicy) { p.AcceptRisk = "Labels." }), "outsider_event", ""},
 		{"pull_request never meets a branch but after a merge", pol(own, onEvents("pull_request", "push")), "event_cannot_match", "The event pull_request is permitted to no effect: such runs are for refs/pull/"},
 		{"its reviews neither", pol(own, branch(""), onEvents("pull_request_review")), "any_branch event_cannot_match", ""},
 		{"merge_group does not meet a branch", pol(own, onEvents("merge_group")), "event_cannot_match", "refs/heads/gh-readonly-queue/"},

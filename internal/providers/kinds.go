@@ -58,6 +58,7 @@ type file struct {
 	DefaultEvents  []string                  `yaml:"defaultEvents"`
 	OutsiderEvents map[string]outsiderEvent  `yaml:"outsiderEvents"`
 
+	EventRefs      map[string]agentidp.EventRef     `yaml:"eventRefs"`
 	KnownClaims    map[string]agentidp.ClaimControl `yaml:"knownClaims"`
 	KnownPrefixes  []string                         `yaml:"knownPrefixes"`
 	RecordedClaims []string                         `yaml:"recordedClaims"`
@@ -65,6 +66,7 @@ type file struct {
 
 type outsiderEvent struct {
 	ForkReachable bool   `yaml:"forkReachable"`
+	How           string `yaml:"how"`
 	Why           string `yaml:"why"`
 }
 
@@ -83,7 +85,7 @@ func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
 		Name: f.Name, Issuer: f.Issuer, JWKSPath: f.JWKSPath, Algorithms: f.Algorithms,
 		MaxTokenAge: f.MaxTokenAge, ClaimNames: f.Claims, Required: f.Required,
 		IdentityClaims: f.IdentityClaims, UnsafeClaims: f.UnsafeClaims,
-		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.outsiderEvents(),
+		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.outsiderEvents(), EventRefs: f.EventRefs,
 		KnownClaims: f.KnownClaims, KnownPrefixes: f.KnownPrefixes, RecordedClaims: f.RecordedClaims,
 	}, nil
 }
@@ -91,7 +93,7 @@ func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
 func (f *file) outsiderEvents() map[string]agentidp.OutsiderEvent {
 	events := make(map[string]agentidp.OutsiderEvent, len(f.OutsiderEvents))
 	for name, e := range f.OutsiderEvents {
-		events[name] = agentidp.OutsiderEvent{Why: e.Why, ForkReachable: e.ForkReachable}
+		events[name] = agentidp.OutsiderEvent{Why: e.Why, ForkReachable: e.ForkReachable, How: e.How}
 	}
 	return events
 }
@@ -119,6 +121,11 @@ func (f *file) check(name string) error {
 	for event, e := range f.OutsiderEvents {
 		require(event != "" && e.Why != "", "outsiderEvents: %q says not why", event)
 		require(!slices.Contains(f.DefaultEvents, event), "outsiderEvents: %q is a default event", event)
+	}
+	require(hasEvents || len(f.EventRefs) == 0, "eventRefs: the claims have no event")
+	refs := []agentidp.EventRef{agentidp.RefDefaultBranch, agentidp.RefTag, agentidp.RefMergeQueue, agentidp.RefPullRequest, agentidp.RefMergedPullRequest}
+	for event, ref := range f.EventRefs {
+		require(event != "" && slices.Contains(refs, ref), "eventRefs: %q of %q is none of %v", ref, event, refs)
 	}
 	return errors.Join(errs...)
 }

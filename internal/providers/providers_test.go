@@ -116,6 +116,7 @@ identityClaims: [sub, repo]
 unsafeClaims: {nickname: anybody}
 defaultEvents: [push]
 outsiderEvents: {pull_request: {forkReachable: true, why: because}}
+eventRefs: {release: tag}
 `
 
 func TestParseKind(t *testing.T) {
@@ -159,6 +160,8 @@ func TestParseKindRefuses(t *testing.T) {
 		{"an unsafe claim without a reason", "anybody", `""`, "unsafeClaims:"},
 		{"an outsider's event among the defaults", "[push]", "[pull_request]", "is a default event"},
 		{"an outsider's event without a reason", "because", `""`, "says not why"},
+		{"an event for a ref that is none", "eventRefs: {release: tag}", "eventRefs: {release: tags}", "eventRefs:"},
+		{"a ref of an event without a name", "eventRefs: {release: tag}", `eventRefs: {"": tag}`, "eventRefs:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -261,6 +261,9 @@ func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.Tr
 	if len(p.Claims) > 0 {
 		e.Data["claims"] = strings.Join(slices.Sorted(maps.Keys(p.Claims)), " ")
 	}
+	if p.AcceptRisk != "" {
+		e.Data["accept_risk"] = p.AcceptRisk
+	}
 	e.PolicyID, e.AgentID = p.ID, p.AgentID
 	return e
 }
