@@ -32,11 +32,17 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
-// One candidate is the usual case, and each allocation counts there: the check
+// One candidate, or a few, is the usual case, and each allocation counts there: the check
 // list, the scopes and little else.
 func TestAGrantAllocatesLittle(t *testing.T) {
-	candidates, in := compiled(pol()), run(asking("deploy:staging"))
-	if n := testing.AllocsPerRun(100, func() { policy.Match(candidates, in) }); n > 5 {
-		t.Errorf("%g allocations", n)
+	for name, candidates := range map[string][]*policy.Compiled{
+		"one":                     compiled(pol()),
+		"one with all conditions": compiled(pol(inEnvironment("prod"), inWorkflow(local), needs("runner_environment", "github-*"))),
+		"one of three":            compiled(pol(), pol(id("p2"), branch("dev")), pol(id("p3"), forAgent(agentY))),
+	} {
+		in := run(asking("deploy:staging"), environment("prod"))
+		if n := testing.AllocsPerRun(100, func() { policy.Match(candidates, in) }); n > 5 {
+			t.Errorf("%s: %g allocations", name, n)
+		}
 	}
 }

@@ -74,7 +74,7 @@ var conditions = []comparison{
 			if c.Policy.Pinned == nil {
 				return "any (not pinned yet)", r.Claims.RepositoryID
 			}
-			return c.Policy.Pinned.RepositoryID, r.Claims.RepositoryID
+			return orNone(c.Policy.Pinned.RepositoryID), r.Claims.RepositoryID
 		}},
 	{"pinned_repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
@@ -88,7 +88,7 @@ var conditions = []comparison{
 			if c.Policy.Pinned == nil {
 				return "any (not pinned yet)", r.Claims.RepositoryOwnerID
 			}
-			return c.Policy.Pinned.RepositoryOwnerID, r.Claims.RepositoryOwnerID
+			return orNone(c.Policy.Pinned.RepositoryOwnerID), r.Claims.RepositoryOwnerID
 		}},
 	{"repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {

@@ -1,20 +1,9 @@
 package policy
 
 import (
-	"slices"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sentryagent/agentidp"
-)
-
-// maxTraced bounds how many candidates a refusal is traced for, and maxShown
-// the bytes of each value in it: decisions are stored, and what they hold comes
-// partly from the caller.
-const (
-	maxTraced = 20
-	maxShown  = 300
 )
 
 // Input is one exchange as far as policies are concerned.
@@ -58,14 +47,21 @@ type request struct {
 func Match(candidates []*Compiled, in *Input) Outcome {
 	r := &request{Input: in, repository: agentidp.FoldRepository(in.Claims.Repository)}
 	var granting *Compiled
+	var others stopped
 	for _, c := range candidates {
-		if (granting == nil || c.Policy.ID < granting.Policy.ID) && concerns(c, r) && firstFailure(c, r) == len(conditions) {
+		if !concerns(c, r) {
+			continue
+		}
+		switch failed := firstFailure(c, r); {
+		case failed < len(conditions):
+			others.add(attempt{c, failed})
+		case granting == nil || c.Policy.ID < granting.Policy.ID:
 			granting = c
 		}
 	}
 	shadows := shadows(candidates, r)
 	if granting == nil {
-		out := refuse(candidates, r, shadows)
+		out := refuse(&others, r, shadows)
 		out.tell(shadows, r)
 		return out
 	}
@@ -75,7 +71,7 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 		Scopes:   in.Scopes,
 		Audience: in.Audience,
 		TTL:      granting.ttl(in),
-		Checks:   trace(make([]agentidp.Check, 0, len(conditions)), granting, r),
+		Checks:   traceGrant(granting, &others, r, shadows),
 	}
 	if len(out.Scopes) == 0 {
 		out.Scopes = granting.scopes(in.Agent)
@@ -105,74 +101,15 @@ func firstFailure(c *Compiled, r *request) int {
 	return len(conditions)
 }
 
-// refuse is what no candidate grants. The trace leaves room for that of the shadows,
-// which is told apart from it.
-func refuse(candidates []*Compiled, r *request, shadows []attempt) Outcome {
-	attempts := make([]attempt, 0, len(candidates))
-	for _, c := range candidates {
-		if concerns(c, r) {
-			attempts = append(attempts, attempt{c, firstFailure(c, r)})
-		}
-	}
-	if len(attempts) == 0 {
+// refuse is what no candidate grants.
+func refuse(others *stopped, r *request, shadows []attempt) Outcome {
+	if others.n == 0 {
 		return Outcome{Checks: []agentidp.Check{}, Err: refusal(agentidp.CodeTrustPolicyViolation, r, nil)}
 	}
-	furthestFirst(attempts)
-	furthest := attempts[0]
-	if len(shadows) > 0 {
-		attempts = slices.DeleteFunc(attempts, func(a attempt) bool { return a.isAmong(shadows) })
-	}
-	traced := min(len(attempts), maxTraced-len(shadows))
-	checks := make([]agentidp.Check, 0, (traced+len(shadows))*len(conditions)+1)
-	for _, a := range attempts[:traced] {
-		checks = trace(checks, a.Compiled, r)
-	}
-	if more := len(attempts) - traced; more > 0 {
-		checks = append(checks, agentidp.Check{
-			Check:    "more_policies",
-			Expected: "at most " + strconv.Itoa(maxTraced) + " policies are shown, those that got furthest first",
-			Got:      strconv.Itoa(more) + " more did not grant either",
-		})
-	}
+	furthest := others.furthest[0]
 	return Outcome{
 		Policy: furthest.Policy,
-		Checks: checks,
+		Checks: traceRefusal(others, r, shadows),
 		Err:    refusal(conditions[furthest.failed].code, r, furthest.Compiled),
 	}
-}
-
-// trace appends one check for every condition that the policy has, including
-// those behind the first that fails: an administrator wants to mend all at once.
-func trace(checks []agentidp.Check, c *Compiled, r *request) []agentidp.Check {
-	for i := range conditions {
-		cond := &conditions[i]
-		if cond.show == nil {
-			checks = traceClaims(checks, cond.name, c, r)
-			continue
-		}
-		expected, got := cond.show(c, r)
-		if expected == "" {
-			continue
-		}
-		checks = append(checks, agentidp.Check{
-			PolicyID: c.Policy.ID,
-			Check:    cond.name,
-			Claim:    string(cond.claim),
-			Expected: clip(expected, maxShown),
-			Got:      clip(got, maxShown),
-			OK:       cond.holds(c, r),
-		})
-	}
-	return checks
-}
-
-// clip shortens s to about n bytes, at a character's edge, and says so.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "..."
 }

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/sentryagent/agentidp"
@@ -9,19 +8,6 @@ import (
 
 // maxShadows bounds how many policies in shadow mode a decision tells of.
 const maxShadows = 10
-
-// An attempt is a candidate and how far it got.
-type attempt struct {
-	*Compiled
-	failed int // the index of its first condition that does not hold, or len(conditions)
-}
-
-// furthestFirst orders attempts; of several that got equally far, the lowest id is first.
-func furthestFirst(attempts []attempt) {
-	slices.SortFunc(attempts, func(a, b attempt) int {
-		return cmp.Or(cmp.Compare(b.failed, a.failed), cmp.Compare(a.Policy.ID, b.Policy.ID))
-	})
-}
 
 // shadows returns the candidates in shadow mode that are policies for this exchange, each
 // with how far it would have got in mode enforce: at most maxShadows, the furthest first.
@@ -38,7 +24,7 @@ func shadows(candidates []*Compiled, r *request) []attempt {
 		}
 		found = append(found, attempt{c, failed})
 	}
-	furthestFirst(found)
+	slices.SortFunc(found, attempt.compare)
 	return found[:min(len(found), maxShadows)]
 }
 
