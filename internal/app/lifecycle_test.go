@@ -62,6 +62,33 @@ func TestARestartKeepsEverything(t *testing.T) {
 // counters are the members that are written once a minute and at the end.
 var counters = regexp.MustCompile(`"(matchCount|lastMatchedAt)":[^,]+,`)
 
+// What a policy in shadow mode would have granted is counted, whether it was granted or
+// refused; what it would have refused, and a token that was used before, are not.
+func TestWhatAShadowWouldHaveGrantedIsCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.register(admin, "deployer@ci.acme.example")
+	shadow := w.policy(admin, map[string]any{"agentId": agent, "branch": "main", "mode": "shadow"}).str("id")
+	refused := w.decision(w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeTrustPolicyViolation).str("decision_id"))
+	if want := []agentidp.Shadow{{PolicyID: shadow, Allowed: true}}; !reflect.DeepEqual(refused.Shadow, want) {
+		t.Errorf("the decision tells %+v, want %+v", refused.Shadow, want)
+	}
+	w.policy(admin, map[string]any{"agentId": agent})
+	used := w.subject(nil)
+	w.granted(exchangeBody(used, agent))
+	w.granted(exchangeBody(w.subject(claims{"ref": "refs/heads/dev"}), agent))
+	replayed := w.decision(w.refused(exchangeBody(used, agent), 401, agentidp.CodeInvalidToken, agentidp.ReasonTokenReplayed).str("decision_id"))
+	if replayed.Shadow != nil {
+		t.Errorf("a used token would have been granted by %+v", replayed.Shadow)
+	}
+	w.restart()
+	got := w.want(w.do("GET", policiesPath+"/"+shadow, admin, nil), 200)
+	if !strings.Contains(string(got.Raw), `"matchCount":2,`) {
+		t.Errorf("want two exchanges counted: %s", got.Raw)
+	}
+}
+
 func TestAnIssuerOutageRightAfterARestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

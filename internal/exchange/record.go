@@ -58,9 +58,9 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	d.Code, d.Reason = e.Code, e.Reason
 	policyID := ""
 	if out != nil {
-		d.Checks, d.Nearest, d.Shadow = out.Checks, out.Nearest, out.Shadow
-		if !out.Granted { // else the token was used before
-			d.Claims = a.recorded()
+		d.Checks, d.Nearest = out.Checks, out.Nearest
+		if !out.Granted { // else the token was used before, which no policy would let pass either
+			d.Shadow, d.Claims = out.Shadow, a.recorded()
 		}
 		if out.Policy != nil {
 			policyID = out.Policy.ID

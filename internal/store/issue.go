@@ -48,7 +48,10 @@ func (db *DB) Issue(ctx context.Context, g *Grant) error {
 // Record writes a refused exchange and its events, with the same commit as the
 // exchanges of the moment. Errors are those of Issue.
 func (db *DB) Record(ctx context.Context, d *agentidp.Decision, events ...agentidp.Event) error {
-	m := &member{done: make(chan error, 1), decision: decisionRow(d.OrganizationID, d), claims: claimsRow(d.OrganizationID, d)}
+	m := &member{
+		done: make(chan error, 1), matchedAt: d.At, shadows: shadowed(d.OrganizationID, d),
+		decision: decisionRow(d.OrganizationID, d), claims: claimsRow(d.OrganizationID, d),
+	}
 	m.addEvents(d.OrganizationID, events)
 	return db.committer.submit(ctx, m)
 }
@@ -111,6 +114,7 @@ type member struct {
 	events     [][]any
 	pinEvent   []any
 	matchedAt  time.Time
+	shadows    []rowID // policies in shadow mode that would have granted
 
 	ctx   context.Context // the caller's: whether it still waits, nothing more
 	state atomic.Int32    // memberQueued, memberTaken or memberLeft
@@ -156,6 +160,7 @@ func newGrantMember(g *Grant) *member {
 	m := &member{
 		done:      make(chan error, 1),
 		matchedAt: g.Decision.At,
+		shadows:   shadowed(org, &g.Decision),
 		tokenRow:  tokenRow(org, &g.Token),
 		decision:  decisionRow(org, &g.Decision),
 		claims:    claimsRow(org, &g.Decision),

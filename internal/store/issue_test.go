@@ -258,6 +258,55 @@ func TestMatchesAreCounted(t *testing.T) {
 	})
 }
 
+// A policy in shadow mode counts what it would have granted, whatever became of the
+// exchange; one that would have refused, and one whose exchange was not written, do not.
+func TestShadowsAreCounted(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := context.WithoutCancel(t.Context())
+		shadow := func(repository string) *agentidp.TrustPolicy {
+			p := newPolicy(f.org.ID, repository, f.agent.AgentID)
+			p.Mode = agentidp.ModeShadow
+			f.createPolicy(t, p)
+			return p
+		}
+		would, wouldNot, deleted := shadow("acme/would"), shadow("acme/would-not"), shadow("acme/deleted")
+		told := []agentidp.Shadow{
+			{PolicyID: would.ID, Allowed: true}, {PolicyID: deleted.ID, Allowed: true},
+			{PolicyID: wouldNot.ID, Code: agentidp.CodeBranchNotPermitted},
+		}
+		f.write(t, func(tx *store.Tx) error { return tx.DeletePolicy(ctx, f.org.ID, deleted.ID) })
+
+		g := f.grant()
+		g.Decision.Shadow = told
+		if err := f.Issue(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+		again := f.grant() // the same token: nothing of it is written
+		again.ReplayKey, again.Decision.Shadow, again.Decision.At = g.ReplayKey, told, now.Add(time.Hour)
+		if err := f.Issue(ctx, again); !errors.Is(err, store.ErrReplayed) {
+			t.Fatal(err)
+		}
+		f.record(t, now.Add(time.Minute), func(d *agentidp.Decision, e *agentidp.Event) {
+			deny(agentidp.CodeEventNotPermitted)(d, e)
+			d.Shadow = told
+		})
+		f.record(t, now.Add(2*time.Minute), deny(agentidp.CodeEventNotPermitted))
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.DB = open(t, f.url)
+
+		got, err := f.Policy(ctx, f.org.ID, would.ID)
+		same(t, got.MatchCount, 2, err)
+		same(t, *got.LastMatchedAt, now.Add(time.Minute), nil)
+		got, err = f.Policy(ctx, f.org.ID, wouldNot.ID)
+		same(t, got.MatchCount, 0, err)
+		got, err = f.Policy(ctx, f.org.ID, f.policy.ID)
+		same(t, got.MatchCount, 1, err) // which granted
+		same(t, len(store.Strings(t, f.DB, "SELECT policy_id FROM policy_usage")), 2, nil)
+	})
+}
+
 // A credential counts as used when something is issued by it, or when whoever asks for
 // nothing that is issued says so.
 func TestUsesOfCredentialsAreKept(t *testing.T) {

@@ -8,12 +8,15 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	agentidp "github.com/sentryagent/agentidp"
 )
 
 // usageInterval is how old the counters of policies and credentials may be.
 const usageInterval = time.Minute
 
-// usage counts in memory the grants of each policy, and when each credential was last
+// usage counts in memory the grants of each policy, those that it would have made in
+// shadow mode, and when each credential was last
 // used. The committer writes it; what is to be counted may come from anywhere.
 type usage struct {
 	mu     sync.Mutex
@@ -73,19 +76,37 @@ func (db *DB) CredentialUsed(orgID, id string, at time.Time) {
 	u.add(usageKey{credentialUsage, rowID{orgID, id}}, usageCount{1, at})
 }
 
-// count notes a member that was issued.
+// count notes a member that was written: what was issued, and what policies in shadow mode
+// would have granted, also where the exchange was refused.
 func (u *usage) count(m *member) {
-	if m.tokenRow == nil {
+	if m.tokenRow == nil && len(m.shadows) == 0 {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	for _, policy := range m.shadows {
+		u.add(usageKey{policyUsage, policy}, usageCount{1, m.matchedAt})
+	}
+	if m.tokenRow == nil {
+		return
+	}
 	if seen := &m.seen[seenPolicy]; seen.id != "" {
 		u.add(usageKey{policyUsage, rowID{seen.orgID, seen.id}}, usageCount{1, m.matchedAt})
 	}
 	if seen := &m.seen[seenCredential]; seen.id != "" {
 		u.add(usageKey{credentialUsage, rowID{seen.orgID, seen.id}}, usageCount{1, m.matchedAt})
 	}
+}
+
+// shadowed returns the policies in shadow mode that would have granted.
+func shadowed(orgID string, d *agentidp.Decision) []rowID {
+	var rows []rowID
+	for i := range d.Shadow {
+		if d.Shadow[i].Allowed {
+			rows = append(rows, rowID{orgID, d.Shadow[i].PolicyID})
+		}
+	}
+	return rows
 }
 
 func (u *usage) add(key usageKey, more usageCount) {
