@@ -83,8 +83,6 @@ func humaConfig(version string) huma.Config {
 			return readable(json.Unmarshal(data, v))
 		},
 	}
-	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
-	schemas.RegisterTypeAlias(reflect.TypeFor[agentidp.ClaimValues](), reflect.TypeFor[claimValues]())
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -95,7 +93,7 @@ func humaConfig(version string) huma.Config {
 			},
 			Servers: []*huma.Server{{URL: "/", Description: "The default organization."}},
 			Components: &huma.Components{
-				Schemas: schemas,
+				Schemas: newSchemas("#/components/schemas/"),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of this organization whose aud is <issuer>/api/v1. Each operation names the scope that it needs, and the kinds of principal that it takes as x-agentidp-principals. Where it names a second scope, x-agentidp-own-scope, that one suffices for an agent whose own id is {agentId}. One that is bound to a key is presented by the scheme DPoP instead, with a proof in the header DPoP (RFC 9449)."},
 				},

@@ -15,7 +15,8 @@ import (
 	"github.com/sentryagent/agentidp/internal/problem"
 )
 
-// document is the OpenAPI document in one of its forms.
+// document is one that anyone may read: the OpenAPI document in one of its forms, or the
+// schema of files of policies.
 type document struct {
 	body []byte
 	etag string
@@ -27,7 +28,7 @@ func once(render func() ([]byte, error)) func() (*document, error) {
 	return sync.OnceValues(func() (*document, error) {
 		body, err := render()
 		if err != nil {
-			return nil, fmt.Errorf("render the OpenAPI document: %w", err)
+			return nil, fmt.Errorf("render a public document: %w", err)
 		}
 		sum := sha256.Sum256(body)
 		return &document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, nil
@@ -59,6 +60,7 @@ func (a *API) registerDocument(mux humago.Mux) {
 	page := once(func() ([]byte, error) { return renderPage(a.huma.OpenAPI()) })
 	mux.HandleFunc("GET /api/v1/openapi.json", serveDocument(mediaJSON, a.json))
 	mux.HandleFunc("GET /api/v1/openapi.yaml", serveDocument("application/yaml", a.yaml))
+	mux.HandleFunc("GET /api/v1/trust-policies.schema.json", serveDocument(mediaSchema, once(PolicySchema)))
 	mux.HandleFunc("GET /api/v1/docs", servePage(serveDocument("text/html; charset=utf-8", page)))
 }
 

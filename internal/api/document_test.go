@@ -14,26 +14,44 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write api/openapi.json")
+var update = flag.Bool("update", false, "write api/openapi.json and docs/trust-policies.schema.json")
 
-const committed = "../../api/openapi.json"
+const (
+	committed       = "../../api/openapi.json"
+	committedSchema = "../../docs/trust-policies.schema.json"
+)
 
 func TestTheCommittedOpenAPIDocumentIsTheCode(t *testing.T) {
 	doc, err := New(http.NewServeMux(), Config{Version: "1"}).Document()
 	if err != nil {
 		t.Fatal(err)
 	}
+	holdTheCommitted(t, committed, doc)
+}
+
+func TestTheCommittedPolicySchemaIsTheCode(t *testing.T) {
+	doc, err := PolicySchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdTheCommitted(t, committedSchema, doc)
+}
+
+// holdTheCommitted compares a file of the repository with what the code says, or writes
+// it.
+func holdTheCommitted(t *testing.T, file string, doc []byte) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(committed, doc, 0o644); err != nil {
+		if err := os.WriteFile(file, doc, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(committed)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(doc)); diff != "" {
-		t.Errorf("api/openapi.json is not what the code says; run: make openapi\n%s", diff)
+		t.Errorf("%s is not what the code says; run: make openapi\n%s", file, diff)
 	}
 }
 

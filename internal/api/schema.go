@@ -38,6 +38,13 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[list[agentidp.Event]]():              "EventList",
 }
 
+// newSchemas returns a registry of schemas, which refer to each other below a prefix.
+func newSchemas(prefix string) huma.Registry {
+	schemas := huma.NewMapRegistry(prefix, schemaName)
+	schemas.RegisterTypeAlias(reflect.TypeFor[agentidp.ClaimValues](), reflect.TypeFor[claimValues]())
+	return schemas
+}
+
 func schemaName(t reflect.Type, hint string) string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -155,7 +155,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		revokeAllPath: "POST", revocationPath: "POST",
 		decisionsPath: "GET, HEAD", decisionsPath + "/x": "GET, HEAD", eventsPath: "GET, HEAD",
 		"/.well-known/jwks.json": "GET, HEAD", "/.well-known/openid-configuration": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
-		"/api/v1/openapi.json": "GET, HEAD", "/api/v1/openapi.yaml": "GET, HEAD", "/api/v1/docs": "GET, HEAD",
+		"/api/v1/openapi.json": "GET, HEAD", "/api/v1/openapi.yaml": "GET, HEAD", "/api/v1/docs": "GET, HEAD", "/api/v1/trust-policies.schema.json": "GET, HEAD",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
 			if slices.Contains(strings.Split(allow, ", "), method) {

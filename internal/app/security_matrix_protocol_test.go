@@ -11,7 +11,7 @@ import (
 
 // publicRoutes answer everybody alike, and look at no credential.
 var publicRoutes = []string{
-	"GET /api/v1/openapi.json", "GET /api/v1/openapi.yaml", "GET /api/v1/docs", "GET /healthz", "GET /readyz",
+	"GET /api/v1/openapi.json", "GET /api/v1/openapi.yaml", "GET /api/v1/docs", "GET /api/v1/trust-policies.schema.json", "GET /healthz", "GET /readyz",
 	"GET /.well-known/openid-configuration", "GET /.well-known/oauth-authorization-server", "GET /.well-known/jwks.json",
 	"GET /.well-known/oauth-protected-resource",
 }

@@ -76,7 +76,9 @@ var matrixRequests = map[string][]func(*party) *request{
 	},
 	"lintTrustPolicy": {
 		func(p *party) *request { return p.newPolicy() },
-		func(p *party) *request { return &request{"body.provider": "github", "body.repository": p.first.repository} },
+		func(p *party) *request {
+			return &request{"body.provider": "github", "body.repository": p.first.repository}
+		},
 	},
 	"repinTrustPolicy": {func(p *party) *request { return &request{"path.id": p.grant().policy, "header.If-Match": `"1"`} }},
 	"getTrustPolicy":   {func(p *party) *request { return &request{"path.id": p.grant().policy} }},
