@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	agentidp "github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/pgtest"
@@ -53,6 +54,81 @@ func TestPoliciesAreFiltered(t *testing.T) {
 		}
 		same(t, f.walkPolicies(t, own, &agentidp.PolicyFilter{Repository: "acme/deploy"}), []string{usual, bootstrap, elsewhere}, nil)
 		same(t, f.walkPolicies(t, own, &agentidp.PolicyFilter{Grants: agentidp.PrincipalBootstrap}), []string{bootstrap, off}, nil)
+	})
+}
+
+// Which have granted nothing, and which end: what goes on lists of what should go.
+func TestPoliciesAreFilteredByUseAndExpiry(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx, own, agent := t.Context(), f.org.ID, f.agent.AgentID
+		made := func(repository string, mode agentidp.PolicyMode, ends time.Duration) string {
+			p := newPolicy(own, repository, agent)
+			p.Mode, p.ExpiresAt = mode, nil
+			if ends != 0 {
+				p.ExpiresAt = new(now.Add(ends))
+			}
+			f.createPolicy(t, p)
+			return p.ID
+		}
+		granted := f.policy.ID // ends in a day
+		ended := made("acme/other", agentidp.ModeEnforce, -time.Hour)
+		shadow := made("acme/deploy", agentidp.ModeShadow, 0)
+		soon := made("acme/other", agentidp.ModeShadow, time.Hour)
+		used := made("acme/other", agentidp.ModeDisabled, 2*time.Hour)
+		later := made("acme/deploy", agentidp.ModeEnforce, 48*time.Hour)
+		for _, id := range []string{granted, used} {
+			p, err := f.Policy(ctx, own, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := f.grant()
+			g.Policy = p
+			if err := f.Issue(ctx, g); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil { // writes what was counted
+			t.Fatal(err)
+		}
+		f.DB = open(t, f.url)
+		f.addOrganization(t, "other") // has a policy too
+
+		for _, test := range []struct {
+			name   string
+			filter agentidp.PolicyFilter
+			want   []string
+		}{
+			{"never matched", agentidp.PolicyFilter{NeverMatched: true}, []string{ended, shadow, soon, later}},
+			{"never matched, of a mode", agentidp.PolicyFilter{NeverMatched: true, Mode: agentidp.ModeShadow}, []string{shadow, soon}},
+			{"never matched, in force", agentidp.PolicyFilter{NeverMatched: true, Mode: agentidp.ModeEnforce}, []string{ended, later}},
+			{"never matched, disabled", agentidp.PolicyFilter{NeverMatched: true, Mode: agentidp.ModeDisabled}, []string{}},
+			{"never matched, of a repository", agentidp.PolicyFilter{NeverMatched: true, Repository: "ACME/deploy"}, []string{shadow, later}},
+			{"never matched, of an agent", agentidp.PolicyFilter{NeverMatched: true, AgentID: agent}, []string{ended, shadow, soon, later}},
+			{"never matched, of agents", agentidp.PolicyFilter{NeverMatched: true, Grants: agentidp.PrincipalAgent}, []string{ended, shadow, soon, later}},
+			{"never matched, bootstrap", agentidp.PolicyFilter{NeverMatched: true, Grants: agentidp.PrincipalBootstrap}, []string{}},
+			{"never matched, of a provider", agentidp.PolicyFilter{NeverMatched: true, Provider: "github"}, []string{ended, shadow, soon, later}},
+			{"never matched, of another provider", agentidp.PolicyFilter{NeverMatched: true, Provider: "ghes"}, []string{}},
+			{"expired", agentidp.PolicyFilter{ExpiresBefore: now}, []string{ended}},
+			{"expiring within the hour", agentidp.PolicyFilter{ExpiresBefore: now.Add(time.Hour)}, []string{ended}},
+			{"expiring within a little more", agentidp.PolicyFilter{ExpiresBefore: now.Add(time.Hour + time.Microsecond)}, []string{ended, soon}},
+			{"expiring some day", agentidp.PolicyFilter{ExpiresBefore: now.AddDate(100, 0, 0)}, []string{granted, ended, soon, used, later}},
+			{"expiring, of a repository", agentidp.PolicyFilter{ExpiresBefore: now.AddDate(1, 0, 0), Repository: "acme/deploy"}, []string{granted, later}},
+			{"expiring, of a mode", agentidp.PolicyFilter{ExpiresBefore: now.AddDate(1, 0, 0), Mode: agentidp.ModeDisabled}, []string{used}},
+			{"expiring, bootstrap", agentidp.PolicyFilter{ExpiresBefore: now.AddDate(1, 0, 0), Grants: agentidp.PrincipalBootstrap}, []string{}},
+			{"expiring, never matched", agentidp.PolicyFilter{ExpiresBefore: now.Add(24 * time.Hour), NeverMatched: true}, []string{ended, soon}},
+			{"all at once", agentidp.PolicyFilter{
+				ExpiresBefore: now.Add(24 * time.Hour), NeverMatched: true, Mode: agentidp.ModeShadow, Provider: "github",
+				Repository: "acme/other", AgentID: agent, Grants: agentidp.PrincipalAgent,
+			}, []string{soon}},
+		} {
+			policies, err := f.Policies(ctx, own, &test.filter, "", 10)
+			if got := idsOf(t, policies, err, policyID); !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v, want %v", test.name, got, test.want)
+			}
+			if got := f.walkPolicies(t, own, &test.filter); !slices.Equal(got, test.want) {
+				t.Errorf("%s, a page each: %v, want %v", test.name, got, test.want)
+			}
+		}
 	})
 }
 
@@ -194,12 +270,32 @@ var lists = []struct {
 	{"oidc_trust_policies_repository_name", policiesWhere(agentidp.PolicyFilter{Repository: "o/r7", Mode: "m7", Grants: agentidp.PrincipalBootstrap})},
 	{"oidc_trust_policies_mode", policiesWhere(agentidp.PolicyFilter{Mode: "m7"})},
 	{"oidc_trust_policies_provider", policiesWhere(agentidp.PolicyFilter{Provider: "p7"})},
+	{never, policiesWhere(agentidp.PolicyFilter{NeverMatched: true})},
+	{never, policiesWhere(agentidp.PolicyFilter{NeverMatched: true, Mode: agentidp.ModeEnforce, Provider: "p7", Grants: agentidp.PrincipalAgent})},
+	{never, policiesWhere(agentidp.PolicyFilter{NeverMatched: true, Grants: agentidp.PrincipalBootstrap})},
+	{"oidc_trust_policies_agent", policiesWhere(agentidp.PolicyFilter{NeverMatched: true, AgentID: "a7", ExpiresBefore: now})},
+	{"oidc_trust_policies_repository_name", policiesWhere(agentidp.PolicyFilter{NeverMatched: true, Repository: "o/r7", ExpiresBefore: now})},
+	{"oidc_trust_policies_mode", policiesWhere(agentidp.PolicyFilter{NeverMatched: true, Mode: agentidp.ModeShadow})},
+	{expiring, policiesWhere(agentidp.PolicyFilter{ExpiresBefore: now})},
+	{expiring, policiesWhere(agentidp.PolicyFilter{ExpiresBefore: now, NeverMatched: true, Mode: "m7", Provider: "p7", Grants: agentidp.PrincipalBootstrap})},
 	{"agents_pkey", agentsWhere(agentidp.AgentFilter{})},
 	{"agents_name", agentsWhere(agentidp.AgentFilter{Name: "n7"})},
 	{"agents_name", agentsWhere(agentidp.AgentFilter{Name: "n7", Status: "s7", RegisteredByPolicyID: "p7"})},
 	{"agents_registered_by_policy", agentsWhere(agentidp.AgentFilter{RegisteredByPolicyID: "p7"})},
 	{"agents_registered_by_policy", agentsWhere(agentidp.AgentFilter{RegisteredByPolicyID: "p7", Status: "s7"})},
 	{"agents_status", agentsWhere(agentidp.AgentFilter{Status: "s7"})},
+}
+
+// expiring is the one index whose rows are sorted: they are a range of instants, and
+// the list is by id. The rows of never are in its order, under another name.
+const (
+	expiring = "oidc_trust_policies_expiring"
+	never    = "policy_usage_never"
+)
+
+// indexed reports whether a step of SQLite's reads an index.
+func indexed(step, index string) bool {
+	return strings.Contains(step+" ", "USING INDEX "+index+" ") || strings.Contains(step+" ", "USING COVERING INDEX "+index+" ")
 }
 
 func policiesWhere(f agentidp.PolicyFilter) func(orgID, after string) (string, []any) {
@@ -218,15 +314,18 @@ func TestListsAreServedByIndexesInSQLite(t *testing.T) {
 		text, args := test.query(f.org.ID, newID())
 		index := strings.Replace(test.index, "oidc_trust_policies_pkey", "sqlite_autoindex_oidc_trust_policies_1", 1)
 		index = strings.Replace(index, "agents_pkey", "sqlite_autoindex_agents_1", 1)
-		served := false
-		for _, step := range store.Plan(t, f.DB, text, args...) {
-			if strings.Contains(step, "SCAN") && step != "SCAN p" || strings.Contains(step, "TEMP B-TREE") { // p is the page
+		served, steps := false, store.Plan(t, f.DB, text, args...)
+		for i, step := range steps {
+			scanned := strings.Contains(step, "SCAN") && step != "SCAN p" // which is the page
+			sorted := strings.Contains(step, "TEMP B-TREE") && test.index != expiring &&
+				(test.index != never || i < len(steps)-1) // the last sorts the page
+			if scanned || sorted {
 				t.Errorf("%s\n%s", text, step)
 			}
-			served = served || strings.Contains(step, "USING INDEX "+index) && (strings.Contains(step, "id>?") || index == "agents_name")
+			served = served || indexed(step, index) && (strings.Contains(step, "id>?") || index == "agents_name" || index == expiring)
 		}
 		if !served {
-			t.Errorf("%s\n%q, want %s", text, store.Plan(t, f.DB, text, args...), test.index)
+			t.Errorf("%s\n%q, want %s", text, steps, test.index)
 		}
 	}
 }
@@ -239,7 +338,8 @@ func TestListsAreServedByIndexesInPostgreSQL(t *testing.T) {
 			repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern, mode, expires_at, description, fingerprint,
 			created_by, created_at, updated_at, revision)
 		SELECT $1, 'x' || g, 'p' || g % 100, '', 'o/r' || g % 1000, '', '', CASE WHEN g % 100 = 0 THEN '' ELSE 'a' || g % 5000 END, '', '', '[]', '[]', '[]',
-			0, 0, '', 'm' || g % 100, 0, '', g, '', 0, 0, 1 `+rows, f.org.ID)
+			0, 0, '', 'm' || g % 100, CASE WHEN g % 100 = 3 THEN g ELSE 0 END, '', g, '', 0, 0, 1 `+rows, f.org.ID)
+	store.Exec(t, f.DB, "INSERT INTO policy_usage (organization_id, policy_id, last_matched_at, match_count) SELECT $1, 'x' || g, 0, g % 100 "+rows, f.org.ID)
 	store.Exec(t, f.DB, `INSERT INTO agents (organization_id, id, name, name_folded, description, agent_type, version, capabilities, owner, deployment_env, labels,
 			status, registered_by_subject, registered_by_policy_id, registered_by_provider, registered_by_repository, registered_by_repository_id,
 			registered_by_ref, registered_by_run_id, created_at, updated_at, revision)
@@ -248,8 +348,8 @@ func TestListsAreServedByIndexesInPostgreSQL(t *testing.T) {
 	for _, test := range lists {
 		text, args := test.query(f.org.ID, newID())
 		plan := strings.Join(store.Strings(t, f.DB, "EXPLAIN "+text, args...), "\n")
-		sorted := strings.Contains(plan, "Sort Key: oidc_trust_policies.id") || strings.Contains(plan, "Sort Key: id") && test.index != "agents_name" // of which there is one
-		if !strings.Contains(plan, "using "+test.index+" ") || sorted {
+		sorted := strings.Contains(plan, "Sort Key: oidc_trust_policies.id") && test.index != expiring || strings.Contains(plan, "Sort Key: id") && test.index != "agents_name" // of which there is one
+		if !strings.Contains(plan, "using "+test.index+" ") && !strings.Contains(plan, "Bitmap Index Scan on "+test.index+" ") || sorted {
 			t.Errorf("%s\n%s\nwant %s", text, plan, test.index)
 		}
 	}

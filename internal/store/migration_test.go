@@ -22,7 +22,7 @@ func (f *fixture) fillIn(t *testing.T, migration string) {
 	}
 	ran := 0
 	for statement := range strings.SplitSeq(string(text), ";\n") {
-		if i := strings.Index(statement, "UPDATE "); i >= 0 {
+		if i := max(strings.Index(statement, "UPDATE "), strings.Index(statement, "INSERT INTO ")); i >= 0 {
 			store.Exec(t, f.DB, statement[i:])
 			ran++
 		}
@@ -122,5 +122,29 @@ func TestOldAgentsAndUsedTokensAreTheirIssuers(t *testing.T) {
 				t.Errorf("a token of %s that was used before: %v, want ErrReplayed", g.Provider.Name, err)
 			}
 		}
+	})
+}
+
+// A policy of before each had counters is found as one that has granted nothing, and
+// what was counted stays.
+func TestOldPoliciesThatGrantedNothingAreFound(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		f.createPolicy(t, newPolicy(f.org.ID, "acme/other", "a"))
+		unused := newPolicy(f.org.ID, "acme/deploy", "b")
+		f.createPolicy(t, unused)
+		store.Exec(t, f.DB, "UPDATE policy_usage SET match_count = 7 WHERE policy_id = $1", f.policy.ID)
+		store.Exec(t, f.DB, "DELETE FROM policy_usage WHERE policy_id = $1", unused.ID)
+		list := func(want ...string) {
+			t.Helper()
+			policies, err := f.Policies(t.Context(), f.org.ID, &agentidp.PolicyFilter{NeverMatched: true}, "", 10)
+			if got := idsOf(t, policies, err, func(p agentidp.TrustPolicy) string { return p.Repository }); !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		}
+		list("acme/other")
+		f.fillIn(t, "00022_policy_lists.sql")
+		list("acme/other", "acme/deploy")
+		p, err := f.Policy(t.Context(), f.org.ID, f.policy.ID)
+		same(t, p.MatchCount, 7, err)
 	})
 }

@@ -85,8 +85,17 @@ func (r reads) Policies(ctx context.Context, orgID string, f *agentidp.PolicyFil
 
 func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit int) *query {
 	q := newQuery("SELECT * FROM oidc_trust_policies", orgID)
+	leads := leadsNeverMatched(f)
+	if leads {
+		q = newQuery(neverMatched, orgID)
+		q.id = "policy_id"
+		q.and("usage_of = $1 AND id = policy_id")
+	}
 	q.oldestWith("agent_id", f.AgentID)
 	q.oldestWith("repository_folded", agentidp.FoldRepository(f.Repository))
+	if !f.ExpiresBefore.IsZero() {
+		q.expiring(f.ExpiresBefore)
+	}
 	switch f.Grants {
 	case agentidp.PrincipalBootstrap:
 		q.oldestExactly("agent_id", "")
@@ -95,9 +104,24 @@ func policiesQuery(orgID string, f *agentidp.PolicyFilter, after string, limit i
 	}
 	q.oldestWith("mode", string(f.Mode))
 	q.oldestWith("provider", f.Provider)
+	if f.NeverMatched && !leads {
+		q.and("NOT EXISTS (SELECT 1 FROM policy_usage WHERE organization_id = $1 AND policy_id = id AND match_count > 0)")
+	}
 	q.oldestFirst(after, limit)
 	q.text = policiesFrom("("+q.text+")") + " ORDER BY p.id"
 	return q
+}
+
+// neverMatched are policies that have granted nothing, in the order of an index of just
+// these: where nearly all have granted, a page of the others is not looked for among
+// all. CROSS JOIN is as in candidatesQuery.
+const neverMatched = `SELECT p.* FROM (SELECT organization_id AS usage_of, policy_id FROM policy_usage WHERE match_count = 0) u
+	CROSS JOIN oidc_trust_policies p`
+
+// leadsNeverMatched reports whether the policies that have granted nothing are likely
+// the fewest of what is asked for.
+func leadsNeverMatched(f *agentidp.PolicyFilter) bool {
+	return f.NeverMatched && f.AgentID == "" && f.Repository == "" && f.ExpiresBefore.IsZero() && (f.Mode == "" || f.Mode == agentidp.ModeEnforce)
 }
 
 func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
@@ -112,10 +136,10 @@ func scanPolicy(rows *sql.Rows, p *agentidp.TrustPolicy) error {
 	return err
 }
 
-// CreatePolicy inserts p; ErrExists if the organization has a policy with this
-// fingerprint.
+// CreatePolicy inserts p and its counters; ErrExists if the organization has a policy
+// with this fingerprint.
 func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerprint string) error {
-	return t.insert(ctx, "create policy", `
+	err := t.insert(ctx, "create policy", `
 		INSERT INTO oidc_trust_policies (organization_id, id, provider, repository, repository_folded, branch, tag, agent_id,
 			repository_id, repository_owner_id, events, scopes, audiences, token_ttl_seconds, max_agents, agent_name_pattern,
 			trust_registered_agents, mode, expires_at, description, fingerprint, created_by, created_at, updated_at, revision, claims,
@@ -126,6 +150,11 @@ func (t *Tx) CreatePolicy(ctx context.Context, p *agentidp.TrustPolicy, fingerpr
 		p.RepositoryID, p.RepositoryOwnerID, listText(p.Events), listText(p.Scopes), listText(p.Audiences), p.TokenTTLSeconds, p.MaxAgents, p.AgentNamePattern,
 		p.TrustRegisteredAgents, string(p.Mode), optionalMicros(p.ExpiresAt), p.Description, fingerprint, p.CreatedBy, micros(p.CreatedAt), micros(p.UpdatedAt), p.Revision, claimsText(p.Claims),
 		p.Environment, p.Workflow, p.Condition, p.AcceptRisk)
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, "create policy counters", "INSERT INTO policy_usage (organization_id, policy_id, last_matched_at, match_count) VALUES ($1, $2, 0, 0)",
+		p.OrganizationID, p.ID)
 }
 
 func claimsText(claims agentidp.ClaimConditions) string {

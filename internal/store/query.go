@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -28,6 +29,7 @@ type query struct {
 	args []any
 	lead string // the column whose index is read; "": that of organization_id
 	at   string // the parameter that lead equals
+	id   string // what the oldest are first by; "": id
 }
 
 // newQuery starts with the rows of one organization.
@@ -128,11 +130,24 @@ func (q *query) oldestExactly(column, value string) {
 	q.and(column+" || '' = %s", value)
 }
 
+// expiring keeps the rows that expire before an instant. As lead it is the only one that
+// is a range: what lies in it is read and sorted. So the id is dressed up: in its order
+// both engines would walk all rows that there are.
+func (q *query) expiring(before time.Time) {
+	if q.lead == "" {
+		q.lead, q.id = "expires_at", "id || ''"
+		q.and("expires_at <> 0 AND expires_at < %s", micros(before)) // as the index says it
+		return
+	}
+	q.and("expires_at + 0 <> 0 AND expires_at + 0 < %s", micros(before))
+}
+
 // oldestFirst ends the query: at most limit rows whose id is greater than after
 // (empty: all), in ascending order of ids. A row that is there from the first page
 // to the last is met once, whatever is added or removed meanwhile; one whose commit
 // is under way may be passed by.
 func (q *query) oldestFirst(after string, limit int) {
-	q.and("id > %s", after)
-	q.text += " ORDER BY id LIMIT " + q.param(limit)
+	id := cmp.Or(q.id, "id")
+	q.and(id+" > %s", after)
+	q.text += " ORDER BY " + id + " LIMIT " + q.param(limit)
 }
