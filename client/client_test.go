@@ -394,6 +394,7 @@ func TestConversations(t *testing.T) {
 			call: func(t *testing.T, c *Client) (any, error) {
 				p, err := c.ListTrustPolicies(t.Context(), agentidp.PolicyFilter{
 					Provider: "github", Repository: "acme/deploy", AgentID: agentID, Grants: agentidp.PrincipalAgent, Mode: agentidp.ModeEnforce,
+					NeverMatched: true, ExpiresBefore: time.Date(2026, 12, 5, 13, 0, 0, 0, time.FixedZone("", 3600)),
 				}, ListOptions{Limit: 2})
 				if err != nil {
 					return nil, err
@@ -401,7 +402,7 @@ func TestConversations(t *testing.T) {
 				return len(p.Items), nil
 			},
 			send: `
-				GET /api/v1/oidc/trust-policies?agentId=0193a5b0-0000-7000-8000-00000000000a&grants=agent&limit=2&mode=enforce&provider=github&repository=acme%2Fdeploy
+				GET /api/v1/oidc/trust-policies?agentId=0193a5b0-0000-7000-8000-00000000000a&expiresBefore=2026-12-05T12%3A00%3A00Z&grants=agent&limit=2&mode=enforce&neverMatched=true&provider=github&repository=acme%2Fdeploy
 				Authorization: Bearer the-admin-token`,
 			answer: `
 				200 OK

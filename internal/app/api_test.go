@@ -88,7 +88,7 @@ func TestBadPolicies(t *testing.T) {
 		{"a limit of a policy with an agent", "maxAgents", 5},
 		{"a name pattern of a policy with an agent", "agentNamePattern", "*"},
 		{"a tag beside a branch", "tag", "v*"},
-		{"a mode that is none", "mode", "shadow"},
+		{"a mode that is none", "mode", "sometimes"},
 		{"a description with a line break", "description", "a\nb"},
 		{"a wrong type", "events", "push"},
 		{"a mode of another case", "mode", "Disabled"},

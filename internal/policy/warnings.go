@@ -17,7 +17,10 @@ const (
 	warnAudienceShared   = "audience_shared"
 	warnClaimsOnly       = "claims_only"
 	warnEventCannotMatch = "event_cannot_match"
+	warnExpired          = "expired"
+	warnExpiresSoon      = "expires_soon"
 	warnManagementScope  = "management_scope"
+	warnNeverMatched     = "never_matched"
 	warnNotPinned        = "not_pinned"
 	warnOutsiderEvent    = "outsider_event"
 	warnTrustsRegistered = "trusts_registered_agents"
@@ -26,6 +29,13 @@ const (
 // pinPatience is how long a policy may go unused before its unpinned name is a
 // weakness: a name that its owner gives up is free to take.
 const pinPatience = 30 * 24 * time.Hour
+
+// usePatience is how long a policy may grant nothing before somebody should ask what it
+// is for, and expiryNotice how long before its end it says so.
+const (
+	usePatience  = 30 * 24 * time.Hour
+	expiryNotice = 14 * 24 * time.Hour
+)
 
 // Assess says how strong a stored policy is, and what is weak about it. kind is that of
 // its provider, nil where nothing is known of that. None of it keeps a policy from being
@@ -78,7 +88,30 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	if p.Pinned == nil && p.Repository != "" && now.Sub(p.CreatedAt) >= pinPatience {
 		warn(warnNotPinned, "This policy is 30 days old and no exchange has pinned %s, or its pin was cleared: it is known by its name alone, and whoever holds that name at the next accepted exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
 	}
+	warnOfUse(p, now, warn)
 	return warnings
+}
+
+// warnOfUse says what time has made of a policy: that it ends, or that nobody uses it.
+func warnOfUse(p *agentidp.TrustPolicy, now time.Time, warn func(code, format string, args ...any)) {
+	if p.ExpiresAt != nil {
+		end := p.ExpiresAt.UTC().Format(time.RFC3339)
+		switch left := p.ExpiresAt.Sub(now); {
+		case left < time.Second: // as Match says it
+			warn(warnExpired, "This policy expired at %s and grants nothing. Delete it, or set a later expiresAt.", end)
+			return
+		case left <= expiryNotice:
+			warn(warnExpiresSoon, "This policy expires at %s, in 14 days at most, and grants nothing from then on. Set a later expiresAt if it is to go on.", end)
+		}
+	}
+	if p.MatchCount > 0 || p.Mode == agentidp.ModeDisabled || now.Sub(p.CreatedAt) < usePatience {
+		return
+	}
+	if p.Mode == agentidp.ModeShadow {
+		warn(warnNeverMatched, "This policy is 30 days old and would have granted nothing: the runs that it is for do not come, or do not meet it. The decisions on them say which of its conditions failed. Mend these, or delete it.")
+		return
+	}
+	warn(warnNeverMatched, "This policy is 30 days old and has granted nothing: the runs that it is for do not come, or do not meet it. The decisions on them say which of its conditions failed. Delete it if nobody needs it: what it trusts may still be used.")
 }
 
 // cannotMatch says why a run that this event starts never satisfies the policy's

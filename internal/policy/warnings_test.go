@@ -13,6 +13,10 @@ func created(ago time.Duration) policyOption {
 	return func(p *agentidp.TrustPolicy) { p.CreatedAt = now.Add(-ago) }
 }
 
+func matched(n int64) policyOption {
+	return func(p *agentidp.TrustPolicy) { p.MatchCount = n }
+}
+
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -46,14 +50,25 @@ func TestWarnings(t *testing.T) {
 		{"management scopes are named", pol(own, withScopes("admin", "deploy:staging", "policies:write")), "management_scope", "admin, policies:write."},
 		{"agents that nobody looked at", pol(bootstrap, func(p *agentidp.TrustPolicy) { p.TrustRegisteredAgents = true }), "trusts_registered_agents", "gets a trust policy of its own that nobody looked at"},
 		{"an unpinned policy of 29 days may wait", pol(own, unpinned, created(29*day)), "", ""},
-		{"one of 30 days is not pinned", pol(own, unpinned, created(30*day)), "not_pinned", "no exchange has pinned acme/deploy, or its pin was cleared: it is known by its name alone"},
-		{"a pinned one may be old", pol(own, created(300*day)), "", ""},
+		{"one of 30 days is not pinned", pol(own, unpinned, created(30*day), matched(1)), "not_pinned", "no exchange has pinned acme/deploy, or its pin was cleared: it is known by its name alone"},
+		{"a pinned one may be old", pol(own, created(300*day), matched(1)), "", ""},
+		{"one that nobody has used for 29 days may wait", pol(own, created(30*day-1)), "", ""},
+		{"for 30 days not", pol(own, created(30*day)), "never_matched", "30 days old and has granted nothing: the runs that it is for do not come, or do not meet it."},
+		{"in shadow mode it would have", pol(own, inShadow, created(30*day)), "never_matched", "would have granted nothing"},
+		{"where it would have granted, that counts", pol(own, inShadow, created(30*day), matched(1)), "", ""},
+		{"disabled, it is not meant to", pol(own, disabled, created(300*day)), "", ""},
+		{"an end in more than 14 days is far", pol(own, expires(14*day+time.Second)), "", ""},
+		{"in 14 days it is near", pol(own, expires(14*day)), "expires_soon", "This policy expires at 2026-12-05T12:00:00Z, in 14 days at most"},
+		{"in a second, too", pol(own, expires(time.Second)), "expires_soon", "Set a later expiresAt if it is to go on."},
+		{"in less, it has come: no token lives that short", pol(own, expires(time.Second-1)), "expired", "and grants nothing. Delete it, or set a later expiresAt."},
+		{"what has expired need not be told that nobody uses it", pol(own, expires(-day), created(300*day)), "expired", ""},
+		{"what soon will, yes", pol(own, expires(day), created(300*day)), "expires_soon never_matched", ""},
 		{"a workload's policy is as strong as its claims", pol(own, workload("build")), "claims_only",
 			"whoever the issuer of provider cluster gives a token that says them gets a token here, and nothing is pinned."},
-		{"and never pinned", pol(own, workload("build"), created(300*day)), "claims_only", ""},
+		{"and never pinned", pol(own, workload("build"), created(300*day), matched(1)), "claims_only", ""},
 		{"conditions on claims are no weakness", pol(own, hosted), "", ""},
 		{"all at once", pol(unpinned, branch(""), created(300*day), onEvents("pull_request_target", "merge_group"), withScopes("admin")),
-			"any_branch audience_shared outsider_event event_cannot_match management_scope not_pinned", ""},
+			"any_branch audience_shared outsider_event event_cannot_match management_scope not_pinned never_matched", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
