@@ -24,6 +24,7 @@ const (
 	checkEnvironment = "environment"
 	checkWorkflow    = "workflow"
 	checkClaims      = "claims"
+	checkCondition   = "condition"
 )
 
 // claimCondition is that one claim matches one of some values.
@@ -85,12 +86,12 @@ func (c *Compiled) identified(r *request) bool {
 	return named
 }
 
-// unmet returns the conditions on claims that do not hold.
-func (c *Compiled) unmet(r *request) []claimCondition {
-	var unmet []claimCondition
+// unmet returns the names of the claims whose conditions do not hold.
+func (c *Compiled) unmet(r *request) []string {
+	var unmet []string
 	for i := range c.claims {
 		if !c.claims[i].holds(r) {
-			unmet = append(unmet, c.claims[i])
+			unmet = append(unmet, c.claims[i].name)
 		}
 	}
 	return unmet

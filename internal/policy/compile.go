@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/condition"
 )
 
 const (
@@ -31,6 +30,7 @@ type Compiled struct {
 	events     string // for checks
 	workflow   workflow
 	claims     []claimCondition
+	expression expression
 	byClaims   bool // it names no repository: its claims say whom it is about
 }
 
@@ -44,6 +44,7 @@ func Compile(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *Compiled {
 		events:     strings.Join(p.Events, " "),
 		workflow:   compileWorkflow(p.Workflow),
 		claims:     compileClaims(p.Claims, kind),
+		expression: compileCondition(p, kind),
 		byClaims:   p.Repository == "",
 	}
 	if p.Branch != "" {
@@ -208,12 +209,4 @@ func (c *Compiled) ttl(in *Input) time.Duration {
 		ttl = min(ttl, c.Policy.ExpiresAt.Sub(in.Now).Truncate(time.Second))
 	}
 	return ttl
-}
-
-// compileCondition is nil where the policy has none.
-func compileCondition(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (*condition.Condition, error) {
-	if p.Condition == "" {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	return condition.Compile(p.Condition, kind)
 }

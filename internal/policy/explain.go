@@ -125,8 +125,13 @@ func explainCondition(r *request, c *Compiled) (string, map[string]string) {
 		return explainEnvironment(r), r.read(agentidp.ClaimEnvironment)
 	case checkWorkflow:
 		return explainWorkflow(r), r.read(agentidp.ClaimJobWorkflowRef, agentidp.ClaimWorkflowRef)
+	case checkClaims:
+		return explainClaims(r, c.unmet(r))
 	}
-	return explainClaims(r, c.unmet(r))
+	if c.expression.invalid != nil {
+		return explainClaims(r, nil)
+	}
+	return explainClaims(r, c.expression.Claims())
 }
 
 func explainEnvironment(r *request) string {
@@ -154,24 +159,27 @@ func explainWorkflow(r *request) string {
 
 // explainClaims names the claims that were read, as far as one can read a list, and
 // returns them.
-func explainClaims(r *request, unmet []claimCondition) (string, map[string]string) {
+func explainClaims(r *request, names []string) (string, map[string]string) {
 	const most = 5
-	claims := make(map[string]string, len(unmet))
+	claims := make(map[string]string, len(names))
 	shown := make([]string, 0, most)
-	for i := range unmet {
-		value, ok := r.Claims.Read(unmet[i].name)
+	for _, name := range names {
+		value, ok := r.spelled(name)
 		if ok {
-			claims[unmet[i].name] = value
+			claims[name] = value
 		}
 		if len(shown) < most {
-			shown = append(shown, plain(unmet[i].name)+" is "+plain(value))
+			shown = append(shown, plain(name)+" is "+plain(value))
 		}
 	}
-	list := strings.Join(shown, ", ")
-	if more := len(unmet) - most; more > 0 {
+	list := ""
+	if len(shown) > 0 {
+		list = ": " + strings.Join(shown, ", ")
+	}
+	if more := len(names) - most; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	return "The token does not meet a condition for " + r.target() + ": " + list + ". " +
+	return "The token does not meet a condition for " + r.target() + list + ". " +
 		"Start the run where and as it is permitted, or " + askAdministrator + "to permit this.", claims
 }
 

@@ -37,6 +37,7 @@ type Outcome struct {
 type request struct {
 	*Input
 	repository string // folded
+	last       verdict
 }
 
 // Match holds an exchange against candidates: the policies of the token's

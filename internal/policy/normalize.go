@@ -25,6 +25,7 @@ func Normalize(spec agentidp.TrustPolicySpec, kind *agentidp.ProviderKind) agent
 		spec.Events = set(kind.DefaultEvents)
 	}
 	spec.Claims = normalizeClaims(spec.Claims)
+	spec.Condition = normalCondition(spec.Condition)
 	spec.Scopes = set(spec.Scopes)
 	spec.Audiences = append([]string(nil), spec.Audiences...)
 	if spec.Mode == "" {

@@ -46,6 +46,7 @@ func Validate(spec *agentidp.TrustPolicySpec, kind *agentidp.ProviderKind, now t
 	p.conditions(spec)
 	p.acceptRisk(spec, kind)
 	p.claims(spec.Claims, kind)
+	p.condition(spec.Condition, kind)
 	p.scopes(spec)
 	p.audiences(spec)
 	p.numbers(spec)

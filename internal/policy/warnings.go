@@ -16,6 +16,7 @@ const (
 	warnAnyTag           = "any_tag"
 	warnAudienceShared   = "audience_shared"
 	warnClaimsOnly       = "claims_only"
+	warnConditionInvalid = "condition_invalid"
 	warnEventCannotMatch = "event_cannot_match"
 	warnExpired          = "expired"
 	warnExpiresSoon      = "expires_soon"
@@ -24,6 +25,8 @@ const (
 	warnNotPinned        = "not_pinned"
 	warnOutsiderEvent    = "outsider_event"
 	warnTrustsRegistered = "trusts_registered_agents"
+	warnUnknownClaim     = "unknown_claim"
+	warnUnsafeClaim      = "unsafe_claim"
 )
 
 // pinPatience is how long a policy may go unused before its unpinned name is a
@@ -79,6 +82,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 			}
 		}
 	}
+	warnings = append(warnings, conditionWarnings(p, kind)...)
 	if reserved := slices.DeleteFunc(slices.Clone(p.Scopes), func(s string) bool { return !agentidp.IsManagementScope(s) }); len(reserved) > 0 {
 		warn(warnManagementScope, "Tokens may carry scopes of the management API: %s. Remove them unless this agent administers AgentIdP.", strings.Join(reserved, ", "))
 	}
