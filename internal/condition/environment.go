@@ -20,7 +20,7 @@ const maxCost = 10_000
 // Limits of what a parser has to hold.
 const (
 	maxDepth = 32
-	maxNodes = 2000
+	maxNodes = 1000
 )
 
 // functions are all that may be called by name. There are no regular expressions, whose

@@ -119,8 +119,8 @@ func (p place) explain(message string) string {
 	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
 		return explainSyntax(rest)
 	}
-	if strings.Contains(message, "recursion limit") || strings.Contains(message, "node limit") {
-		return fmt.Sprintf("is nested too deeply or too long. At most %d levels are possible; make several policies of it.", maxDepth)
+	if strings.Contains(message, "recursion") || strings.Contains(message, "count exceeds limit") {
+		return fmt.Sprintf("is nested too deeply or has too many parts: at most %d levels and %d parts are possible. Make several policies of it.", maxDepth, maxNodes)
 	}
 	return clip(message) + ". See docs/conditions.md for what is possible."
 }
