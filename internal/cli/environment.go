@@ -9,7 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 const prefix = "AGENTIDP_"
@@ -38,7 +38,7 @@ func checkEnvironment(model *kong.Node, environ []string) error {
 			continue
 		}
 		remedy := "agentidp serve --help names all"
-		if n, ok := config.Nearest(name, known); ok {
+		if n, ok := nearest.Name(name, known); ok {
 			remedy = "did you mean " + n + "?"
 		}
 		errs = append(errs, fmt.Errorf("%s: there is no such setting; %s", name, remedy))

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // as returns an object as the type whose JSON it is, or all that is wrong with it.
@@ -62,7 +62,7 @@ func lost(o object, typed any) []error {
 
 func noMember(name string, known []string) error {
 	remedy := "there are " + strings.Join(known, ", ")
-	if n, ok := config.Nearest(name, known); ok {
+	if n, ok := nearest.Name(name, known); ok {
 		remedy = "did you mean " + n + "?"
 	}
 	return fmt.Errorf("%s: there is no such member; %s", name, remedy)

@@ -9,6 +9,8 @@ import (
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // reader goes through an expression as it was written, with its macros expanded, and finds
@@ -159,35 +161,9 @@ func (r *reader) claimRead(e celast.Expr, name string) {
 
 // meant returns the question whether another claim was meant.
 func (r *reader) meant(name string) string {
-	nearest, least := "", max(2, len(name)/3)+1
-	for _, known := range slices.Sorted(maps.Keys(r.kind.KnownClaims)) {
-		if d := distance(name, known); d < least && Verified(known, r.kind) == "" {
-			nearest, least = known, d
-		}
+	readable := slices.DeleteFunc(slices.Sorted(maps.Keys(r.kind.KnownClaims)), func(known string) bool { return Verified(known, r.kind) != "" })
+	if n, ok := nearest.Name(name, readable); ok {
+		return "Is " + n + " meant? "
 	}
-	if nearest == "" {
-		return ""
-	}
-	return "Is " + nearest + " meant? "
-}
-
-// distance is how many letters must be put in, taken out or replaced (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost++
-			}
-			before = row[j+1]
-			row[j+1] = min(cost, before+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // Key is a setting that may stand in a file.
@@ -221,7 +223,7 @@ func unknown(name string, value *yaml.Node, keys []Key) string {
 	if value.Kind == yaml.MappingNode && len(value.Content) > 0 && slices.Contains(known, folded+"-"+value.Content[0].Value) {
 		return "settings are not nested; write " + folded + "-" + value.Content[0].Value
 	}
-	if n, ok := Nearest(folded, known); ok {
+	if n, ok := nearest.Name(folded, known); ok {
 		return "there is no such setting; did you mean " + n + "?"
 	}
 	return "there is no such setting; agentidp serve --help names all"

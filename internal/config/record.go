@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/sentryagent/agentidp/internal/nearest"
 	"github.com/sentryagent/agentidp/internal/providers"
 )
 
@@ -49,11 +50,11 @@ func (c *Config) Recorded() (map[string][]string, error) {
 }
 
 func meant(name string, known []string) string {
-	nearest, ok := Nearest(name, known)
+	n, ok := nearest.Name(name, known)
 	if !ok {
 		return "; write it as its tokens spell it"
 	}
-	return "; did you mean " + nearest + "?"
+	return "; did you mean " + n + "?"
 }
 
 // claimName reports whether a name can be one that is recorded: what cannot be printed

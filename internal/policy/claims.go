@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/condition"
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // Limits of conditions on claims.
@@ -266,4 +267,29 @@ func (p *problems) claimValues(field string, values agentidp.ClaimValues, exact 
 			p.text(at, textProblem(value, maxClaimLength))
 		}
 	}
+}
+
+// unknownClaims returns the warnings about claims that the provider's tokens are not known
+// to have. There may be some that are not known here yet, so it is no error.
+func unknownClaims(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnings []agentidp.Warning) {
+	if kind == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Claims)) {
+		if kind.Knows(name) {
+			continue
+		}
+		meant := ""
+		if n, ok := nearest.Name(name, possibleClaims(kind)); ok {
+			meant = "Is " + n + " meant? "
+		}
+		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(
+			"The claim %s is none that tokens of kind %s are known to have, and this policy grants nothing to a token without it. %sCheck its name.", plain(name), kind.Name, meant)})
+	}
+	return warnings
+}
+
+// possibleClaims are the claims of a kind that a condition may be on, sorted.
+func possibleClaims(kind *agentidp.ProviderKind) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kind.KnownClaims)), func(name string) bool { return claimProblem(name, kind) != "" })
 }

@@ -1,16 +1,19 @@
-package config
+// Package nearest finds the name that somebody probably meant, among those that there are:
+// of a setting, of a flag, of a claim.
+package nearest
 
-import (
-	"regexp"
-	"slices"
-)
+import "slices"
 
 // maxDistance is how many letters a typing error may have; what is further away is
 // no suggestion.
 const maxDistance = 2
 
-// Nearest returns the known name that somebody probably meant, if there is one.
-func Nearest(name string, known []string) (string, bool) {
+// Name returns the known name that somebody probably meant, if there is one; of several
+// that are equally near, the first.
+func Name(name string, known []string) (string, bool) {
+	if len(known) == 0 {
+		return "", false
+	}
 	n := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
 	return n, distance(name, n) <= maxDistance
 }
@@ -35,16 +38,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// In a URL, a password stands before the last @, or is a parameter. What is no good
-// URL, because the password was not encoded, must be found too.
-var (
-	userPassword  = regexp.MustCompile(`(://[^:@/?#]*):.*@`)
-	queryPassword = regexp.MustCompile(`([?&](?:ssl)?password=)[^&#]*`)
-)
-
-// Masked returns a text without the password that a URL in it has.
-func Masked(text string) string {
-	return queryPassword.ReplaceAllString(userPassword.ReplaceAllString(text, "$1:xxxxx@"), "${1}xxxxx")
 }
