@@ -1,0 +1,31 @@
+package policy_test
+
+var ofClaims = []sentence{
+	// Conditions on further claims.
+	{"A-138: a runner of GitHub passes where one is demanded", one(hosted), run(), allowed},
+	{"A-138: a runner of one's own does not", one(hosted), run(saying("runner_environment", "self-hosted")), "claims"},
+	{"A-138: nor does a run that does not say", one(hosted), run(saying("runner_environment", "")), "claims"},
+	{"A-138: nor one that says it in capitals", one(hosted), run(saying("runner_environment", "GitHub-hosted")), "claims"},
+	{"A-138: nor one that says more", one(hosted), run(saying("runner_environment", "github-hosted ")), "claims"},
+	{"A-059: a claim of another case is another claim", one(hosted), run(saying("runner_environment", ""), saying("Runner_Environment", "github-hosted")), "claims"},
+	{"A-059: so is one that only Unicode takes for the same", one(needs("repository_visibility", "private")), run(saying("repository_visibility", ""), saying("repo\u017fitory_visibility", "private")), "claims"},
+	{"A-139: a protected ref passes where one is demanded", one(needs("ref_protected", "true")), run(), allowed},
+	{"A-139: one that is not protected does not", one(needs("ref_protected", "true")), run(saying("ref_protected", "false")), "claims"},
+	{"A-139: nor one that is True", one(needs("ref_protected", "true")), run(saying("ref_protected", "True")), "claims"},
+	{"A-139: a repository that was made public does not pass for a private one", one(needs("repository_visibility", "private")), run(saying("repository_visibility", "public")), "claims"},
+	{"A-139: nor for an internal one", one(needs("repository_visibility", "internal", "private")), run(saying("repository_visibility", "public")), "claims"},
+	{"A-139: any of the values that are named passes", one(needs("repository_visibility", "internal", "private")), run(), allowed},
+	{"A-130: an environment that is demanded must be there", one(needs("environment", "prod")), run(), "claims"},
+	{"A-131: an environment is compared exactly", one(needs("environment", "prod")), run(saying("environment", "prod")), allowed},
+	{"A-131: in case", one(needs("environment", "prod")), run(saying("environment", "Prod")), "claims"},
+	{"A-131: without what stands behind a colon", one(needs("environment", "prod")), run(saying("environment", "prod:ref:refs/heads/main")), "claims"},
+	{"A-131: and a star in it is a star", one(needs("environment", "prod")), run(saying("environment", "*")), "claims"},
+	{"all conditions must hold", one(hosted, needs("ref_protected", "true")), run(saying("ref_protected", "false")), "claims"},
+	{"a condition without values is met by nothing", one(needs("runner_environment")), run(), "claims"},
+	{"a condition on the empty text is not met by an absent claim", one(needs("environment", "")), run(), "claims"},
+	{"A-171: conditions on claims of two policies never mix",
+		several(pol(hosted, needs("repository_visibility", "public")), pol(id("p2"), needs("runner_environment", "self-hosted"))), run(), "claims"},
+	{"A-134: a claim makes no foreign repository known", one(hosted), run(repository("evil/repo"), ids("99", "98")), "repository"},
+	{"a wrong branch is told before a wrong claim", one(hosted), run(onBranch("dev"), saying("runner_environment", "")), "ref"},
+	{"a wrong claim is told before a wrong scope", one(needs("runner_environment", "x")), run(asking("x:y")), "claims"},
+}

@@ -1,0 +1,62 @@
+package policy_test
+
+import "time"
+
+var ofRepositories = []sentence{
+	// Which policies count at all.
+	{"a push to main of the repository gets the agent's token", one(), run(), allowed},
+	{"without any policy nobody gets anything", nil, run(), "no policy"},
+	{"a disabled policy is as if it did not exist", one(disabled), run(), "mode"},
+	{"an expired policy is as if it did not exist", one(expires(-time.Hour)), run(), "expires_at"},
+	{"a policy that expires now is expired", one(expires(0)), run(), "expires_at"},
+	{"a policy with less than a second left is expired", one(expires(999 * time.Millisecond)), run(), "expires_at"},
+	{"a policy with one second left still grants", one(expires(time.Second)), run(), allowed},
+	{"a disabled policy does not even say that the branch is wrong", one(disabled), run(onBranch("dev")), "mode"},
+	{"an expired policy does not even say that the event is wrong", one(expires(-1)), run(event("fork")), "expires_at"},
+	{"a policy of another tenant is as if it did not exist", one(otherTenant), run(), "no policy"},
+	{"a policy for another provider does not count", one(fromGitLab), run(), "provider"},
+	{"a token of another provider with the same claims is refused", one(), run(viaGitLab), "provider"},
+
+	// Repository names.
+	{"A-103: GitHub compares names without regard to case", one(), run(repository("Acme/Deploy")), allowed},
+	{"A-103: so does an unpinned policy", one(unpinned), run(repository("ACME/DEPLOY")), allowed},
+	{"A-103: the policy may be the one with capitals", one(of("Acme/Deploy"), unpinned), run(), allowed},
+	{"A-104: a longer name is another repository", one(unpinned), run(repository("acme/deploy-x"), ids("99", "65")), "repository"},
+	{"A-104: a longer owner is another repository", one(unpinned), run(repository("xacme/deploy"), ids("99", "99")), "repository"},
+	{"A-104: a name with .git is another repository", one(unpinned), run(repository("acme/deploy.git"), ids("99", "65")), "repository"},
+	{"A-104: two slashes are another repository", one(unpinned), run(repository("acme//deploy"), ids("99", "65")), "repository"},
+	{"A-104: a slash at the end is another repository", one(unpinned), run(repository("acme/deploy/"), ids("99", "65")), "repository"},
+	{"A-104: a space in front is another repository", one(unpinned), run(repository(" acme/deploy"), ids("99", "65")), "repository"},
+	{"A-104: a shorter name is another repository", one(unpinned), run(repository("acme/deplo"), ids("99", "65")), "repository"},
+	{"A-105: a Cyrillic letter is another letter", one(of("org/repo"), unpinned), run(repository("\u043erg/repo"), ids("99", "65")), "repository"},
+	{"A-105: the KELVIN SIGN is not k", one(of("acme/kit"), unpinned), run(repository("acme/\u212Ait"), ids("99", "65")), "repository"},
+	{"A-105: the long s is not s", one(of("acme/site"), unpinned), run(repository("acme/\u017Fite"), ids("99", "65")), "repository"},
+	{"A-134: a foreign repository is refused whatever workflow it calls", one(), run(repository("evil/repo"), ids("99", "98")), "repository"},
+	{"A-137: a star in the token is only a star", one(unpinned), run(repository("acme/*"), ids("99", "65")), "repository"},
+	{"an absent repository is none", one(unpinned), run(repository(""), ids("99", "65")), "repository"},
+	{"an absent repository does not match a policy without one", one(of(""), unpinned), run(repository("")), "identity"},
+
+	// Repository identity.
+	{"an unpinned policy trusts the first identity that it sees", one(unpinned), run(ids("99", "98")), allowed},
+	{"A-110: the same name with another repository id is a stranger", one(), run(ids("99", "65")), "pinned_repository_id"},
+	{"A-111: the same name with another owner id is a stranger", one(), run(ids("74", "66")), "pinned_repository_owner_id"},
+	{"A-111: the same name with both ids changed is a stranger", one(), run(ids("99", "66")), "pinned_repository_id"},
+	{"A-112: a renamed repository keeps its rights", one(of("acme/old")), run(repository("acme/deploy")), allowed},
+	{"A-112: a rename does not widen the branch", one(of("acme/old")), run(onBranch("dev")), "ref"},
+	{"A-113: a transferred repository is to be accepted anew", one(), run(repository("evil/deploy"), ids("74", "66")), "pinned_repository_owner_id"},
+	{"A-113: a transfer under the same name as well", one(), run(ids("74", "66")), "pinned_repository_owner_id"},
+	{"A-113: another repository of the same owner has no rights", one(), run(repository("acme/other"), ids("75", "65")), "repository"},
+	{"A-114: a token without ids does not pass a pinned policy", one(), run(ids("", "")), "pinned_repository_id"},
+	{"A-114: nor one that lacks the owner's id", one(), run(ids("74", "")), "pinned_repository_owner_id"},
+	{"A-114: nor one that lacks the repository's id", one(), run(ids("", "65")), "pinned_repository_id"},
+	{"A-114: nor does it pass an unpinned one", one(unpinned), run(ids("", "")), "pinned_repository_id"},
+	{"A-114: empty ids do not equal an empty pin", one(pinnedTo("", "")), run(ids("", "")), "pinned_repository_id"},
+	{"A-114: an empty pin does not make a foreign name known", one(pinnedTo("", "")), run(repository("evil/repo"), ids("", "")), "repository"},
+	{"an explicit repository id that fits is passed", one(unpinned, needsIDs("74", "")), run(), allowed},
+	{"an explicit repository id is a condition before any pin", one(unpinned, needsIDs("75", "")), run(), "repository_id"},
+	{"an explicit owner id is a condition before any pin", one(unpinned, needsIDs("", "66")), run(), "repository_owner_id"},
+	{"an explicit id is a condition beside the pin", one(needsIDs("75", "65")), run(), "repository_id"},
+	{"ids are compared as text: 074 is not 74", one(), run(ids("074", "65")), "pinned_repository_id"},
+	{"a prefix of an id is another id", one(), run(ids("7", "65")), "pinned_repository_id"},
+	{"the identity of a stranger's agent policy stays unsaid", one(forAgent(agentY)), run(ids("99", "98")), "agent"},
+}
