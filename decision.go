@@ -59,7 +59,7 @@ type Decision struct {
 type Miss struct {
 	PolicyID string   `json:"policyId,omitempty" doc:"Absent: no policy is for this repository or workload, and agent."`
 	Failed   []string `json:"failed" doc:"The names of its checks that failed."`
-	Repairs  []Repair `json:"repairs" doc:"The smallest change after which the same is allowed; all of it is needed. None: nothing that is changed here would allow it."`
+	Repairs  []Repair `json:"repairs" doc:"The smallest change after which the same is allowed; all of it is needed. None: no change here is proposed that would allow it, and the hint says why."`
 	Hint     string   `json:"hint" doc:"The same in words, for the administrator, with what the change lets in besides."`
 }
 
@@ -67,8 +67,8 @@ type Miss struct {
 type Repair struct {
 	Action RepairAction    `json:"action" enum:"create,add,set,unset,repin,reactivate,request" doc:"create: a policy with the fields that are the value; add: the value to the list that the field is; set: the field to the value; unset: take the field away; repin: accept the repository's next identity; reactivate: the agent; request: ask for less, see the hint."`
 	Copy   bool            `json:"copy,omitempty" doc:"Make the change in a copy of the policy, beside it, so that what it grants now stays granted."`
-	Field  string          `json:"field,omitempty" doc:"Of the policy, by its name in JSON."`
-	Value  json.RawMessage `json:"value,omitempty"`
+	Field  string          `json:"field,omitempty" doc:"Of the policy, by its name in JSON, such as claims.runner_environment; where less is to be asked for, of the request." example:"events"`
+	Value  json.RawMessage `json:"value,omitempty" doc:"Absent where it is the administrator's to say: the reason of acceptRisk."`
 }
 
 // RepairAction is what is to be done.

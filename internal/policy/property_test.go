@@ -101,7 +101,7 @@ var inputChanges = []inputOption{
 	ids("99", "65"), ids("74", "66"), ids("99", "66"), ids("", "65"), ids("74", ""), ids("", ""),
 	onBranch("dev"), onBranch(""), onBranch("refs/heads/main"), onBranch("gh-readonly-queue/main/1"), onTag("v1"), onTag("v1/x"), onTag("main"),
 	ref("refs/heads/main", "tag"), ref("refs/tags/main", "branch"), ref("refs/pull/7/merge", "branch"), ref("", ""),
-	event("schedule"), event("pull_request"), event("fork"), event(""), status(agentidp.AgentSuspended), agentUnknown, agentOfOtherTenant,
+	event("schedule"), event("pull_request"), event("pull_request_target"), event("fork"), event(""), status(agentidp.AgentSuspended), agentUnknown, agentOfOtherTenant,
 	noAgent, noAgent, capabilities(), capabilities("x:y", "deploy:staging"), viaGitLab,
 	saying("runner_environment", "self-hosted"), saying("ref_protected", ""), saying("ref_protected", "false"),
 	asWorkload("build"), asWorkload("build"), asWorkload("x"), saying("sub", ""), ofNoKind,
