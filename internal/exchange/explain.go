@@ -60,8 +60,11 @@ func (x *Exchanger) Explain(ctx context.Context, org *agentidp.Organization, req
 		return nil, unavailable(err)
 	}
 	tell(e, out)
-	if s.refused != nil {
+	switch {
+	case s.refused != nil:
 		s.refuse(e)
+	case e.Allowed && req.Token != "" && s.provider.Replay != agentidp.ReplayAllow:
+		s.hints = append(s.hints, "Whether this token was exchanged before was not looked at: each is good for one exchange.")
 	}
 	e.Hint = sentences(s.hints)
 	return e, nil
@@ -124,9 +127,6 @@ func (x *Exchanger) ofToken(ctx context.Context, org *agentidp.Organization, req
 			Reason: fmt.Sprintf("is not the one whose issuer the token names, which is %s; leave it out", s.provider.Name)})
 	}
 	s.claims, err = x.Verifier.Verify(ctx, org, s.provider, unverified)
-	if s.claims != nil && s.provider.Replay != agentidp.ReplayAllow {
-		s.hints = append(s.hints, "Whether this token was exchanged before was not looked at: each is good for one exchange.")
-	}
 	return err
 }
 
@@ -153,10 +153,10 @@ func (x *Exchanger) ofClaims(ctx context.Context, org *agentidp.Organization, re
 		s.hints = append(s.hints, "The claims name no iss, and were taken for those of provider "+defaultProvider+".")
 	}
 	if slices.Contains(unseen, "aud") {
-		s.hints = append(s.hints, "They name no aud, so it was not looked at: the ID token is to be requested with audience="+org.Issuer+".")
+		s.hints = append(s.hints, "The claims name no aud, so it was not looked at: the ID token is to be requested with audience="+org.Issuer+".")
 	}
 	if slices.Contains(unseen, "exp") && slices.Contains(unseen, "iat") {
-		s.hints = append(s.hints, "They name no exp and iat, so the token's times were not looked at.")
+		s.hints = append(s.hints, "The claims name no exp and iat, so the token's times were not looked at.")
 	}
 	return err
 }
