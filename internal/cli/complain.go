@@ -51,7 +51,7 @@ func sentences(err error) []string {
 	lines := append([]string{doing + reason(e)}, particulars(e)...)
 	switch {
 	case e.DecisionID != "":
-		lines = append(lines, "Why, in full, is for administrators to read: agentidp decision get "+e.DecisionID)
+		lines = append(lines, "Why, in full, is for administrators to read: agentidp policy explain "+e.DecisionID)
 	case e.Status == 401 && e.Code != "" && !strings.Contains(doing, "subject token"):
 		lines = append(lines, "A new access token is made on the server's machine: export AGENTIDP_TOKEN=$(agentidp admin token)")
 	}

@@ -29,7 +29,7 @@ func TestAnErrorIsToldWithItsRemedy(t *testing.T) {
 		{"a refused exchange: claims, and where the reason is", fmt.Errorf("exchange the subject token: %w", denied), exitRefused,
 			"agentidp: exchange the subject token: Not for this ref. (403 branch_not_permitted, request r, decision d)\n" +
 				"agentidp:   ref = \"refs/heads/\\x1bdev\"\nagentidp:   ref_type = \"branch\"\n" +
-				"agentidp: Why, in full, is for administrators to read: agentidp decision get d\n"},
+				"agentidp: Why, in full, is for administrators to read: agentidp policy explain d\n"},
 		{"a refused caller", fmt.Errorf("list agents: %w", &client.Error{Status: 401, Code: "invalid_token", Message: "No."}), exitRefused,
 			"agentidp: list agents: No. (401 invalid_token)\nagentidp: A new access token is made on the server's machine: export AGENTIDP_TOKEN=$(agentidp admin token)\n"},
 		{"a CI's token is not made there", fmt.Errorf("exchange the subject token: %w", &client.Error{Status: 401, Code: "invalid_token", Message: "No."}), exitRefused,

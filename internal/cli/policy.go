@@ -17,12 +17,13 @@ import (
 )
 
 type policyCmd struct {
-	Create policyCreateCmd `cmd:"" help:"Create a trust policy: which runs get which tokens."`
-	List   policyListCmd   `cmd:"" help:"List trust policies, the oldest first."`
-	Get    policyGetCmd    `cmd:"" help:"Show a trust policy, and what is weak about it."`
-	Update policyUpdateCmd `cmd:"" help:"Change a trust policy."`
-	Repin  policyRepinCmd  `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
-	Delete policyDeleteCmd `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
+	Create  policyCreateCmd  `cmd:"" help:"Create a trust policy: which runs get which tokens."`
+	List    policyListCmd    `cmd:"" help:"List trust policies, the oldest first."`
+	Get     policyGetCmd     `cmd:"" help:"Show a trust policy, and what is weak about it."`
+	Update  policyUpdateCmd  `cmd:"" help:"Change a trust policy."`
+	Explain policyExplainCmd `cmd:"" help:"Tell why an exchange was granted or refused, or how it would be decided, and what would let it in."`
+	Repin   policyRepinCmd   `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
+	Delete  policyDeleteCmd  `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
 }
 
 type policyListCmd struct {

@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/client"
+)
+
+// remedy turns the repairs of a refusal into commands that can be pasted into a shell.
+type remedy struct {
+	ctx     context.Context
+	client  *client.Client
+	program *kong.Node // all commands
+	agentID string     // of the exchange
+}
+
+// lines are the commands, one a line; and where there is none for a repair, what is to be
+// done in words.
+func (r *remedy) lines(m *agentidp.Miss) []string {
+	if m == nil {
+		return nil
+	}
+	var lines []string
+	var edits []agentidp.Repair // of the policy
+	for _, repair := range m.Repairs {
+		switch repair.Action {
+		case agentidp.RepairCreate:
+			lines = append(lines, r.create(repair.Value))
+		case agentidp.RepairRepin:
+			lines = append(lines, "agentidp policy repin "+m.PolicyID)
+		case agentidp.RepairReactivate:
+			lines = append(lines, "agentidp agent reactivate "+r.agentID)
+		case agentidp.RepairRequest:
+			lines = append(lines, "Ask for less: leave "+repair.Field+" out of the request.")
+		default:
+			edits = append(edits, repair)
+		}
+	}
+	if len(edits) > 0 {
+		lines = append(lines, r.edit(m.PolicyID, edits)...)
+	}
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return lines
+}
+
+// create is the command that creates a policy with the fields of a document.
+func (r *remedy) create(fields json.RawMessage) string {
+	var o object
+	if json.Unmarshal(fields, &o) == nil {
+		if args, ok := r.flags("create", o); ok {
+			return "agentidp policy create" + args
+		}
+	}
+	return "Create a policy with " + string(escaped(fields))
+}
+
+// edit is the command that changes a policy, or creates a copy with the changes. It says
+// the values that the policy has besides, so it has to be read first; who may not read it
+// is told in words.
+func (r *remedy) edit(policyID string, edits []agentidp.Repair) []string {
+	p, err := r.client.GetTrustPolicy(r.ctx, policyID)
+	if err != nil {
+		return r.inWords(policyID, edits, err)
+	}
+	before, err := viaJSON(p)
+	after, err2 := viaJSON(p)
+	if errors.Join(err, err2) != nil {
+		return r.inWords(policyID, edits, nil)
+	}
+	for _, repair := range edits {
+		apply(after, repair)
+	}
+	if slices.ContainsFunc(edits, func(repair agentidp.Repair) bool { return repair.Copy }) {
+		if args, ok := r.flags("create", after); ok {
+			return []string{"agentidp policy create" + args}
+		}
+		return r.inWords(policyID, edits, nil)
+	}
+	args, ok := r.flags("update", difference(before, after))
+	if !ok {
+		return r.inWords(policyID, edits, nil)
+	}
+	return []string{"agentidp policy update " + policyID + args}
+}
+
+// inWords tells repairs for which there is no command.
+func (r *remedy) inWords(policyID string, edits []agentidp.Repair, err error) []string {
+	var lines []string
+	for _, repair := range edits {
+		where := "policy " + policyID
+		if repair.Copy {
+			where = "a copy of " + where
+		}
+		value := ""
+		if len(repair.Value) > 0 {
+			value = " " + string(escaped(repair.Value))
+		}
+		said := map[agentidp.RepairAction]string{
+			agentidp.RepairAdd: "add" + value + " to " + repair.Field, agentidp.RepairSet: "set " + repair.Field + " to" + value, agentidp.RepairUnset: "take away " + repair.Field,
+		}[repair.Action]
+		lines = append(lines, "In "+where+": "+said+".")
+	}
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		lines = append(lines, "(No command is shown, because the policy could not be read: "+e.Code+".)")
+	}
+	return lines
+}
+
+// reasonToBeGiven stands for the reason that only whoever takes the risk can give.
+const reasonToBeGiven = "WHY THIS IS RIGHT"
+
+// apply makes a repair in the JSON of a policy.
+func apply(o object, repair agentidp.Repair) {
+	field := repair.Field
+	if name, ok := strings.CutPrefix(field, "claims."); ok {
+		claims, _ := o["claims"].(object)
+		if claims == nil {
+			claims = object{}
+			o["claims"] = claims
+		}
+		o, field = claims, name
+	}
+	var value any = reasonToBeGiven
+	if len(repair.Value) > 0 && json.Unmarshal(repair.Value, &value) != nil {
+		return
+	}
+	switch repair.Action {
+	case agentidp.RepairUnset:
+		delete(o, field)
+	case agentidp.RepairAdd:
+		o[field] = append(listOf(o[field]), value)
+	default:
+		o[field] = value
+	}
+}
+
+func listOf(v any) []any {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case []any:
+		return slices.Clone(v)
+	}
+	return []any{v}
+}
+
+// difference is the merge patch (RFC 7396) that makes one object the other.
+func difference(before, after object) object {
+	patch := object{}
+	for name, value := range after {
+		was, isObject := before[name].(object)
+		is, both := value.(object)
+		switch {
+		case isObject && both:
+			if inner := difference(was, is); len(inner) > 0 {
+				patch[name] = inner
+			}
+		case !reflect.DeepEqual(before[name], value):
+			patch[name] = value
+		}
+	}
+	for name := range before {
+		if _, there := after[name]; !there {
+			patch[name] = nil
+		}
+	}
+	return patch
+}
+
+// flags are the flags of a command on policies that say the members of an object, in the
+// order of its help; nil is --unset. Members that it has no flag for are the server's. ok
+// is false where a value cannot be said in a command line.
+func (r *remedy) flags(command string, o object) (args string, ok bool) {
+	ok = true
+	var out strings.Builder
+	say := func(flag, value string) {
+		quoted, can := shellQuoted(value)
+		ok = ok && can
+		if strings.HasPrefix(value, "-") {
+			fmt.Fprintf(&out, " --%s=%s", flag, quoted)
+			return
+		}
+		fmt.Fprintf(&out, " --%s %s", flag, quoted)
+	}
+	for _, f := range commandOf(r.program, "policy", command).Flags {
+		value, there := o[f.Tag.Get(memberTag)]
+		if !f.Tag.Has(memberTag) || !there {
+			continue
+		}
+		switch value := value.(type) {
+		case nil:
+			say("unset", f.Name)
+		case bool:
+			fmt.Fprintf(&out, " --%s=%t", f.Name, value)
+		case object:
+			for _, name := range sortedKeys(value) {
+				if value[name] == nil {
+					say("unset", f.Name+"."+name)
+				}
+				for _, v := range listOf(value[name]) {
+					say(f.Name, name+"="+flagText(v))
+				}
+			}
+		default:
+			for _, v := range listOf(value) {
+				say(f.Name, flagText(v))
+			}
+		}
+	}
+	return out.String(), ok
+}
+
+// flagText is a text or number of JSON as a flag takes it.
+func flagText(v any) string {
+	if n, ok := v.(float64); ok {
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
+}
+
+// commandOf finds a command by its path; the program's own are all there.
+func commandOf(n *kong.Node, path ...string) *kong.Node {
+	for _, name := range path {
+		i := slices.IndexFunc(n.Children, func(child *kong.Node) bool { return child.Name == name })
+		n = n.Children[i]
+	}
+	return n
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
+
+// shellQuoted spells a value so that a POSIX shell takes it as it is, whatever it holds:
+// names of branches and claims are chosen by strangers. ok is false where it cannot be
+// printed.
+func shellQuoted(s string) (quoted string, ok bool) {
+	switch {
+	case s != printable(s):
+		return "", false
+	case plainWord.MatchString(s):
+		return s, true
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'", true
+}
