@@ -54,7 +54,7 @@ func TestConditionsOfPolicies(t *testing.T) {
 	}
 }
 
-func TestConditionsOfTwoPoliciesNeverMix(t *testing.T) {
+func TestExpressionsOfTwoPoliciesNeverMix(t *testing.T) {
 	t.Parallel()
 	policies := compiled(pol(id("p1"), branch("main"), when(`claims.runner_environment == "self-hosted"`)), pol(id("p2"), branch("dev"), when(`claims.runner_environment == "github-hosted"`)))
 	for _, candidates := range [][]*policy.Compiled{policies, reversed(policies)} {

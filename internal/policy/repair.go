@@ -26,12 +26,12 @@ type plan struct {
 	never   []string // why there is no such repair
 }
 
-// nearest returns the policy that came closest to granting what was refused, with the
+// closest returns the policy that came closest to granting what was refused, with the
 // smallest change after which it would have: the one whose parts together let in the least
 // besides. It need not be the policy that answers the caller: that is the one which got
 // furthest in the order of the conditions, and may fail all that follow. Of more than
 // maxTraced policies those are looked at that fail the fewest conditions.
-func nearest(candidates []*Compiled, r *request) *agentidp.Miss {
+func closest(candidates []*Compiled, r *request) *agentidp.Miss {
 	var closest []*Compiled
 	for _, c := range candidates {
 		if concerns(c, r) && isFor(c, r) {
