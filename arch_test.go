@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	".":                   {},
 	"cmd/agentidp":        {"internal/cli"},
 	"client":              {},
-	"internal/cli":        {"internal/app", "internal/config", "internal/nearest", "client", "internal/emulator", "internal/jose", "internal/strictjson"},
+	"internal/cli":        {"internal/app", "internal/config", "internal/nearest", "client", "internal/emulator", "internal/jose", "internal/policy", "internal/providers", "internal/strictjson"},
 	"internal/app":        {"internal/config", "internal/api", "internal/oauth", "internal/problem", "internal/limit", "internal/exchange", "internal/grant", "internal/credential", "internal/registry", "internal/audit", "internal/verify", "internal/token", "internal/keys", "internal/providers", "internal/store", "internal/metrics"},
 	"internal/config":     {"internal/providers", "internal/nearest"},
 	"internal/api":        {"internal/registry", "internal/audit", "internal/exchange", "internal/token", "internal/dpop", "internal/problem", "internal/strictjson"},

@@ -2,7 +2,8 @@
 // exit codes, and hands the work to internal/app, internal/emulator and client.
 //
 // Exit codes: 0 done; 1 the command failed; 2 the command line or the
-// configuration is wrong; 3 the server refused (4xx).
+// configuration is wrong; 3 the server refused (4xx); 4 where that was asked for, there
+// are changes to make.
 package cli
 
 import (
@@ -22,6 +23,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitRefused = 3
+	exitPending = 4
 )
 
 // helpWidth is how wide a help is at most; no wider line is read with ease.
@@ -66,7 +68,8 @@ func (*commands) Help() string {
 AGENTIDP_TOKEN or in the file that AGENTIDP_TOKEN_FILE names.
 
 Exit codes: 0, done; 1, failed, or a check said no; 2, the command line, a file or the
-configuration is wrong; 3, the server refused.
+configuration is wrong; 3, the server refused; 4, policy apply --exit-code has found
+changes to make.
 
 Example:
   agentidp demo`

@@ -83,6 +83,9 @@ func particulars(e *client.Error) []string {
 
 // report complains and chooses the exit code.
 func report(std *IO, err error) int {
+	if _, ok := errors.AsType[pendingError](err); ok {
+		return exitPending
+	}
 	complain(std, err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage

@@ -88,11 +88,16 @@ func parseObject(data []byte) (object, error) {
 // anAnchor is the one error of the YAML parser that repeats what the file says.
 var anAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
 
+// unreadable is an error of the YAML parser that repeats nothing of the file.
+func unreadable(err error) error {
+	return errors.New(anAnchor.ReplaceAllString(err.Error(), "an alias that names nothing"))
+}
+
 func parseYAML(data []byte) (object, error) {
 	var doc yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&doc); err != nil {
-		return nil, errors.New(anAnchor.ReplaceAllString(err.Error(), "an alias that names nothing"))
+		return nil, unreadable(err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it has more than one YAML document; give one")
@@ -108,11 +113,19 @@ func parseYAML(data []byte) (object, error) {
 	return o, nil
 }
 
+// lineError is what is wrong in a line of a file.
+type lineError struct {
+	line int
+	text string
+}
+
+func (e lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
+
 // fromYAML returns what JSON would say. An instant stays the text that it is, because
 // a branch may have the name of a day.
 func fromYAML(n *yaml.Node, depth int) (any, error) {
 	if depth == 0 {
-		return nil, fmt.Errorf("line %d: it is nested too deeply", n.Line)
+		return nil, lineError{n.Line, "it is nested too deeply"}
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -129,7 +142,7 @@ func fromYAML(n *yaml.Node, depth int) (any, error) {
 	case yaml.ScalarNode:
 		return fromScalar(n)
 	}
-	return nil, fmt.Errorf("line %d: aliases are not taken; write the value out", n.Line)
+	return nil, lineError{n.Line, "aliases are not taken; write the value out"}
 }
 
 func fromMapping(n *yaml.Node, depth int) (object, error) {
@@ -137,10 +150,10 @@ func fromMapping(n *yaml.Node, depth int) (object, error) {
 	for i := 0; i < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if name.Kind != yaml.ScalarNode || name.ShortTag() != "!!str" {
-			return nil, fmt.Errorf("line %d: the name of a member must be text; put it in quotes", name.Line)
+			return nil, lineError{name.Line, "the name of a member must be text; put it in quotes"}
 		}
 		if _, twice := o[name.Value]; twice {
-			return nil, fmt.Errorf("line %d: %s is said twice", name.Line, name.Value)
+			return nil, lineError{name.Line, name.Value + " is said twice"}
 		}
 		value, err := fromYAML(n.Content[i+1], depth-1)
 		if err != nil {
@@ -163,5 +176,5 @@ func fromScalar(n *yaml.Node) (any, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("line %d: it is neither text, number, true, false nor null", n.Line)
+	return nil, lineError{n.Line, "it is neither text, number, true, false nor null"}
 }

@@ -24,6 +24,11 @@ type policyCmd struct {
 	Explain policyExplainCmd `cmd:"" help:"Tell why an exchange was granted or refused, or how it would be decided, and what would let it in."`
 	Repin   policyRepinCmd   `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
 	Delete  policyDeleteCmd  `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
+
+	Lint   policyLintCmd   `cmd:"" help:"Say how strong the trust policies of files are, and what is wrong with them."`
+	Apply  policyApplyCmd  `cmd:"" help:"Make the trust policies what files say, after a plan."`
+	Export policyExportCmd `cmd:"" help:"Write the trust policies as files that policy apply takes."`
+	Schema policySchemaCmd `cmd:"" help:"Print the JSON Schema of files of trust policies, for editors."`
 }
 
 type policyListCmd struct {

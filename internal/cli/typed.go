@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"reflect"
@@ -19,6 +18,25 @@ import (
 // leaves out: a condition with a typing error must not be a condition less, nor a list
 // of no events the list of all.
 func as[T any](o object) (*T, error) {
+	v, errs := typed[T](o)
+	if len(errs) > 0 {
+		return nil, usageError{errors.Join(errs...)}
+	}
+	return v, nil
+}
+
+// memberError is what is wrong with a member of an object.
+type memberError struct {
+	name   string
+	reason error
+}
+
+func (e memberError) Error() string { return e.name + ": " + e.reason.Error() }
+
+func (e memberError) Unwrap() error { return e.reason }
+
+// typed is as, with an error for each member that is wrong.
+func typed[T any](o object) (*T, []error) {
 	var out T
 	var errs []error
 	withoutNulls(o)
@@ -30,7 +48,7 @@ func as[T any](o object) (*T, error) {
 		}
 		doc, err := json.Marshal(object{name: o[name]})
 		if err != nil {
-			return nil, err
+			return nil, []error{err}
 		}
 		if err := json.Unmarshal(doc, &out); err != nil {
 			errs = append(errs, wrongType(name, err))
@@ -39,10 +57,7 @@ func as[T any](o object) (*T, error) {
 	if len(errs) == 0 {
 		errs = lost(o, out)
 	}
-	if len(errs) > 0 {
-		return nil, usageError{errors.Join(errs...)}
-	}
-	return &out, nil
+	return &out, errs
 }
 
 // lost refuses what an object says and its type does not say again.
@@ -54,7 +69,7 @@ func lost(o object, typed any) []error {
 	var errs []error
 	for _, name := range sortedKeys(o) {
 		if _, kept := said[name]; !kept && o[name] != false {
-			errs = append(errs, fmt.Errorf("%s: it is empty or zero, which would be taken for the default; leave it out, or give a value", name))
+			errs = append(errs, memberError{name, errors.New("it is empty or zero, which would be taken for the default; leave it out, or give a value")})
 		}
 	}
 	return errs
@@ -65,23 +80,23 @@ func noMember(name string, known []string) error {
 	if n, ok := nearest.Name(name, known); ok {
 		remedy = "did you mean " + n + "?"
 	}
-	return fmt.Errorf("%s: there is no such member; %s", name, remedy)
+	return memberError{name, errors.New("there is no such member; " + remedy)}
 }
 
 func wrongType(name string, err error) error {
 	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return fmt.Errorf("%s: it must be an instant such as 2026-11-21T12:00:00Z", name)
+		return memberError{name, errors.New("it must be an instant such as 2026-11-21T12:00:00Z")}
 	}
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
-		return fmt.Errorf("%s: %w", name, err) // our own, which repeats nothing
+		return memberError{name, err} // our own, which repeats nothing
 	}
 	want := map[reflect.Kind]string{
 		reflect.String: "text; put it in quotes", reflect.Bool: "true or false",
 		reflect.Int: "a whole number", reflect.Int64: "a whole number",
 		reflect.Slice: "a list", reflect.Map: "an object", reflect.Struct: "an object",
 	}[wrong.Type.Kind()]
-	return fmt.Errorf("%s: it must be %s", name, want)
+	return memberError{name, errors.New("it must be " + want)}
 }
 
 // members are the JSON names of a struct's fields, in their order, and of those that
