@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/nearest"
 	"github.com/sentryagent/agentidp/internal/strictjson"
 )
 
@@ -148,7 +148,7 @@ func policyNodes(document *yaml.Node) ([]*yaml.Node, error) {
 		name := document.Content[i]
 		if name.Value == listOfPolicies {
 			list = i
-		} else if _, meant := config.Nearest(name.Value, []string{listOfPolicies}); meant {
+		} else if _, meant := nearest.Name(name.Value, []string{listOfPolicies}); meant {
 			return nil, lineError{name.Line, name.Value + ": there is no such member; did you mean " + listOfPolicies + "?"}
 		}
 	}

@@ -89,7 +89,7 @@ func (r *remedy) edit(policyID string, edits []agentidp.Repair) []string {
 		}
 		return r.inWords(policyID, edits, nil)
 	}
-	args, ok := r.flags("update", difference(before, after))
+	args, ok := r.flags("update", mergePatch(before, after))
 	if !ok {
 		return r.inWords(policyID, edits, nil)
 	}
@@ -157,15 +157,15 @@ func listOf(v any) []any {
 	return []any{v}
 }
 
-// difference is the merge patch (RFC 7396) that makes one object the other.
-func difference(before, after object) object {
+// mergePatch is the merge patch (RFC 7396) that makes one object the other.
+func mergePatch(before, after object) object {
 	patch := object{}
 	for name, value := range after {
 		was, isObject := before[name].(object)
 		is, both := value.(object)
 		switch {
 		case isObject && both:
-			if inner := difference(was, is); len(inner) > 0 {
+			if inner := mergePatch(was, is); len(inner) > 0 {
 				patch[name] = inner
 			}
 		case !reflect.DeepEqual(before[name], value):
