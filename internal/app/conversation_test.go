@@ -32,7 +32,8 @@ import (
 // organization's issuer, ${issuer} the CI's, and ${token acme/deploy main} a new subject
 // token for a push to that branch.
 // ${workload build team=ops} is one of the provider cluster, which only files that say so
-// have: with that subject and these further claims.
+// have: with that subject and these further claims, of which kubernetes.io/uid=x is one
+// within an object.
 // An object of the answer may have more members than are told, and null says
 // that a member is not there; a list has exactly the elements that are told.
 func TestConversations(t *testing.T) {
@@ -176,7 +177,7 @@ var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
 var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+?)\}`)
 
-var workloadToken = regexp.MustCompile(`\$\{workload (\S+?)((?: \w+=\S+?)*)\}`)
+var workloadToken = regexp.MustCompile(`\$\{workload (\S+?)((?: [\w./]+=\S+?)*)\}`)
 
 // fill puts in what is known.
 func (c *conversation) fill(s string) string {
@@ -191,7 +192,12 @@ func (c *conversation) fill(s string) string {
 		more := claims{}
 		for _, claim := range strings.Fields(of[2]) {
 			name, value, _ := strings.Cut(claim, "=")
-			more[name] = value
+			within := more
+			for object, rest, nested := strings.Cut(name, "/"); nested; object, rest, nested = strings.Cut(rest, "/") {
+				inner := claims{}
+				within[object], within, name = inner, inner, rest
+			}
+			within[name] = value
 		}
 		return c.cluster.token(of[1], more)
 	})

@@ -24,7 +24,7 @@ func (e *Error) Error() string {
 	if e.Near == "" {
 		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
 	}
-	return fmt.Sprintf("line %d, column %d, at %q: %s", e.Line, e.Column, e.Near, e.Message)
+	return fmt.Sprintf("line %d, column %d, at `%s`: %s", e.Line, e.Column, e.Near, e.Message)
 }
 
 // legible refuses text in which something cannot be seen: an expression must be what its

@@ -13,8 +13,8 @@ import (
 )
 
 // FuzzCondition compiles any text and evaluates what is a condition, with any claims.
-// Nothing panics; an error has a place within the text; the same says the same, and
-// evaluation ends. Without a claim only what has or another claim decides can be true.
+// Nothing panics; an error has a place within the text; the same says the same; and each
+// evaluation ends.
 func FuzzCondition(f *testing.F) {
 	for _, expression := range []string{
 		`claims.ref == "refs/heads/main"`,
@@ -50,9 +50,6 @@ func FuzzCondition(f *testing.F) {
 				if again := evaluated(c, source); again != got {
 					t.Fatalf("%q is %s, then %s", expression, got, again)
 				}
-			}
-			if got := evaluated(c, nil); got == "true" && !strings.Contains(expression, "has") && !strings.ContainsAny(expression, "|&?") && !strings.Contains(expression, "exists") && !strings.Contains(expression, "all") {
-				t.Fatalf("%q is true without any claim", expression)
 			}
 		}
 	})

@@ -85,7 +85,7 @@ func (p *problems) condition(text string, kind *agentidp.ProviderKind) {
 		return
 	}
 	if _, err := condition.Compile(unixLines(text), kind); err != nil {
-		p.add("condition", "%s", err)
+		p.add("condition", "cannot be used: %s", err)
 	}
 }
 

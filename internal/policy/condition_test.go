@@ -111,7 +111,7 @@ func TestConditionsAreValidated(t *testing.T) {
 	for _, test := range []struct{ condition, reason string }{
 		{`claims.ref.startsWith("refs/heads/release/")`, ""},
 		{"claims.ref_protected == \"true\" &&\r\n  claims.event_name == \"push\"\r\n", ""},
-		{"claims.ref_protected == \"true\" &&\r\n  claims.event == \"push\"", `line 2, column 3, at "claims.event == \"push\"": event is no claim of kind github.`},
+		{"claims.ref_protected == \"true\" &&\r\n  claims.event == \"push\"", "line 2, column 3, at `claims.event == \"push\"`: event is no claim of kind github."},
 		{" ", "line 1, column 1: is empty."},
 		{"claims.ref == \"a\rb\"", "line 1, column 17: has a character that cannot be seen (U+000D)."},
 		{strings.Repeat(" ", 2048) + `claims.ref == "x"`, "is longer than 2048 bytes."},
