@@ -133,7 +133,9 @@ func TestConditionsAreValidated(t *testing.T) {
 
 func TestConditionsAreNormalized(t *testing.T) {
 	t.Parallel()
-	s := spec(func(s *agentidp.TrustPolicySpec) { s.Condition = "\r\nclaims.ref == \"a\" ||\r\n\tclaims.ref == \"b\"  \n" })
+	s := spec(func(s *agentidp.TrustPolicySpec) {
+		s.Condition = "\r\nclaims.ref == \"a\" ||\r\n\tclaims.ref == \"b\"  \n"
+	})
 	if got := policy.Normalize(*s, github).Condition; got != "claims.ref == \"a\" ||\n\tclaims.ref == \"b\"" {
 		t.Errorf("%q", got)
 	}
