@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/condition"
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // An expression is the condition of a policy as it is compiled, with why it is not.
@@ -110,7 +111,12 @@ func conditionWarnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) []a
 		}
 	}
 	for _, name := range c.Unknown() {
-		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf("The condition reads the claim %s, which tokens of kind %s are not known to have: where it is absent, the condition does not hold. Check its name.", plain(name), kind.Name)})
+		meant := ""
+		if n, ok := nearest.Name(name, possibleClaims(kind)); ok {
+			meant = "Is " + n + " meant? "
+		}
+		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(
+			"The condition reads the claim %s, which is none that tokens of kind %s are known to have; where it is absent, a comparison with it has no value. %sCheck its name.", plain(name), kind.Name, meant)})
 	}
 	return warnings
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/sentryagent/agentidp"
-	"github.com/sentryagent/agentidp/internal/condition"
 )
 
 // mendRef says the ref of the run, in a copy: nothing less would let it in, and any branch
@@ -120,15 +119,14 @@ func mendClaims(p *plan, r *request) {
 // It names the claims that decided.
 func mendCondition(p *plan, r *request) {
 	const most = 5
-	c, err := condition.Compile(p.Policy.Condition, r.Claims.Kind)
-	if err != nil {
-		p.giveUp(weightCondition, "The condition of the policy cannot be evaluated any more, so it lets nothing in: %s. Correct it.", clip(err.Error(), maxShown))
+	if err := p.expression.invalid; err != nil {
+		p.giveUp(weightCondition, "The condition of the policy cannot be evaluated any more, so it lets nothing in: %s Correct it.", clip(sentence(err), maxShown))
 		return
 	}
-	names := c.Claims()
+	names := p.expression.Claims()
 	shown := make([]string, 0, most)
 	for _, name := range names[:min(len(names), most)] {
-		value, _ := r.Claims.Read(name)
+		value, _ := r.spelled(name)
 		shown = append(shown, plain(name)+" is "+plain(value))
 	}
 	list := strings.Join(shown, ", ")
