@@ -120,8 +120,8 @@ soak-short:
 config-docs: ## Write docs/configuration.md and the example file from the Config struct
 	$(GO) test ./internal/config -run TestTheCommittedManualIsTheConfigStruct -update
 
-fuzz: ## Fuzz each target for ten seconds
-	./scripts/fuzz.sh 10s
+fuzz: ## Fuzz each target for ten seconds, those of policies and their conditions for thirty
+	./scripts/fuzz.sh 10s 30s
 
 bench: build ## Measure one exchange beside its floor F, in one run
 	$(GO) run ./bench -binary bin/agentidp

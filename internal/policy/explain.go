@@ -124,7 +124,10 @@ func explainCondition(r *request, c *Compiled) (string, map[string]string) {
 	case checkEnvironment:
 		return explainEnvironment(r), r.read(agentidp.ClaimEnvironment)
 	case checkWorkflow:
-		return explainWorkflow(r), r.read(agentidp.ClaimJobWorkflowRef, agentidp.ClaimWorkflowRef)
+		if r.Claims.JobWorkflowRef == "" {
+			return explainWorkflow(r), r.read(agentidp.ClaimWorkflowRef)
+		}
+		return explainWorkflow(r), r.read(agentidp.ClaimJobWorkflowRef)
 	case checkClaims:
 		return explainClaims(r, c.unmet(r))
 	}

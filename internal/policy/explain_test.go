@@ -84,6 +84,25 @@ func TestRefusalsInWords(t *testing.T) {
 			"The token does not meet a condition for this repository and agent: ref_protected is absent, runner_environment is self-hosted. " +
 				"Start the run where and as it is permitted, or ask the administrator of this AgentIdP, giving the decision id, to permit this.",
 			map[string]string{"runner_environment": "self-hosted"}},
+		{"A-130: no environment", one(inEnvironment("prod")), run(),
+			"The job of this run names no deployment environment, and one is needed for this repository and agent. " +
+				"Name the environment in the job, as environment, or ask the administrator of this AgentIdP, giving the decision id, to permit jobs without one.",
+			map[string]string{}},
+		{"A-131: another environment", one(inEnvironment("prod")), run(environment("Prod")),
+			"The job of this run names the deployment environment Prod, which is not permitted for this repository and agent. " +
+				"Name a permitted environment in the job, in lower and upper case as it is permitted, or ask the administrator of this AgentIdP, giving the decision id, to permit this one.",
+			map[string]string{"environment": "Prod"}},
+		{"A-132: another workflow", one(inWorkflow(reusable)), run(jobIn("acme/flows/.github/workflows/d.yml@refs/heads/evil")),
+			"The job of this run stands in acme/flows/.github/workflows/d.yml@refs/heads/evil, which is not permitted for this repository and agent. " +
+				"Move the job to a permitted workflow, or run it from a permitted ref of that, or ask the administrator of this AgentIdP, giving the decision id, to permit this one.",
+			map[string]string{"job_workflow_ref": "acme/flows/.github/workflows/d.yml@refs/heads/evil"}},
+		{"another workflow that was started", one(bootstrap, inWorkflow(local)), run(noAgent, startedFrom("acme/deploy/.github/workflows/x.yml@refs/heads/main")),
+			"The workflow of this run is acme/deploy/.github/workflows/x.yml@refs/heads/main, which is not permitted for registering agents from this repository. " +
+				"Move the job to a permitted workflow, or ask the administrator of this AgentIdP, giving the decision id, to permit this one.",
+			map[string]string{"workflow_ref": "acme/deploy/.github/workflows/x.yml@refs/heads/main"}},
+		{"no workflow", one(inWorkflow(local)), run(startedFrom("")),
+			"The token of this run does not say in which workflow the job stands, and that is needed for this repository and agent. " +
+				"Use a version of the CI system that sends job_workflow_ref.", map[string]string{}},
 		{"very many claims are not all said, and all are repeated", one(bootstrap, needs("a", "x"), needs("b", "x"), needs("c", "x"), needs("d", "x"), needs("e", "x"), needs("f", "x"), needs("g", "x")),
 			run(noAgent, saying("a", "1"), saying("g", "7 7")),
 			"The token does not meet a condition for registering agents from this repository: a is 1, b is absent, c is absent, d is absent, e is absent and 2 more. " +
@@ -166,6 +185,8 @@ func TestRefusalsHoldNothingOfThePolicies(t *testing.T) {
 		with(secret, pinnedTo("31337", "31337")), with(secret, of("zz/repository")), with(secret, forAgent("zz-agent")),
 		with(secret, onEvents("push")), with(secret, onEvents("push"), branch("main")), with(secret, onEvents("push"), branch("main"), withScopes("deploy:staging")),
 		with(secret, onEvents("push"), branch("main"), needs("environment", "zz-environment")),
+		with(secret, onEvents("push"), branch("main"), inEnvironment("zz-environment")), with(secret, onEvents("push"), branch("main"), inWorkflow(".github/workflows/zz.yml")),
+		with(secret, onEvents("push"), branch("main"), inWorkflow("zz/flows/.github/workflows/d.yml@refs/heads/zz")), with(secret, onEvents("push"), branch("main"), needs("environment", "zz-*")),
 		with(secret, workload("zz-subject")), with(secret, workload("build"), needs("namespace", "zz-namespace")),
 		with(secret, disabled), with(secret, bootstrap), with(secret, bootstrap, onEvents("push"), branch("main")))
 	seen := map[string]bool{}
@@ -174,6 +195,7 @@ func TestRefusalsHoldNothingOfThePolicies(t *testing.T) {
 			run(), run(event("")), run(onTag("v1")), run(ids("99", "98")), run(ids("", "")), run(noAgent), run(agentUnknown),
 			run(asking("delete:all")), run(audience("https://evil.example")), run(ref("refs/pull/1/merge", "branch")),
 			run(noAgent, asking("delete:all")), run(noAgent, audience("https://evil.example")),
+			run(environment("prod")), run(environment("ZZ-Environment")), run(startedFrom("")), run(saying("environment", "prod")),
 			run(asWorkload("build")), run(asWorkload("x")),
 		} {
 			out := policy.Match([]*policy.Compiled{c}, in)
@@ -181,8 +203,8 @@ func TestRefusalsHoldNothingOfThePolicies(t *testing.T) {
 				continue
 			}
 			seen[code(out)] = true
-			text := body(t, out.Err) + out.Err.Error()
-			if strings.Contains(text, "zz") || strings.Contains(text, "31337") || strings.Contains(text, agentX) {
+			text := strings.ReplaceAll(body(t, out.Err)+out.Err.Error(), "ZZ-Environment", "") // the caller's own
+			if strings.Contains(strings.ToLower(text), "zz") || strings.Contains(text, "31337") || strings.Contains(text, agentX) {
 				t.Errorf("%s tells what a policy says: %s", code(out), text)
 			}
 		}
@@ -199,10 +221,15 @@ func TestHostileValuesAreQuoted(t *testing.T) {
 	} {
 		for _, in := range []*policy.Input{
 			run(repository(value), ids("99", "98")), run(ids(value, value)), run(event(value)), run(onBranch(value)), run(onTag(value)),
+			run(environment(value)), run(environment("prod"), jobIn(value)), run(environment("prod"), startedFrom(value)),
 			run(ref(value, value)), run(asking(value)), run(audience(value)),
 			run(saying("runner_environment", value), saying("ref_protected", value)), run(asWorkload(value)), run(asWorkload("build"), saying("namespace", value)),
 		} {
-			err := policy.Match(compiled(pol(hosted, needs("ref_protected", "true")), pol(workload("build"), needs("namespace", "prod"))), in).Err
+			further := hosted
+			if in.Claims.Environment != "" {
+				further = func(p *agentidp.TrustPolicy) { p.Environment, p.Workflow = "prod", reusable }
+			}
+			err := policy.Match(compiled(pol(further, needs("ref_protected", "false")), pol(workload("build"), needs("namespace", "prod"))), in).Err
 			if len(err.Message) > 2000 || strings.Contains(err.Message, "\n") || strings.ContainsFunc(err.Message, func(c rune) bool { return c < ' ' || c > '~' }) {
 				t.Errorf("%s for %.20q: %.300q", err.Code, value, err.Message)
 			}
