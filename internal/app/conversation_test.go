@@ -30,7 +30,7 @@ import (
 // a token. ${name} stands for
 // anything where it appears first, and from then on for what it was; ${url} is the
 // organization's issuer, ${issuer} the CI's, and ${token acme/deploy main} a new subject
-// token for a push to that branch.
+// token for a push to that branch; further claims may follow, such as environment=prod.
 // ${workload build team=ops} is one of the provider cluster, which only files that say so
 // have: with that subject and these further claims, of which kubernetes.io/uid=x is one
 // within an object.
@@ -175,7 +175,7 @@ func (c *conversation) token(who string) string {
 
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
-var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+?)\}`)
+var subjectToken = regexp.MustCompile(`\$\{token (\S+) (\S+?)((?: \w+=\S+?)*)\}`)
 
 var workloadToken = regexp.MustCompile(`\$\{workload (\S+?)((?: [\w./]+=\S+?)*)\}`)
 
@@ -184,22 +184,12 @@ func (c *conversation) fill(s string) string {
 	s = subjectToken.ReplaceAllStringFunc(s, func(v string) string {
 		c.clock.advance(time.Millisecond) // records of one millisecond have no order
 		run := subjectToken.FindStringSubmatch(v)
-		return c.mint(claims{"repository": run[1], "ref": "refs/heads/" + run[2]})
+		return c.mint(claims{"repository": run[1], "ref": "refs/heads/" + run[2]}, further(run[3]))
 	})
 	s = workloadToken.ReplaceAllStringFunc(s, func(v string) string {
 		c.clock.advance(time.Millisecond)
 		of := workloadToken.FindStringSubmatch(v)
-		more := claims{}
-		for _, claim := range strings.Fields(of[2]) {
-			name, value, _ := strings.Cut(claim, "=")
-			within := more
-			for object, rest, nested := strings.Cut(name, "/"); nested; object, rest, nested = strings.Cut(rest, "/") {
-				inner := claims{}
-				within[object], within, name = inner, inner, rest
-			}
-			within[name] = value
-		}
-		return c.cluster.token(of[1], more)
+		return c.cluster.token(of[1], further(of[2]))
 	})
 	return variable.ReplaceAllStringFunc(s, func(v string) string {
 		if value, ok := c.known[v[2:len(v)-1]]; ok {
@@ -207,6 +197,21 @@ func (c *conversation) fill(s string) string {
 		}
 		return v
 	})
+}
+
+// further reads claims that are told as name=value, or object/name=value.
+func further(s string) claims {
+	more := claims{}
+	for _, claim := range strings.Fields(s) {
+		name, value, _ := strings.Cut(claim, "=")
+		within := more
+		for object, rest, nested := strings.Cut(name, "/"); nested; object, rest, nested = strings.Cut(rest, "/") {
+			inner := claims{}
+			within[object], within, name = inner, inner, rest
+		}
+		within[name] = value
+	}
+	return more
 }
 
 // match holds what came against what is wanted, and learns.
