@@ -15,7 +15,7 @@ import (
 const (
 	maxRefLength         = 255
 	maxPatternLength     = 254 // as long as an agent's name
-	maxEnvironmentLength = 255
+	maxEnvironmentLength = 255 // characters, as GitHub counts
 	maxAudienceLength    = 255
 	maxDescriptionLength = 1000 // characters
 	maxEvents            = 50

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -178,7 +179,10 @@ func environmentProblem(s string) string {
 	if strings.ContainsAny(s, "*?[") {
 		return "wildcards are not supported: an environment is compared exactly, character by character. Make one policy for each, or name several in claims, as environment."
 	}
-	return textProblem(s, maxEnvironmentLength)
+	if utf8.RuneCountInString(s) > maxEnvironmentLength {
+		return fmt.Sprintf("is longer than %d characters.", maxEnvironmentLength)
+	}
+	return textProblem(s, utf8.UTFMax*maxEnvironmentLength)
 }
 
 // traceWorkflow is trace for the workflow, whose claim depends on the token.

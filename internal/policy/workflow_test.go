@@ -13,7 +13,7 @@ func TestEnvironmentsAndWorkflowsThatAreAccepted(t *testing.T) {
 	for name, change := range map[string]specChange{
 		"an environment":                             inEnv("production"),
 		"one with a space and a colon":               inEnv("EU: production 2"),
-		"the longest":                                inEnv(strings.Repeat("e", 255)),
+		"the longest":                                inEnv(strings.Repeat("é", 255)),
 		"a file of the repository":                   inFile(local),
 		"one that ends in .yaml":                     inFile(".github/workflows/a b.yaml"),
 		"a reusable workflow on a branch":            inFile(reusable),
@@ -48,7 +48,7 @@ func TestEnvironmentsAndWorkflowsThatAreRefused(t *testing.T) {
 		{"A-136: a prefix of environments", inEnv("prod-*"), "environment", "name several in claims, as environment"},
 		{"A-131: an environment with white space", inEnv("prod "), "environment", "begins or ends with white space"},
 		{"one with a control character", inEnv("pr\x00od"), "environment", "contains control characters"},
-		{"one that is too long", inEnv(strings.Repeat("e", 256)), "environment", "is longer than 255 bytes"},
+		{"one that is too long", inEnv(strings.Repeat("e", 256)), "environment", "is longer than 255 characters"},
 		{"of a workload", ofClusterWith(inEnv("prod")), "environment", "means nothing in the tokens of provider cluster"},
 
 		{"a file without its folder", inFile("deploy.yml"), "workflow", `"deploy.yml" is not the path of a workflow: those are in .github/workflows/.`},
