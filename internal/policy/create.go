@@ -8,7 +8,7 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// newPolicy is nearest where no policy is for the caller and its agent: one is to be
+// newPolicy is nearestMiss where no policy is for the caller and its agent: one is to be
 // created, which says of the run what a policy can say.
 func newPolicy(candidates []*Compiled, r *request) *agentidp.Miss {
 	p := &plan{failed: []string{}, spec: agentidp.TrustPolicySpec{Provider: r.Claims.Provider, AgentID: r.AgentID}}

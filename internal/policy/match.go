@@ -64,7 +64,7 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 	if granting == nil {
 		out := refuse(&others, r, shadows)
 		out.tell(shadows, r)
-		out.Nearest = closest(candidates, r)
+		out.Nearest = nearestMiss(candidates, r)
 		return out
 	}
 	out := Outcome{

@@ -42,7 +42,7 @@ var mends = map[string]func(p *plan, r *request){
 	checkEnvironment:             mendEnvironment,
 	checkWorkflow:                mendWorkflow,
 	checkClaims:                  mendClaims,
-	"condition":                  mendCondition,
+	checkCondition:               mendCondition,
 	"scope":                      mendScope,
 	"audience":                   mendAudience,
 }

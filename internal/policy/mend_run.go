@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/sentryagent/agentidp"
@@ -115,23 +114,13 @@ func mendClaims(p *plan, r *request) {
 	}
 }
 
-// mendCondition proposes nothing: what an expression keeps out, nobody but its author knows.
-// It names the claims that decided.
+// mendCondition proposes nothing: what an expression keeps out, nobody but its author
+// knows. It names the claims that decided.
 func mendCondition(p *plan, r *request) {
-	const most = 5
 	if err := p.expression.invalid; err != nil {
-		p.giveUp(weightCondition, "The condition of the policy cannot be evaluated any more, so it lets nothing in: %s Correct it.", clip(sentence(err), maxShown))
+		p.giveUp(weightCondition, "The condition is none that this server takes, so the policy grants nothing: %s Replace it.", clip(sentence(err), maxShown))
 		return
 	}
-	names := p.expression.Claims()
-	shown := make([]string, 0, most)
-	for _, name := range names[:min(len(names), most)] {
-		value, _ := r.spelled(name)
-		shown = append(shown, plain(name)+" is "+plain(value))
-	}
-	list := strings.Join(shown, ", ")
-	if more := len(names) - most; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	p.giveUp(weightCondition, "The condition does not hold: %s. No change of it is proposed, for it may be all that keeps others out. To let this run in, write a second policy beside this one, with a condition of its own.", orNone(list))
+	_, got := p.showCondition(r)
+	p.giveUp(weightCondition, "The condition does not hold: %s. No change of it is proposed, for it may be all that keeps others out. To let this run in, create a policy beside this one, with a condition of its own.", clip(got, maxShown))
 }

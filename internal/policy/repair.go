@@ -26,34 +26,50 @@ type plan struct {
 	never   []string // why there is no such repair
 }
 
-// closest returns the policy that came closest to granting what was refused, with the
+// nearestMiss returns the policy that came closest to granting what was refused, with the
 // smallest change after which it would have: the one whose parts together let in the least
 // besides. It need not be the policy that answers the caller: that is the one which got
 // furthest in the order of the conditions, and may fail all that follow. Of more than
 // maxTraced policies those are looked at that fail the fewest conditions.
-func closest(candidates []*Compiled, r *request) *agentidp.Miss {
-	var closest []*Compiled
+func nearestMiss(candidates []*Compiled, r *request) *agentidp.Miss {
+	var closest []lacking
 	for _, c := range candidates {
 		if concerns(c, r) && isFor(c, r) {
-			closest = append(closest, c)
+			closest = append(closest, lacking{c, countFailures(c, r)})
 		}
 	}
 	if len(closest) == 0 {
 		return newPolicy(candidates, r)
 	}
 	if len(closest) > maxTraced {
-		slices.SortFunc(closest, func(a, b *Compiled) int {
-			return cmp.Or(cmp.Compare(len(failures(a, r)), len(failures(b, r))), cmp.Compare(a.Policy.ID, b.Policy.ID))
+		slices.SortFunc(closest, func(a, b lacking) int {
+			return cmp.Or(cmp.Compare(a.n, b.n), cmp.Compare(a.Policy.ID, b.Policy.ID))
 		})
 		closest = closest[:maxTraced]
 	}
 	var best *plan
 	for _, c := range closest {
-		if p := mended(c, r); best == nil || p.better(best, r) {
+		if p := mended(c.Compiled, r); best == nil || p.better(best, r) {
 			best = p
 		}
 	}
 	return best.miss(best.Policy.ID, r)
+}
+
+// lacking is a policy and how many of its conditions do not hold.
+type lacking struct {
+	*Compiled
+	n int
+}
+
+func countFailures(c *Compiled, r *request) int {
+	n := 0
+	for i := range conditions {
+		if !conditions[i].holds(c, r) {
+			n++
+		}
+	}
+	return n
 }
 
 // isFor reports whether a policy is for this caller and agent at all, so that something in
@@ -90,6 +106,9 @@ func mended(c *Compiled, r *request) *plan {
 	p.copied = p.mustCopy(r)
 	for _, name := range p.failed {
 		mends[name](p, r)
+	}
+	if p.copied && p.Policy.Bootstrap() {
+		p.say(0, "The copy may register as many agents again as the policy may.")
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -84,6 +85,7 @@ func TestTheNearestMiss(t *testing.T) {
 		{"a branch that differs in case is said to", one(), run(onBranch("Main")), `p1 [ref]; in a copy set branch "Main"`, "Only upper and lower case differ from the branch main"},
 		{"A-116: a tag called like the branch is said to be", one(), run(onTag("main")),
 			`p1 [ref_type ref]; in a copy set tag "main"; in a copy unset branch`, "The tag is called like the branch of the policy"},
+		{"a copy registers agents of its own", one(bootstrap), run(noAgent, onBranch("dev")), `p1 [ref]; in a copy set branch "dev"`, "The copy may register as many agents again"},
 		{"a tag beside any branch", one(branch("")), run(onTag("v1")), `p1 [ref_type ref]; in a copy set tag "v1"`, "whoever may push it"},
 		{"a branch beside tags", one(tag("v*")), run(), `p1 [ref_type ref]; in a copy set branch "main"; in a copy unset tag`, "whoever may push there"},
 		{"a pull request is never let in", one(), run(ref("refs/pull/7/merge", "branch"), event("pull_request")), `p1 [event ref]`, "which no policy lets in"},
@@ -101,6 +103,12 @@ func TestTheNearestMiss(t *testing.T) {
 		{"no workflow at all", one(inWorkflow(".github/workflows/deploy.yml")), run(startedFrom("")), `p1 [workflow]; in a copy unset workflow`, "every workflow"},
 		{"a claim that is absent", one(hosted), run(saying("runner_environment", "")), `p1 [claims]; in a copy unset claims.runner_environment`, "The token does not have the claim runner_environment"},
 		{"a claim that holds a star", one(hosted), run(saying("runner_environment", "a*")), `p1 [claims]`, "* is a pattern in a policy"},
+
+		{"a condition is not changed: the claims that it reads are told", one(when(`claims.environment == "prod" || claims.ref.startsWith("refs/heads/release/")`)), run(),
+			`p1 [condition]`, "The condition does not hold: "},
+		{"one that the server takes no longer is said to be", one(when("what")), run(), `p1 [condition]`, "is none that this server takes"},
+		{"before a condition any value is mended", []*agentidp.TrustPolicy{pol(when("false")), pol(id("p2"), inEnvironment("prod"), onEvents("schedule"))}, run(),
+			`p2 [event environment]; in a copy set events ["push"]; in a copy unset environment`, ""},
 
 		// Two lists, or a list and a value, would let in mixtures.
 		{"two lists are for a copy that says exactly this", one(onEvents("push"), hosted), run(event("schedule"), saying("runner_environment", "self-hosted")),
@@ -173,6 +181,28 @@ func TestTheNearestMiss(t *testing.T) {
 	}
 }
 
+// What is stored of a refusal does not grow with what the caller sends, or with the number
+// of policies.
+func TestTheNearestMissIsBounded(t *testing.T) {
+	t.Parallel()
+	in := run(onBranch(strings.Repeat("é", 120)), event("schedule"), asking("deploy:production"), environment(strings.Repeat("<", 200)))
+	guarded := pol(onEvents("push"), withScopes("deploy:staging"), inEnvironment("production"))
+	for i := range 16 {
+		name := "repo_property_" + strings.Repeat("x", 200) + string(rune('a'+i))
+		needs(name, "y")(guarded)
+		saying(name, strings.Repeat("<", 255))(in)
+	}
+	policies := []*agentidp.TrustPolicy{guarded}
+	for i := range 1000 {
+		policies = append(policies, with(guarded, id(fmt.Sprintf("q%04d", i)), inWorkflow(".github/workflows/other.yml")))
+	}
+	m := policy.Match(compiled(policies...), in).Nearest
+	text, err := json.Marshal(m)
+	if err != nil || m.PolicyID != "p1" || len(m.Repairs) != 20 || len(text) > 40<<10 {
+		t.Errorf("%v: %d bytes with %d repairs of %s", err, len(text), len(m.Repairs), m.PolicyID)
+	}
+}
+
 // Whatever is refused is granted after the repairs, if there are any: they are applied
 // here as an administrator would, to what the policy is in JSON.
 func TestARepairedPolicyGrants(t *testing.T) {
@@ -180,6 +210,9 @@ func TestARepairedPolicyGrants(t *testing.T) {
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		policies, in := drawPolicies(t), drawInput(t)
+		if len(policies) > 0 && rapid.IntRange(0, 3).Draw(t, "condition") == 0 {
+			policies[0] = with(policies[0], when(rapid.SampledFrom([]string{"true", "false", `claims.sub == "build"`}).Draw(t, "expression")))
+		}
 		out := policy.Match(compiled(policies...), in)
 		if out.Granted {
 			if out.Nearest != nil {
