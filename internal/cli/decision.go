@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/sentryagent/agentidp"
 )
 
@@ -115,15 +117,19 @@ type decisionGetCmd struct {
 
 // Help is shown by decision get --help.
 func (*decisionGetCmd) Help() string {
-	return `The checks show what policies expect, and what the run had instead. AGENTIDP_TOKEN
-holds the access token.
+	return `The checks show what policies expect, and what the run had instead. Of a refusal by
+policies, nearest is the one that came closest, with what a change of it lets in besides,
+and repairs are the smallest change after which the same is granted, as commands to paste;
+those that change a policy need to read it (policies:read). shadow is what policies in
+shadow mode would have done. agentidp policy explain tells the same as a story.
+AGENTIDP_TOKEN holds the access token.
 
 Example:
   agentidp decision get 01890000-0000-7000-8000-000000000000`
 }
 
-// Run shows.
-func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
+// Run shows. What only people read is looked up for people only.
+func (c *decisionGetCmd) Run(ctx context.Context, std *IO, k *kong.Context) error {
 	cl, err := c.client()
 	if err != nil {
 		return err
@@ -132,7 +138,12 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printOne(std, &c.Printing, d.ID, d, section{"checks", checksOf(d)})
+	if c.Output != "table" {
+		return printOne(std, &c.Printing, d.ID, d)
+	}
+	r := remedy{ctx: ctx, client: cl, program: k.Model.Node, agentID: d.AgentID}
+	return printOne(std, &c.Printing, d.ID, d, section{"checks", checksOf(d)},
+		section{"nearest", missLines(d.Nearest)}, section{"repairs", r.lines(d.Nearest)}, section{"shadow", shadowLines(d.Shadow)})
 }
 
 // checksOf are the checks of a decision, a policy after the other in the order in which

@@ -32,11 +32,12 @@ func (r *remedy) lines(m *agentidp.Miss) []string {
 		return nil
 	}
 	var lines []string
-	var edits []agentidp.Repair // of the policy
+	var create json.RawMessage
+	var edits []agentidp.Repair // of the policy, or of the one that is to be created
 	for _, repair := range m.Repairs {
 		switch repair.Action {
 		case agentidp.RepairCreate:
-			lines = append(lines, r.create(repair.Value))
+			create = repair.Value
 		case agentidp.RepairRepin:
 			lines = append(lines, "agentidp policy repin "+m.PolicyID)
 		case agentidp.RepairReactivate:
@@ -47,7 +48,10 @@ func (r *remedy) lines(m *agentidp.Miss) []string {
 			edits = append(edits, repair)
 		}
 	}
-	if len(edits) > 0 {
+	switch {
+	case create != nil:
+		lines = append(lines, r.create(create, edits))
+	case len(edits) > 0:
 		lines = append(lines, r.edit(m.PolicyID, edits)...)
 	}
 	for i := range lines {
@@ -56,10 +60,14 @@ func (r *remedy) lines(m *agentidp.Miss) []string {
 	return lines
 }
 
-// create is the command that creates a policy with the fields of a document.
-func (r *remedy) create(fields json.RawMessage) string {
+// create is the command that creates a policy with the fields of a document, and what is
+// to be changed of them.
+func (r *remedy) create(fields json.RawMessage, edits []agentidp.Repair) string {
 	var o object
 	if json.Unmarshal(fields, &o) == nil {
+		for _, repair := range edits {
+			apply(o, repair)
+		}
 		if args, ok := r.flags("create", o); ok {
 			return "agentidp policy create" + args
 		}

@@ -74,6 +74,9 @@ func TestRepairsAreCommandsToPaste(t *testing.T) {
 			"--scope", "deploy:staging", "--token-ttl-seconds", "300", "--mode", "enforce", "--expires-at", "2126-11-21T12:00:00Z", "--description", "It's $HOME's")},
 		{"a new one", []agentidp.Repair{{Action: agentidp.RepairCreate, Value: value(map[string]any{"provider": "github", "repository": "acme/new", "branch": "main"})}},
 			copied("--provider", "github", "--repository", "acme/new", "--branch", "main")},
+		{"a new one that takes a reason", []agentidp.Repair{
+			{Action: agentidp.RepairCreate, Value: value(map[string]any{"provider": "github", "repository": "acme/new", "events": []string{"issues"}})}, {Action: agentidp.RepairSet, Field: "acceptRisk"},
+		}, copied("--provider", "github", "--repository", "acme/new", "--event", "issues", "--accept-risk", reasonToBeGiven)},
 		{"what a stranger chose", []agentidp.Repair{{Action: agentidp.RepairSet, Field: "environment", Value: value(evil)}}, [][]string{{"agentidp", "policy", "update", id, "--environment", evil}}},
 		{"what looks like a flag", []agentidp.Repair{{Action: agentidp.RepairSet, Field: "environment", Value: value("--mode=x")}}, [][]string{{"agentidp", "policy", "update", id, "--environment=--mode=x"}}},
 		{"a reason that somebody has to give", []agentidp.Repair{{Action: agentidp.RepairSet, Field: "acceptRisk"}}, [][]string{{"agentidp", "policy", "update", id, "--accept-risk", reasonToBeGiven}}},
