@@ -153,6 +153,9 @@ func mendScope(p *plan, r *request) {
 			}
 		}
 		p.say(weightLittle, "Every run that the policy lets in may then ask for %s too.", clip(strings.Join(excess, " "), maxShown))
+		if slices.ContainsFunc(excess, agentidp.IsManagementScope) {
+			p.say(weightIdentity, "That reaches the management API of this AgentIdP, and admin alone may give it.")
+		}
 	}
 }
 
@@ -174,7 +177,7 @@ func mendAudience(p *plan, r *request) {
 	}
 	p.say(weightValue, "Every run that the policy lets in may then ask for tokens for %s.", plain(r.Audience))
 	if r.Audience == r.Organization.ManagementAudience() {
-		p.say(weightIdentity, "That is the management API of this AgentIdP.")
+		p.say(weightIdentity, "That is the management API of this AgentIdP, and admin alone may give it.")
 	}
 }
 

@@ -71,6 +71,8 @@ func TestTheNearestMiss(t *testing.T) {
 		{"a scope that the agent has is added", one(withScopes("deploy:staging")), run(asking("deploy:production")),
 			`p1 [scope]; add scopes "deploy:production"`, "may then ask for deploy:production too"},
 		{"a scope that the agent lacks is not to be asked for", one(), run(asking("x:y", "deploy:staging")), `p1 [scope]; request scope`, "lacks a capability that the run asks for (x:y)"},
+		{"a scope of the management API is named", one(withScopes("deploy:staging")), run(capabilities("agents:read"), asking("agents:read")),
+			`p1 [scope]; add scopes "agents:read"`, "admin alone may give it"},
 		{"an audience is added behind the default one", one(withAudiences("https://a.example")), run(audience("https://b.example")),
 			`p1 [audience]; add audiences "https://b.example"`, "tokens for https://b.example"},
 		{"the default audience stays the default", one(), run(audience("https://b.example")),
