@@ -215,3 +215,31 @@ func merge(all ...map[string]any) map[string]any {
 	}
 	return out
 }
+
+// A decision about a token that is refused itself says what it was compared with: for
+// whom it is, and which decision used it up.
+func TestDecisionsAboutTheTokenItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agent := w.agentWithPolicy(w.admin())
+	first := func(body map[string]any, reason string) agentidp.Check {
+		t.Helper()
+		d := w.decision(w.refused(body, http.StatusUnauthorized, agentidp.CodeInvalidToken, reason).str("decision_id"))
+		if len(d.Checks) == 0 {
+			t.Fatalf("%s: no check", reason)
+		}
+		return d.Checks[0]
+	}
+	used := exchangeBody(w.subject(nil), agent)
+	id := w.granted(used).str("decision_id")
+	if got, want := first(used, agentidp.ReasonTokenReplayed), (agentidp.Check{Check: "single_use", Claim: "jti", Expected: "not exchanged before", Got: "exchanged by decision " + id}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	elsewhere := exchangeBody(w.subject(claims{"aud": []string{w.url, "https://github.com/acme"}}), agent)
+	if got, want := first(elsewhere, agentidp.ReasonAudienceMismatch), (agentidp.Check{Check: "aud", Claim: "aud", Expected: w.url, Got: w.url + " https://github.com/acme"}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if e := w.tells(w.admin(), elsewhere, false, agentidp.CodeInvalidToken, agentidp.ReasonAudienceMismatch); e.Checks[0].Check != "aud" || e.Checks[1].PolicyID == "" {
+		t.Errorf("%+v", e.Checks)
+	}
+}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -55,7 +56,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 		return a.limited(err)
 	}
 	d := a.decision
-	d.Code, d.Reason = e.Code, e.Reason
+	d.Code, d.Reason, d.Checks = e.Code, e.Reason, checksOfToken(a.org, a.provider, e)
 	policyID := ""
 	if out != nil {
 		d.Checks, d.Nearest = out.Checks, out.Nearest
@@ -80,6 +81,16 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	denied := *e
 	denied.DecisionID = d.ID
 	return &denied
+}
+
+// checksOfToken are the comparisons by which a subject token itself was refused: of its
+// audience, which whoever asks for the token has to mend.
+func checksOfToken(org *agentidp.Organization, p *agentidp.Provider, refused *agentidp.Error) []agentidp.Check {
+	if refused.Reason != agentidp.ReasonAudienceMismatch {
+		return nil
+	}
+	accepted := strings.Join(append([]string{org.Issuer}, p.Audiences...), " or ")
+	return []agentidp.Check{{Check: "aud", Claim: "aud", Expected: accepted, Got: refused.Claims["aud"]}}
 }
 
 // limited counts what came to a limit, and returns err as it came. It leaves no

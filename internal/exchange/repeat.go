@@ -43,7 +43,9 @@ func (a *attempt) repeat(ctx context.Context, out *policy.Outcome, grant *store.
 		return nil, unavailable(err)
 	}
 	if first == nil {
-		return nil, a.deny(ctx, out, replayed(a.claims))
+		used := *out
+		used.Checks = append([]agentidp.Check{a.usedBy(ctx, grant.ReplayKey)}, out.Checks...)
+		return nil, a.deny(ctx, &used, replayed(a.claims))
 	}
 	signed, err := a.sign(ctx, first, grant.Agent)
 	if err != nil {
@@ -83,6 +85,16 @@ func (a *attempt) first(ctx context.Context, grant *store.Grant) (*agentidp.Acce
 		return nil, nil //nolint:nilnil // it is another
 	}
 	return rec, nil
+}
+
+// usedBy is what a replay failed: it names the decision that used the subject token, as
+// far as that is still known.
+func (a *attempt) usedBy(ctx context.Context, replayKey string) agentidp.Check {
+	check := agentidp.Check{Check: "single_use", Claim: "jti", Expected: "not exchanged before", Got: "exchanged before"}
+	if d, err := a.DB.DecisionThatUsed(ctx, a.org.ID, a.provider, replayKey); err == nil {
+		check.Got = "exchanged by decision " + d.ID
+	}
+	return check
 }
 
 // sameRun reports whether two decisions are about one subject token, as far as they say:
