@@ -152,7 +152,7 @@ func TestMethodsAndPaths(t *testing.T) {
 	for path, allow := range map[string]string{
 		exchangePath: "POST", policiesPath: "GET, HEAD, POST", policiesPath + "/x": "DELETE, GET, HEAD, PUT",
 		agentsPath: "GET, HEAD, POST", agentsPath + "/x": "DELETE, GET, HEAD, PATCH", agentsPath + "/x/suspend": "POST", agentsPath + "/x/reactivate": "POST",
-		revokeAllPath: "POST", revocationPath: "POST",
+		revokeAllPath: "POST", revocationPath: "POST", explainPath: "POST",
 		decisionsPath: "GET, HEAD", decisionsPath + "/x": "GET, HEAD", eventsPath: "GET, HEAD",
 		"/.well-known/jwks.json": "GET, HEAD", "/.well-known/openid-configuration": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
 		"/api/v1/openapi.json": "GET, HEAD", "/api/v1/openapi.yaml": "GET, HEAD", "/api/v1/docs": "GET, HEAD", "/api/v1/trust-policies.schema.json": "GET, HEAD",
@@ -175,7 +175,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		}
 	}
 	// nor is there anything of the inside.
-	for _, path := range []string{"/", "/api/v1", "/api/v1/nothing", "/api/v1/agents/x/nothing", "/api/v2/agents", "/metrics", "/debug/pprof/", "/console/", "/api/v1/oidc/explain", "/oauth2/", "/oauth2/authorize"} {
+	for _, path := range []string{"/", "/api/v1", "/api/v1/nothing", "/api/v1/agents/x/nothing", "/api/v2/agents", "/metrics", "/debug/pprof/", "/console/", "/api/v1/oidc/nothing", "/oauth2/", "/oauth2/authorize"} {
 		for _, method := range []string{"GET", "POST"} {
 			w.isRefusal(path, w.want(w.do(method, path, admin, nil), 404, agentidp.CodeNotFound))
 		}
