@@ -29,10 +29,10 @@ func writeSections(out io.Writer, sections []section) error {
 
 // Headings of what is told. The remedy is nil where there is none.
 const (
-	tellsPolicies = "What the policies say:"
-	tellsNearest  = "What comes the nearest:"
-	tellsRemedy   = "What would let it in:"
-	tellsShadow   = "What policies in shadow mode would have done:"
+	tellsChecks  = "What was compared:"
+	tellsNearest = "What comes the nearest:"
+	tellsRemedy  = "What would let it in:"
+	tellsShadow  = "What policies in shadow mode would have done:"
 )
 
 // decisionStory tells why a decision was made: the verdict, what came, and what was held
@@ -56,7 +56,7 @@ func decisionStory(d *agentidp.Decision, remedy []string) []section {
 	return []section{
 		{"", []string{printable(verdict)}},
 		{"What came:", came},
-		{tellsPolicies, checksOf(d)},
+		{tellsChecks, checksOf(d)},
 		{tellsNearest, missLines(d.Nearest)},
 		{tellsRemedy, remedy},
 		{tellsShadow, shadowLines(d.Shadow)},
@@ -82,7 +82,7 @@ func explanationStory(e *agentidp.Explanation, remedy []string) []section {
 		{"", verdict},
 		{"The token:", got},
 		{"Besides:", hint},
-		{tellsPolicies, checksOf(as)},
+		{tellsChecks, checksOf(as)},
 		{tellsNearest, missLines(e.Nearest)},
 		{tellsRemedy, remedy},
 		{tellsShadow, shadowLines(e.Shadow)},

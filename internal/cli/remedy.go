@@ -92,6 +92,9 @@ func (r *remedy) edit(policyID string, edits []agentidp.Repair) []string {
 		apply(after, repair)
 	}
 	if slices.ContainsFunc(edits, func(repair agentidp.Repair) bool { return repair.Copy }) {
+		if after["mode"] == string(agentidp.ModeEnforce) {
+			delete(after, "mode") // as it is by default
+		}
 		if args, ok := r.flags("create", after); ok {
 			return []string{"agentidp policy create" + args}
 		}

@@ -66,12 +66,12 @@ func TestRepairsAreCommandsToPaste(t *testing.T) {
 		{"in a copy, which keeps all else", []agentidp.Repair{{Action: agentidp.RepairSet, Field: "branch", Value: value("release/1"), Copy: true}}, copied(
 			"--provider", "github", "--repository", "acme/deploy", "--agent-id", agent, "--branch", "release/1", "--event", "push",
 			"--claim", "actor=octocat", "--claim", "actor=hubot", "--claim", "team=ops", "--scope", "deploy:staging", "--token-ttl-seconds", "300",
-			"--mode", "enforce", "--expires-at", "2126-11-21T12:00:00Z", "--description", "It's $HOME's")},
+			"--expires-at", "2126-11-21T12:00:00Z", "--description", "It's $HOME's")},
 		{"in a copy, one away and another for it", []agentidp.Repair{
 			{Action: agentidp.RepairUnset, Field: "branch", Copy: true}, {Action: agentidp.RepairSet, Field: "tag", Value: value("v*"), Copy: true}, {Action: agentidp.RepairUnset, Field: "claims.actor", Copy: true},
 		}, copied(
 			"--provider", "github", "--repository", "acme/deploy", "--agent-id", agent, "--tag", "v*", "--event", "push", "--claim", "team=ops",
-			"--scope", "deploy:staging", "--token-ttl-seconds", "300", "--mode", "enforce", "--expires-at", "2126-11-21T12:00:00Z", "--description", "It's $HOME's")},
+			"--scope", "deploy:staging", "--token-ttl-seconds", "300", "--expires-at", "2126-11-21T12:00:00Z", "--description", "It's $HOME's")},
 		{"a new one", []agentidp.Repair{{Action: agentidp.RepairCreate, Value: value(map[string]any{"provider": "github", "repository": "acme/new", "branch": "main"})}},
 			copied("--provider", "github", "--repository", "acme/new", "--branch", "main")},
 		{"a new one that takes a reason", []agentidp.Repair{

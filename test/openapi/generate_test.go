@@ -202,6 +202,12 @@ func (g *generator) object(schema *openapi3.Schema) map[string]any {
 			object["jwks"] = g.value(keys.Value, "jwks")
 		}
 	}
+	// Of a question, there is a token or there are claims.
+	if schema.Properties["token"] != nil && schema.Properties["claims"] != nil && !g.oneIn(8, "whatever is asked about") {
+		delete(object, "claims")
+		delete(object, "provider")
+		object["token"] = g.value(schema.Properties["token"].Value, "token")
+	}
 	return object
 }
 
