@@ -1,8 +1,10 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/limit"
@@ -57,12 +59,22 @@ func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string
 	return p, true, nil
 }
 
-// policies returns the candidates of a repository and whether they were just
-// read from the database; kind is that of their provider.
+// policies returns the candidates of a repository, by id, and whether they are as the
+// database has them now; kind is that of their provider. What is remembered and has not
+// changed is neither read nor compiled again: each refusal asks for it.
 func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *agentidp.ProviderKind, fresh bool) ([]*policy.Compiled, bool, error) {
-	if !fresh {
-		if compiled, ok := c.candidates.Get(key); ok {
-			return compiled, false, nil
+	known, ok := c.candidates.Get(key)
+	switch {
+	case !ok:
+	case !fresh:
+		return known, false, nil
+	default:
+		versions, err := db.CandidateVersions(ctx, key.org, key.provider, key.repository, key.repositoryID)
+		if err != nil {
+			return nil, false, err
+		}
+		if slices.EqualFunc(known, versions, isVersion) {
+			return known, true, nil
 		}
 	}
 	rows, err := db.Candidates(ctx, key.org, key.provider, key.repository, key.repositoryID)
@@ -71,7 +83,7 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 	}
 	compiled := make([]*policy.Compiled, len(rows))
 	for i := range rows {
-		compiled[i] = policy.Compile(&rows[i], kind)
+		compiled[i] = recompiled(known, &rows[i], kind)
 	}
 	if len(compiled) > 0 { // a repository without policies is anybody's: it takes no room here
 		c.candidates.Put(key, compiled)
@@ -79,6 +91,26 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 		c.candidates.Drop(key)
 	}
 	return compiled, true, nil
+}
+
+// recompiled returns the one of the known candidates that a policy still is, or else
+// compiles it: an expression costs more than all else of a policy.
+func recompiled(known []*policy.Compiled, p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *policy.Compiled {
+	i, ok := slices.BinarySearchFunc(known, p.ID, func(c *policy.Compiled, id string) int { return cmp.Compare(c.Policy.ID, id) })
+	if ok && isVersion(known[i], versionOf(p)) {
+		return known[i]
+	}
+	return policy.Compile(p, kind)
+}
+
+func isVersion(c *policy.Compiled, v store.PolicyVersion) bool { return versionOf(c.Policy) == v }
+
+func versionOf(p *agentidp.TrustPolicy) store.PolicyVersion {
+	v := store.PolicyVersion{ID: p.ID, Revision: p.Revision}
+	if p.Pinned != nil {
+		v.RepositoryID, v.RepositoryOwnerID = p.Pinned.RepositoryID, p.Pinned.RepositoryOwnerID
+	}
+	return v
 }
 
 // agent returns an agent, nil where there is none, and whether that was just

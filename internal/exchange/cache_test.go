@@ -3,10 +3,12 @@ package exchange
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -78,6 +80,67 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 		t.Error("nothing known, no storage, and no error")
 	}
 	read(renamed, false, 2, false)
+}
+
+// A refusal reads the versions of what it rests on, and the rows alone that have changed
+// are compiled again.
+func TestWhatHasNotChangedIsNotCompiledAgain(t *testing.T) {
+	t.Parallel()
+	db, c := newDB(t), newCache()
+	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
+	read := func() []*policy.Compiled {
+		t.Helper()
+		compiled, fresh, err := c.policies(t.Context(), db, key, nil, true)
+		if err != nil || !fresh {
+			t.Fatalf("fresh %v, %v", fresh, err)
+		}
+		return compiled
+	}
+	for _, id := range []string{"1", "2", "3"} {
+		write(t, db, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", id), id) })
+	}
+	first := read()
+	if again := read(); !slices.Equal(again, first) {
+		t.Error("nothing has changed, and it is not the same")
+	}
+	replaced := newPolicy("a", "2")
+	replaced.Branch, replaced.Revision = "main", 2
+	org := &agentidp.Organization{ID: "a", Slug: "a", Status: agentidp.OrganizationActive, Revision: 1}
+	write(t, db, func(tx *store.Tx) error { return tx.CreateOrganization(t.Context(), org) })
+	now := time.Now()
+	for _, change := range []struct {
+		name   string
+		change func() error
+		kept   []*policy.Compiled // those of first that are still there
+		n      int
+	}{
+		{"one is replaced", func() error {
+			return db.Write(t.Context(), func(tx *store.Tx) error { return tx.ReplacePolicy(t.Context(), replaced, "2b") })
+		}, []*policy.Compiled{first[0], first[2]}, 3},
+		{"one is deleted", func() error {
+			return db.Write(t.Context(), func(tx *store.Tx) error { return tx.DeletePolicy(t.Context(), "a", "1") })
+		}, []*policy.Compiled{first[2]}, 2},
+		{"one is created", func() error {
+			return db.Write(t.Context(), func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", "0"), "0") })
+		}, []*policy.Compiled{first[2]}, 3},
+		{"the repository is pinned", func() error {
+			return db.Issue(t.Context(), &store.Grant{
+				Organization: org, Provider: &agentidp.Provider{Name: "github"}, Policy: first[2].Policy, Pin: agentidp.Pin{RepositoryID: "74", RepositoryOwnerID: "65", PinnedAt: now},
+				Token:    agentidp.AccessToken{ID: "t", OrganizationID: "a", Kind: agentidp.PrincipalBootstrap, IssuedAt: now, ExpiresAt: now.Add(time.Hour)},
+				Decision: agentidp.Decision{ID: "d", OrganizationID: "a", At: now, Outcome: agentidp.OutcomeAllowed},
+				PinEvent: &agentidp.Event{ID: "e", OrganizationID: "a", At: now, Type: agentidp.EventRepositoryPinned},
+			})
+		}, nil, 3},
+	} {
+		if err := change.change(); err != nil {
+			t.Fatal(err)
+		}
+		now := read()
+		kept := slices.DeleteFunc(slices.Clone(now), func(c *policy.Compiled) bool { return !slices.Contains(first, c) })
+		if len(now) != change.n || !slices.Equal(kept, change.kept) {
+			t.Errorf("%s: %d, of which %d are as they were", change.name, len(now), len(kept))
+		}
+	}
 }
 
 func TestAgentsAreReadOnceAndWhenAskedTo(t *testing.T) {

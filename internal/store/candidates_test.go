@@ -58,9 +58,24 @@ func TestCandidates(t *testing.T) {
 					t.Fatal(err)
 				}
 				same(t, policyIDs(got), policyIDsOf(test.want), nil)
+				versions, err := f.CandidateVersions(t.Context(), f.org.ID, test.provider, test.repository, test.id)
+				same(t, versions, versionsOf(got), err)
 			})
 		}
 	})
+}
+
+// versionsOf is what CandidateVersions says of policies.
+func versionsOf(policies []agentidp.TrustPolicy) []store.PolicyVersion {
+	versions := []store.PolicyVersion{}
+	for i := range policies {
+		v := store.PolicyVersion{ID: policies[i].ID, Revision: policies[i].Revision}
+		if pin := policies[i].Pinned; pin != nil {
+			v.RepositoryID, v.RepositoryOwnerID = pin.RepositoryID, pin.RepositoryOwnerID
+		}
+		versions = append(versions, v)
+	}
+	return versions
 }
 
 func TestPoliciesAreCounted(t *testing.T) {
@@ -124,18 +139,20 @@ func TestCandidatesShowTheirPins(t *testing.T) {
 // organization on each exchange.
 func TestCandidatesAreFoundThroughIndexesInSQLite(t *testing.T) {
 	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "plan.db"))
-	var searches []string
-	for _, step := range store.Plan(t, f.DB, store.CandidatesQuery, "o", "p", "r", "i") {
-		if strings.Contains(step, "SCAN") {
-			t.Errorf("reads a whole table: %s", step)
+	for _, query := range store.CandidatesQueries {
+		var searches []string
+		for _, step := range store.Plan(t, f.DB, query, "o", "p", "r", "i") {
+			if strings.Contains(step, "SCAN") {
+				t.Errorf("reads a whole table: %s", step)
+			}
+			if strings.HasPrefix(step, "SEARCH") {
+				searches = append(searches, step)
+			}
 		}
-		if strings.HasPrefix(step, "SEARCH") {
-			searches = append(searches, step)
-		}
-	}
-	for i, want := range []string{"p USING INDEX oidc_trust_policies_repository", "n USING", "n USING INDEX pins_repository_id", "p USING INDEX oidc_trust_policies_repository"} {
-		if i >= len(searches) || !strings.Contains(searches[i], want) || strings.Count(searches[i], "=?") != 3 {
-			t.Fatalf("step %d is not a search of %s by three columns: %q", i, want, searches)
+		for i, want := range []string{"p USING INDEX oidc_trust_policies_repository", "n USING", "n USING INDEX pins_repository_id", "p USING INDEX oidc_trust_policies_repository"} {
+			if i >= len(searches) || !strings.Contains(searches[i], want) || strings.Count(searches[i], "=?") != 3 {
+				t.Fatalf("step %d is not a search of %s by three columns: %q", i, want, searches)
+			}
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-// CandidatesQuery is what Candidates runs.
-const CandidatesQuery = candidatesQuery
+// CandidatesQueries are what Candidates and CandidateVersions run.
+var CandidatesQueries = []string{wholeCandidates, candidateVersions}
 
 // ProviderQuery is how Provider and ProviderByIssuer begin.
 const ProviderQuery = providerQuery

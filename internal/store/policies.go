@@ -36,26 +36,54 @@ var policyQuery = policiesFrom("oidc_trust_policies") + " WHERE p.organization_i
 // How it is written keeps SQLite, which has no statistics here, from walking all
 // policies of an organization: there is no ORDER BY, which it would serve from
 // the primary key, and CROSS JOIN, which it takes as the order of the tables.
-const candidatesQuery = `
-	SELECT ` + policyColumns + `, 0, 0
+func candidatesQuery(columns string) string {
+	return `
+	SELECT ` + columns + `
 	FROM oidc_trust_policies p
 	LEFT JOIN pins n ON n.organization_id = p.organization_id AND n.provider = p.provider AND n.repository_folded = p.repository_folded
 	WHERE p.organization_id = $1 AND p.provider = $2 AND p.repository_folded = $3
 	UNION ALL
-	SELECT ` + policyColumns + `, 0, 0
+	SELECT ` + columns + `
 	FROM pins n
 	CROSS JOIN oidc_trust_policies p
 	WHERE p.organization_id = n.organization_id AND p.provider = n.provider AND p.repository_folded = n.repository_folded
 		AND n.organization_id = $1 AND n.provider = $2 AND n.repository_id = $4 AND n.repository_folded <> $3`
+}
+
+var (
+	wholeCandidates   = candidatesQuery(policyColumns + ", 0, 0")
+	candidateVersions = candidatesQuery("p.id, p.revision, coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, '')")
+)
 
 // Candidates returns the policies that an exchange has to look at, by id: those
 // for this repository name, and those for another name that is pinned to this
 // repository id. For callers without a repository it is those that name none; nothing
 // is pinned to no id. Their counters are left out.
 func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repositoryID string) ([]agentidp.TrustPolicy, error) {
-	found, err := list(ctx, r, "read candidate policies", scanPolicy, candidatesQuery,
+	found, err := list(ctx, r, "read candidate policies", scanPolicy, wholeCandidates,
 		orgID, provider, agentidp.FoldRepository(repository), repositoryID)
 	slices.SortFunc(found, func(a, b agentidp.TrustPolicy) int { return cmp.Compare(a.ID, b.ID) })
+	return found, err
+}
+
+// PolicyVersion is by what a policy that was read before is known to be as it is now:
+// whatever administrators change of it counts its revision, and an id is never another
+// policy's. Its pin, empty where there is none, changes apart from it.
+type PolicyVersion struct {
+	ID                              string
+	Revision                        int64
+	RepositoryID, RepositoryOwnerID string
+}
+
+// CandidateVersions returns what Candidates would, as far as it takes to see whether
+// that has changed: a small part of the work.
+func (r reads) CandidateVersions(ctx context.Context, orgID, provider, repository, repositoryID string) ([]PolicyVersion, error) {
+	scan := func(rows *sql.Rows, v *PolicyVersion) error {
+		return rows.Scan(&v.ID, &v.Revision, &v.RepositoryID, &v.RepositoryOwnerID)
+	}
+	found, err := list(ctx, r, "read versions of candidate policies", scan, candidateVersions,
+		orgID, provider, agentidp.FoldRepository(repository), repositoryID)
+	slices.SortFunc(found, func(a, b PolicyVersion) int { return cmp.Compare(a.ID, b.ID) })
 	return found, err
 }
 
