@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +70,8 @@ type policyCreateCmd struct {
 
 // Help is shown by policy create --help.
 func (*policyCreateCmd) Help() string {
-	return `What is weak about the policy is said on standard error; it is created all the same.
+	return `How strong the policy is and what is weak about it is said on standard error; it is
+created all the same.
 AGENTIDP_TOKEN holds the access token.
 
 Examples:
@@ -95,12 +98,28 @@ func (c *policyCreateCmd) Run(ctx context.Context, std *IO, k *kong.Context) err
 	return printSaved(std, &c.Printing, p)
 }
 
-// printSaved prints a policy that was saved, and apart from it what is weak about it.
+// printSaved prints a policy that was saved, and apart from it how strong it is and what
+// is weak about it.
 func printSaved(std *IO, printing *Printing, p *agentidp.TrustPolicy) error {
+	if p.Weakest != nil {
+		fmt.Fprintf(std.Err, "agentidp: grade %s: %s\n", printable(string(p.Grade)), printable(p.Weakest.Who))
+	}
 	for _, w := range warningsOf(p) {
 		fmt.Fprintln(std.Err, "agentidp: warning:", w)
 	}
-	return printOne(std, printing, p.ID, p, section{name: "warnings"})
+	return printOne(std, printing, p.ID, p, section{name: "grade"}, section{name: "weakest"}, section{name: "warnings"})
+}
+
+// weakestOf tells who can get the weakest token, and what it says.
+func weakestOf(p *agentidp.TrustPolicy) []string {
+	if p.Weakest == nil {
+		return nil
+	}
+	lines := []string{printable(p.Weakest.Who)}
+	for _, name := range slices.Sorted(maps.Keys(p.Weakest.Claims)) {
+		lines = append(lines, printable(name+": "+p.Weakest.Claims[name]))
+	}
+	return lines
 }
 
 func warningsOf(p *agentidp.TrustPolicy) []string {
@@ -138,7 +157,7 @@ func (c *policyGetCmd) Run(ctx context.Context, std *IO) error {
 	if err != nil {
 		return err
 	}
-	return printOne(std, &c.Printing, p.ID, p, section{"warnings", warningsOf(p)})
+	return printOne(std, &c.Printing, p.ID, p, section{"weakest", weakestOf(p)}, section{"warnings", warningsOf(p)})
 }
 
 type policyUpdateCmd struct {

@@ -40,13 +40,6 @@ const (
 	expiryNotice = 14 * 24 * time.Hour
 )
 
-// Assess says how strong a stored policy is, and what is weak about it. kind is that of
-// its provider, nil where nothing is known of that. None of it keeps a policy from being
-// saved or from granting.
-func Assess(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) agentidp.PolicyAssessment {
-	return agentidp.PolicyAssessment{Warnings: Warnings(p, kind, now)}
-}
-
 // Warnings returns what is weak about a stored policy, each with how to mend it;
 // never nil, so that it is a list in JSON. None of it keeps a policy from being
 // saved or from granting.

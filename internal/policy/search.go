@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/condition"
+)
+
+// maxForged bounds how many tokens are held against one policy to find the weakest.
+const maxForged = 1000
+
+// A search looks for the weakest token that a policy accepts. It tries the tokens of
+// attackers, from the weakest on, by the comparisons that decide exchanges.
+type search struct {
+	policy    *agentidp.TrustPolicy // as it would be matched
+	kind      *agentidp.ProviderKind
+	compiled  *Compiled
+	condition *condition.Condition // nil: none
+	token     *forged
+	request   *request
+	anyEvent  bool // whatever the events' runs are for
+	left      int  // of maxForged
+}
+
+// newSearch takes the policy as though it were enforced: how weak it is does not depend on
+// whether it is in force today. The ids of forged tokens are the policy's or its pin's.
+func newSearch(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) *search {
+	enforced := *p
+	enforced.Mode, enforced.ExpiresAt, enforced.Pinned = agentidp.ModeEnforce, nil, nil
+	s := &search{policy: &enforced, kind: kind, token: forge(p, kind), left: maxForged}
+	s.compiled = Compile(&enforced, kind)
+	if p.Condition != "" {
+		s.condition, _ = condition.Compile(p.Condition, kind) // a stored one was compiled before
+	}
+	agent := &agentidp.Agent{AgentID: p.AgentID, OrganizationID: p.OrganizationID, Status: agentidp.AgentActive}
+	s.request = &request{
+		Input:      &Input{Claims: &s.token.Claims, AgentID: p.AgentID, Agent: agent, Organization: &agentidp.Organization{ID: p.OrganizationID}, Now: now},
+		repository: agentidp.FoldRepository(p.Repository),
+	}
+	return s
+}
+
+// reads reports whether the policy has a condition on a claim beside its fields.
+func (s *search) reads(claim string) bool {
+	return len(s.policy.Claims[claim]) > 0 || s.condition != nil && slices.Contains(s.condition.Claims(), claim)
+}
+
+// compared returns the texts with which the condition compares a claim.
+func (s *search) compared(claim string) []string {
+	const most = 6
+	if s.condition == nil {
+		return nil
+	}
+	texts := s.condition.Compared(claim)
+	return texts[:min(len(texts), most)]
+}
+
+// attackers returns all of them that may get a token, from those on who need the least.
+func (s *search) attackers(fixed bool) []attacker {
+	var all []attacker
+	for _, start := range s.starts() {
+		for _, a := range s.environments(start) {
+			all = append(all, s.jobs(a)...)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b attacker) int { return strings.Compare(string(b.grade(fixed)), string(a.grade(fixed))) })
+	return all
+}
+
+// weakest returns the attacker who needs the least of those that the policy lets have a
+// token, which is then the search's token.
+func (s *search) weakest(fixed bool) (attacker, bool) {
+	for _, a := range s.attackers(fixed) {
+		// What is theirs to choose must not depend on how it is called.
+		if a.other != "" && !s.succeeds(&a, a.other) {
+			continue
+		}
+		if s.succeeds(&a, a.ref) {
+			return a, true
+		}
+	}
+	return attacker{}, false
+}
+
+// succeeds reports whether the policy accepts the token that the attacker gets for a ref.
+func (s *search) succeeds(a *attacker, ref string) bool {
+	s.become(a, ref)
+	for _, event := range a.events {
+		s.token.sayOurs(agentidp.ClaimEvent, event)
+		if s.accepted() {
+			a.events = []string{event}
+			return true
+		}
+	}
+	return false
+}
+
+// become makes the token that of an attacker.
+func (s *search) become(a *attacker, ref string) {
+	t := s.token
+	refType := refTypeBranch
+	if strings.HasPrefix(ref, tagPrefix) {
+		refType = refTypeTag
+	}
+	t.sayOurs(agentidp.ClaimRef, ref)
+	t.sayOurs(agentidp.ClaimRefType, refType)
+	t.sayOurs(agentidp.ClaimEnvironment, a.environment)
+	job, started := a.job, a.job
+	if own := s.policy.Repository + "/"; !strings.HasPrefix(job, own) || !strings.HasSuffix(job, "@"+a.ref) {
+		started = own + anyWorkflow + "@" + ref // calls the other
+	} else {
+		job = strings.TrimSuffix(job, a.ref) + ref
+		started = job
+	}
+	t.sayOurs(agentidp.ClaimJobWorkflowRef, job)
+	t.sayOurs(agentidp.ClaimWorkflowRef, started)
+	t.say(claimRefProtected, s.wanted(claimRefProtected, a.protected == "", orElse(a.protected, "true")))
+	t.sayOurs(agentidp.ClaimSHA, s.wanted("sha", a.commit, anyCommit))
+	t.say(claimWorkflowCommit, s.wanted(claimWorkflowCommit, a.commit, anyCommit))
+	t.say(claimJobCommit, s.wanted(claimJobCommit, a.commit || a.pinned, anyCommit))
+	t.say("sub", "repo:"+s.policy.Repository+":ref:"+ref)
+}
+
+// wanted returns the value of a claim: what the policy wants, where that can be had or is
+// a pattern, and else what the attacker has.
+func (s *search) wanted(claim string, had bool, own string) string {
+	exact, filled := values(s.policy, claim)
+	switch {
+	case len(filled) > 0:
+		return filled[0]
+	case had && len(exact) > 0:
+		return exact[0]
+	case had && len(s.compared(claim)) > 0:
+		return s.compared(claim)[0]
+	}
+	return own
+}
+
+// accepted holds the token against the policy. Where its condition alone is in the way,
+// the claims are tried that are neither the attacker's nor fixed.
+func (s *search) accepted() bool {
+	if s.left--; s.left < 0 {
+		return false
+	}
+	failed := firstFailure(s.compiled, s.request)
+	if failed < len(conditions) && conditions[failed].name == checkCondition {
+		return s.solve(s.open())
+	}
+	return failed == len(conditions)
+}
+
+// taken are the claims that say who the attacker is.
+var taken = []string{"ref", "ref_type", "event_name", "environment", "workflow_ref", "job_workflow_ref", claimRefProtected, "sha", claimWorkflowCommit, claimJobCommit}
+
+// open returns the claims that the condition reads and that any value may be tried of.
+func (s *search) open() []string {
+	return slices.DeleteFunc(slices.Clone(s.condition.Claims()), func(claim string) bool {
+		return s.policy.Repository != "" && slices.Contains(taken, claim) || len(s.policy.Claims[claim]) > 0
+	})
+}
+
+// solve tries the values of some claims, one after the other.
+func (s *search) solve(claims []string) bool {
+	if len(claims) == 0 {
+		s.left--
+		return s.left >= 0 && firstFailure(s.compiled, s.request) == len(conditions)
+	}
+	name := claims[0]
+	before, was := s.token.said[name]
+	tries := []string{before}
+	for _, text := range s.compared(name) {
+		tries = add(tries, text)
+	}
+	for _, text := range s.compared(name) {
+		tries = add(tries, text+anyText)
+	}
+	if !was {
+		tries = append(tries, anyText)
+	}
+	for _, value := range append(tries, "") {
+		s.token.sayAny(name, value)
+		if s.solve(claims[1:]) {
+			return true
+		}
+	}
+	s.token.sayAny(name, before)
+	return false
+}
