@@ -74,6 +74,11 @@ var gradedPolicies = []graded{
 	{"pull requests that were merged", `{"events": ["pull_request"]}`, "D",
 		"anyone who can merge a pull request into any branch of acme/deploy", claims{"ref": "refs/pull/1/merge"}, byRef},
 
+	{"any environment, by a condition, which anybody can make", `{"condition": "has(claims.environment)"}`, "D",
+		"anyone who can push any branch to acme/deploy", bareJob, byCondition},
+	{"no outsiders, by a condition", `{"condition": "claims.event_name != 'pull_request_target'", "events": ["push", "pull_request_target"]}`, "D",
+		"anyone who can push any branch to acme/deploy", fromFork, byCondition},
+
 	// C: a named branch, or tags of a pattern.
 	{"main only", `{"branch": "main"}`, "C", "anyone who can push to the branch main of acme/deploy, or start a workflow on it", fromAny, byRef},
 	{"pushes to main", `{"branch": "main", "events": ["push"]}`, "C", "anyone who can push to the branch main of acme/deploy",
@@ -84,7 +89,7 @@ var gradedPolicies = []graded{
 		"anyone who can push to the branch main of acme/deploy, or start .github/workflows/deploy.yml on it", sameFile, byRef},
 	{"a workflow of its own, pinned to main", `{"workflow": "acme/deploy/.github/workflows/deploy.yml@refs/heads/main"}`, "C",
 		"anyone who can push to the branch main of acme/deploy, or start .github/workflows/deploy.yml on it", sameFile, byCondition},
-	{"releases by tags", `{"tag": "v*"}`, "C", "anyone who can push a tag that matches v* to acme/deploy, or start a workflow on it", otherTag, byRef},
+	{"releases by tags", `{"tag": "v*"}`, "C", "anyone who can push a tag that matches v* to acme/deploy, or start a workflow on one", otherTag, byRef},
 	{"a tag that moves", `{"tag": "stable", "events": ["push"]}`, "C", "anyone who can push the tag stable to acme/deploy", otherTag, byRef},
 	{"releases that are published", `{"tag": "v*", "events": ["release"]}`, "C",
 		"anyone who can publish a release of a tag that matches v* in acme/deploy", claims{"event_name": "push"}, byEvent},
@@ -96,6 +101,11 @@ var gradedPolicies = []graded{
 		"anyone who can add a pull request to the merge queue of acme/deploy", fromAny, byRef},
 	{"merges into main", `{"branch": "main", "events": ["pull_request"]}`, "C",
 		"anyone who can merge a pull request into the branch main of acme/deploy", claims{"ref": "refs/pull/1/merge"}, byRef},
+
+	{"release branches, by a condition", `{"condition": "claims.ref.startsWith('refs/heads/release/')"}`, "C",
+		"anyone who can push to a branch such as release/x of acme/deploy, or start a workflow on it", fromAny, byCondition},
+	{"two branches, by a condition", `{"condition": "claims.ref in ['refs/heads/main', 'refs/heads/next'] && claims.runner_environment == 'github-hosted'"}`, "C",
+		"anyone who can push to a branch such as main of acme/deploy, or start a workflow on it", fromAny, byCondition},
 
 	// B: one more guard.
 	{"main, and protected", `{"branch": "main", "claims": {"ref_protected": "true"}}`, "B",
@@ -115,11 +125,14 @@ var gradedPolicies = []graded{
 	{"one commit", `{"branch": "main", "claims": {"sha": "` + pinnedCommit + `"}}`, "B",
 		"anyone who can push to the branch main of acme/deploy, or start a workflow on it, but only to run one commit", claims{"sha": "2222222222222222222222222222222222222222"}, byCondition},
 
+	{"an environment, by a condition", `{"condition": "claims.environment == 'production' && claims.repository_visibility != 'public'"}`, "B",
+		"whoever the rules of the environment production let deploy, of all who can push any branch to acme/deploy", bareJob, byCondition},
+
 	// A: an environment, where from, and of which repository.
 	{"an environment and main, with ids", `{"branch": "main", "environment": "production", "repositoryId": "74", "repositoryOwnerId": "65"}`, "A",
 		"whoever the rules of the environment production let deploy, of all who can push to the branch main of acme/deploy, or start a workflow on it", bareJob, byCondition},
 	{"environments and tags, with ids", `{"tag": "v*", "claims": {"environment": ["staging", "production"]}, "repositoryId": "74", "repositoryOwnerId": "65"}`, "A",
-		"whoever the rules of the environment production or staging let deploy, of all who can push a tag that matches v* to acme/deploy, or start a workflow on it", bareJob, byCondition},
+		"whoever the rules of the environment production or staging let deploy, of all who can push a tag that matches v* to acme/deploy, or start a workflow on one", bareJob, byCondition},
 	{"an environment and a pinned workflow, with ids", `{"environment": "production", "workflow": "acme/flows/.github/workflows/deploy.yml@` + pinnedCommit + `", "repositoryId": "74", "repositoryOwnerId": "65"}`, "A",
 		"whoever the rules of the environment production let deploy, of all who can push any branch to acme/deploy, but only to run acme/flows/.github/workflows/deploy.yml@" + pinnedCommit, ownJob, byCondition},
 }

@@ -27,6 +27,7 @@ type attacker struct {
 	events []string // any of which starts the run
 	ref    string   // the whole ref
 	other  string   // where the choice is theirs, another one that must do as well
+	among  bool     // others do as well as this one
 
 	protected string // whether the ref is; "": as the policy wants it
 
@@ -121,7 +122,7 @@ func (s *search) branches() []string {
 
 func (s *search) tags() []string {
 	if s.policy.Tag != "" {
-		return []string{tagPrefix + fill(s.policy.Tag)}
+		return add([]string{tagPrefix + fill(s.policy.Tag)}, s.refs(tagPrefix)...)
 	}
 	return s.refs(tagPrefix)
 }

@@ -32,9 +32,7 @@ func newSearch(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Ti
 	enforced.Mode, enforced.ExpiresAt, enforced.Pinned = agentidp.ModeEnforce, nil, nil
 	s := &search{policy: &enforced, kind: kind, token: forge(p, kind), left: maxForged}
 	s.compiled = Compile(&enforced, kind)
-	if p.Condition != "" {
-		s.condition, _ = condition.Compile(p.Condition, kind) // a stored one was compiled before
-	}
+	s.condition = s.compiled.expression.Condition
 	agent := &agentidp.Agent{AgentID: p.AgentID, OrganizationID: p.OrganizationID, Status: agentidp.AgentActive}
 	s.request = &request{
 		Input:      &Input{Claims: &s.token.Claims, AgentID: p.AgentID, Agent: agent, Organization: &agentidp.Organization{ID: p.OrganizationID}, Now: now},
@@ -79,10 +77,26 @@ func (s *search) weakest(fixed bool) (attacker, bool) {
 			continue
 		}
 		if s.succeeds(&a, a.ref) {
-			return a, true
+			a.among = s.isAmong(a)
+			return a, s.succeeds(&a, a.ref)
 		}
 	}
 	return attacker{}, false
+}
+
+// isAmong reports whether an attacker could do with a ref of another name, where the
+// policy has no field that says which.
+func (s *search) isAmong(a attacker) bool {
+	if a.start < onBranch || s.policy.Branch != "" || s.policy.Tag != "" {
+		return false
+	}
+	prefix := branchPrefix
+	if a.start == onTag {
+		prefix = tagPrefix
+	}
+	name := strings.TrimPrefix(a.ref, prefix)
+	others := slices.DeleteFunc(s.refs(prefix), func(ref string) bool { return ref == a.ref })
+	return slices.ContainsFunc(append(others, a.ref+anyText, prefix+anyText+name), func(ref string) bool { return s.succeeds(&a, ref) })
 }
 
 // succeeds reports whether the policy accepts the token that the attacker gets for a ref.
@@ -139,14 +153,21 @@ func (s *search) wanted(claim string, had bool, own string) string {
 	return own
 }
 
-// accepted holds the token against the policy. Where its condition alone is in the way,
+// failed holds the token against the policy, as long as there may be more tries, and
+// returns how far it gets.
+func (s *search) failed() int {
+	if s.left--; s.left < 0 {
+		return -1
+	}
+	s.request.last = verdict{} // the claims are others, in the same place
+	return firstFailure(s.compiled, s.request)
+}
+
+// accepted reports whether the policy accepts the token. Where its condition alone is in the way,
 // the claims are tried that are neither the attacker's nor fixed.
 func (s *search) accepted() bool {
-	if s.left--; s.left < 0 {
-		return false
-	}
-	failed := firstFailure(s.compiled, s.request)
-	if failed < len(conditions) && conditions[failed].name == checkCondition {
+	failed := s.failed()
+	if 0 <= failed && failed < len(conditions) && conditions[failed].name == checkCondition && s.condition != nil {
 		return s.solve(s.open())
 	}
 	return failed == len(conditions)
@@ -165,8 +186,7 @@ func (s *search) open() []string {
 // solve tries the values of some claims, one after the other.
 func (s *search) solve(claims []string) bool {
 	if len(claims) == 0 {
-		s.left--
-		return s.left >= 0 && firstFailure(s.compiled, s.request) == len(conditions)
+		return s.failed() == len(conditions)
 	}
 	name := claims[0]
 	before, was := s.token.said[name]
@@ -181,6 +201,9 @@ func (s *search) solve(claims []string) bool {
 		tries = append(tries, anyText)
 	}
 	for _, value := range append(tries, "") {
+		if s.left <= 0 {
+			break
+		}
 		s.token.sayAny(name, value)
 		if s.solve(claims[1:]) {
 			return true

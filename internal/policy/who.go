@@ -69,6 +69,9 @@ func (s *search) whoStarts(a *attacker) string {
 	case a.start == onAnyBranch || a.start == onAnyTag:
 		return fmt.Sprintf("who can push %s to %s", what, repository)
 	case a.start == onTag:
+		if a.among || strings.Contains(s.policy.Tag, "*") {
+			started = strings.Replace(started, " on it", " on one", 1)
+		}
 		return fmt.Sprintf("who can push %s to %s%s", what, repository, started)
 	case a.start != onProtected && a.protected == "true":
 		return fmt.Sprintf("whom the protection of %s of %s lets push to it%s", what, repository, strings.Replace(started, ", or", ", or who can", 1))
@@ -100,21 +103,17 @@ func (s *search) refNamed(a *attacker) string {
 		return "the default branch"
 	case onTag:
 		switch {
-		case strings.Contains(s.policy.Tag, "*"):
+		case strings.Contains(s.policy.Tag, "*") && name == fill(s.policy.Tag):
 			return "a " + protected + "tag that matches " + s.policy.Tag
-		case s.policy.Tag == "" && !slices.Contains(s.compared("ref"), a.ref):
+		case a.among || strings.Contains(s.policy.Tag, "*"):
 			return "a " + protected + "tag such as " + name
 		}
 		return "the " + protected + "tag " + name
 	}
-	if s.policy.Branch == "" && !slices.Contains(s.compared("ref"), a.ref) && !s.inWorkflow(a.ref) {
+	if a.among {
 		return "a branch such as " + name
 	}
 	return "the branch " + name
-}
-
-func (s *search) inWorkflow(ref string) bool {
-	return slices.ContainsFunc(s.workflows(), func(w string) bool { return strings.HasSuffix(w, "@"+ref) })
 }
 
 // butOnly says what binds the attacker to code that is not theirs.
