@@ -154,7 +154,7 @@ func (e fileRefusal) Unwrap() error { return e.cause }
 // asks or how often.
 func policyFault(err error) (*client.Error, bool) {
 	e, ok := errors.AsType[*client.Error](err)
-	return e, ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusConflict)
+	return e, ok && e.Code != "" && (e.Status == http.StatusBadRequest || e.Status == http.StatusConflict)
 }
 
 // refused returns what a server has against this policy, one error for every bad
@@ -182,14 +182,25 @@ func (p *plan) apply(ctx context.Context, std *IO, cl *client.Client) error {
 		if err != nil {
 			errs := []error{fmt.Errorf("%s: %w", all[i].name(), err)}
 			for _, c := range all[i+1:] {
-				errs = append(errs, errors.New("not done: "+c.name()))
+				errs = append(errs, errors.New("not done: "+c.verb()+" "+c.name()))
 			}
-			return errors.Join(append(errs, fmt.Errorf("%d of %d changes were made; run it again to go on", i, len(all)))...)
+			return errors.Join(append(errs, fmt.Errorf("changes made: %d of %d; run it again to go on", i, len(all)))...)
 		}
 		fmt.Fprintln(std.Out, printable(done))
 	}
 	fmt.Fprintf(std.Out, "Applied: %d created, %d updated, %d deleted.\n", len(p.create), len(p.update), len(p.remove))
 	return nil
+}
+
+// verb is what a change does.
+func (c *change) verb() string {
+	switch {
+	case c.have == nil:
+		return "create"
+	case c.want == nil:
+		return "delete"
+	}
+	return "update"
 }
 
 // apply makes one change and says what became of it.

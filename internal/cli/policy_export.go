@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -111,14 +112,14 @@ func sortPolicies(policies []*agentidp.TrustPolicy) []*agentidp.TrustPolicy {
 
 // write writes a file for each repository, each at once or not at all.
 func (e *exported) write(ctx context.Context, std *IO, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	ours := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(e.files)) {
 		doc, err := e.document(ctx, sortPolicies(e.files[name]))
@@ -144,7 +145,7 @@ func (e *exported) write(ctx context.Context, std *IO, dir string) error {
 // replaceFile puts a file in the place of what has its name, below a directory.
 func replaceFile(root *os.Root, name string, data []byte) error {
 	dir, file := path.Split(name)
-	if err := root.MkdirAll(path.Join(".", dir), 0o755); err != nil {
+	if err := root.MkdirAll(path.Join(".", dir), 0o750); err != nil {
 		return err
 	}
 	next := path.Join(dir, "."+file+".next")
@@ -197,12 +198,30 @@ func (e *exported) node(ctx context.Context, p *agentidp.TrustPolicy) (*yaml.Nod
 			}
 			value.LineComment = agent
 		}
+		quote(value)
 		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}, value)
 	}
 	if byRegistration(p) {
 		n.HeadComment = "# Created with the registration of its agent, by " + printable(p.CreatedBy) + "."
 	}
 	return n, nil
+}
+
+// bare is text that every reader of YAML takes for itself, also without quotes; but for
+// aWord, which some take for true or false.
+var (
+	bare  = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9._/@+-]|:[A-Za-z0-9/]|[ ,;]+[A-Za-z0-9])*$`)
+	aWord = regexp.MustCompile(`(?i)^(?:y|n|yes|no|on|off|true|false|null)$`)
+)
+
+// quote puts quotes around all text that could be taken for something else.
+func quote(n *yaml.Node) {
+	if n.Tag == "!!str" && (!bare.MatchString(n.Value) || aWord.MatchString(n.Value)) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	for _, inner := range n.Content {
+		quote(inner)
+	}
 }
 
 // agent is a comment that names an agent, or nothing where the token may not know it.

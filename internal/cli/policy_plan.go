@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
@@ -221,13 +222,11 @@ func memberText(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case []string:
 		return strings.Join(value, ", ")
+	case *time.Time:
+		return value.Format(time.RFC3339Nano)
 	case agentidp.ClaimConditions:
-		return claimsShort(value)
-	case interface{ MarshalText() ([]byte, error) }: // an instant
-		text, err := value.MarshalText()
-		if err == nil {
-			return string(text)
-		}
+		doc, _ := json.Marshal(value) // text cannot fail
+		return string(doc)
 	}
 	return fmt.Sprint(v)
 }

@@ -70,7 +70,7 @@ func (p *policyFiles) findIn(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		shown := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
