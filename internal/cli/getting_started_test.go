@@ -89,14 +89,7 @@ func newNewcomer(t *testing.T, file string) *newcomer {
 		}
 	}
 	n.issuer, n.server = "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
-	doc, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.document = string(doc)
-	for _, block := range shellBlocks(t, file) {
-		n.blocks = append(n.blocks, strings.NewReplacer("127.0.0.1:8090", n.issuer, "localhost:8080", "localhost:"+ports[1]).Replace(block))
-	}
+	n.reads(file)
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, prefix) && !strings.HasPrefix(variable, "ACTIONS_") {
 			n.env = append(n.env, variable)
@@ -104,6 +97,20 @@ func newNewcomer(t *testing.T, file string) *newcomer {
 	}
 	n.env = append(n.env, "HOME="+n.folder, "XDG_CACHE_HOME="+n.folder) // where the issuer keeps its key
 	return n
+}
+
+// reads turns to a document.
+func (n *newcomer) reads(file string) {
+	n.t.Helper()
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.document, n.blocks = string(doc), nil
+	_, port, _ := strings.Cut(n.server, ":")
+	for _, block := range shellBlocks(n.t, file) {
+		n.blocks = append(n.blocks, strings.NewReplacer("127.0.0.1:8090", n.issuer, "localhost:8080", "localhost:"+port).Replace(block))
+	}
 }
 
 // block returns the one block that says something.
