@@ -248,7 +248,7 @@ func TestPublicDocuments(t *testing.T) {
 	}
 }
 
-func TestTheServedOpenAPIDocumentIsTheCommittedOne(t *testing.T) {
+func TestTheServedDocumentsAreTheCommittedOnes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var served, committed map[string]any
@@ -272,6 +272,14 @@ func TestTheServedOpenAPIDocumentIsTheCommittedOne(t *testing.T) {
 	}
 	if w.want(w.do("GET", "/api/v1/openapi.yaml", "", nil), 200).Header.Get("Content-Type") != "application/yaml" {
 		t.Error("the YAML form has another media type")
+	}
+	schema, err := os.ReadFile("../../docs/trust-policies.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = w.want(w.do("GET", "/api/v1/trust-policies.schema.json", "", nil), 200)
+	if a.Header.Get("Content-Type") != "application/schema+json" || !bytes.Equal(a.Raw, schema) {
+		t.Errorf("the served schema of files of policies (%s) is not docs/trust-policies.schema.json; run: make openapi", a.Header.Get("Content-Type"))
 	}
 	// What the document says of paths and methods is what the server has.
 	paths, _ := served["paths"].(map[string]any)
