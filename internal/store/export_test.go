@@ -118,3 +118,12 @@ func Plan(t testing.TB, db *DB, query string, args ...any) []string {
 	}
 	return steps
 }
+
+// PastQuery is what Recorded runs, for each of what a past is led by.
+func PastQuery(orgID string, p *Past, column, value, before string) (string, []any) {
+	q := pastQuery(orgID, p, [2]string{column, value}, before)
+	return q.text, q.args
+}
+
+// PastScan is how many decisions Recorded looks at, at most.
+const PastScan = pastScan
