@@ -49,8 +49,8 @@ type Backtest struct {
 	From         *time.Time     `json:"from,omitempty" doc:"When the oldest was."`
 	Until        *time.Time     `json:"until,omitempty" doc:"When the newest was."`
 	Granted      int            `json:"granted" doc:"How many this policy itself accepts."`
-	NewlyAllowed BacktestChange `json:"newlyAllowed" doc:"Refused without it and granted with it."`
-	NewlyDenied  BacktestChange `json:"newlyDenied" doc:"Granted as policies are now and refused with it in the place of the stored one."`
+	NewlyAllowed BacktestChange `json:"newlyAllowed" doc:"Refused as policies are now, and granted with it."`
+	NewlyDenied  BacktestChange `json:"newlyDenied" doc:"Granted as policies are now, and refused with it in the place of the stored one."`
 	StillAllowed int            `json:"stillAllowed"`
 	StillDenied  int            `json:"stillDenied"`
 	Notes        []string       `json:"notes" doc:"What limits what this says."`

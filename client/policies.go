@@ -170,3 +170,28 @@ func (c *Client) ExplainExchange(ctx context.Context, req agentidp.ExplainReques
 	}
 	return &out, nil
 }
+
+// BacktestTrustPolicy asks what a change of a policy would have done to the exchanges of
+// the past whose claims are kept: with the request's draft in its place, or without one as
+// though the policy were enforced. Nothing is changed.
+func (c *Client) BacktestTrustPolicy(ctx context.Context, id string, req agentidp.BacktestRequest) (*agentidp.Backtest, error) {
+	if err := checkID("trust policy", id); err != nil {
+		return nil, err
+	}
+	return c.backtest(ctx, "/"+id, req)
+}
+
+// BacktestTrustPolicyDraft is BacktestTrustPolicy for a policy that is not there yet: the
+// request's draft.
+func (c *Client) BacktestTrustPolicyDraft(ctx context.Context, req agentidp.BacktestRequest) (*agentidp.Backtest, error) {
+	return c.backtest(ctx, "", req)
+}
+
+func (c *Client) backtest(ctx context.Context, path string, req agentidp.BacktestRequest) (*agentidp.Backtest, error) {
+	var out agentidp.Backtest
+	err := c.do(ctx, &call{verb: "back-test the trust policy", method: http.MethodPost, path: policiesPath + path + "/backtest", body: req, out: &out, readOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}

@@ -60,6 +60,7 @@ func New(mux humago.Mux, cfg Config) *API {
 	a.huma = humago.New(mux, humaConfig(cfg.Version))
 	a.registerExchange(mux)
 	a.registerPolicies()
+	a.registerBacktests()
 	a.registerExplain()
 	a.registerProviders()
 	a.registerAgents()
@@ -112,6 +113,7 @@ type operation struct {
 	description      string
 	tag              string
 	scope            string                   // the caller must hold it
+	alsoScope        string                   // and this one; "": no other
 	ownScope         string                   // suffices an agent where {agentId} is its own; "": nothing else does
 	principals       []agentidp.PrincipalKind // nil: admin and agent
 	body             reflect.Type             // what the document says of the body; nil: there is none
@@ -188,11 +190,19 @@ func (a *API) authorize(op operation) func(huma.Context, func(huma.Context)) {
 // security is what the document says of the scopes: each entry suffices, the second
 // only as x-agentidp-own-scope says.
 func (op *operation) security() []map[string][]string {
-	s := []map[string][]string{{"bearer": {op.scope}}}
+	s := []map[string][]string{{"bearer": op.scopes()}}
 	if op.ownScope != "" {
 		s = append(s, map[string][]string{"bearer": {op.ownScope}})
 	}
 	return s
+}
+
+// scopes are those that the caller must hold, all of them.
+func (op *operation) scopes() []string {
+	if op.alsoScope == "" {
+		return []string{op.scope}
+	}
+	return []string{op.scope, op.alsoScope}
 }
 
 // permit returns what a principal lacks for the operation on an agent ("": on none):
@@ -203,14 +213,14 @@ func (op *operation) permit(p *agentidp.Principal, agentID string) error {
 	if !slices.Contains(op.principals, p.Kind) {
 		missing = append(missing, "This operation is not open to a token of kind "+string(p.Kind)+": present one of kind "+kinds(op.principals)+".")
 	}
-	if !p.Has(op.scope) && (!own || !p.Has(op.ownScope)) {
-		missing = append(missing, "The token presented lacks the scope "+op.scope+", which this operation needs"+op.orOwn()+": get one with that scope.")
+	if lacks := p.Missing(op.scopes()); len(lacks) > 0 && (!own || !p.Has(op.ownScope)) {
+		missing = append(missing, "The token presented lacks the scope "+strings.Join(lacks, " and the scope ")+", which this operation needs"+op.orOwn()+": get one with "+op.thatScope()+".")
 	}
 	if missing == nil {
 		return nil
 	}
 	e := agentidp.NewError(agentidp.Denied, agentidp.CodeInsufficientScope, strings.Join(missing, " "))
-	e.Scope = op.scope
+	e.Scope = strings.Join(op.scopes(), " ")
 	return e
 }
 
@@ -222,8 +232,16 @@ func (op *operation) asks(err error) error {
 		return err
 	}
 	asking := *e
-	asking.Scope = op.scope
+	asking.Scope = strings.Join(op.scopes(), " ")
 	return &asking
+}
+
+// thatScope says what to get a token with.
+func (op *operation) thatScope() string {
+	if op.alsoScope == "" {
+		return "that scope"
+	}
+	return "both " + op.scope + " and " + op.alsoScope
 }
 
 // orOwn says what else suffices.

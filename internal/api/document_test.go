@@ -116,7 +116,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 		if op.Summary == "" {
 			t.Errorf("%s has no summary", id)
 		}
-		if id != "exchangeToken" && (len(op.Principals) == 0 || len(op.Security) == 0 || len(op.Security[0]["bearer"]) != 1) {
+		if id != "exchangeToken" && (len(op.Principals) == 0 || len(op.Security) == 0 || len(op.Security[0]["bearer"]) == 0) {
 			t.Errorf("%s does not say whom it takes: %v %v", id, op.Principals, op.Security)
 		}
 		var own []string
@@ -173,7 +173,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	_, schemas := readDocument(t)
-	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "ExplainRequest", "Explanation", "FieldError", "Miss", "Pin",
+	want := []string{"Agent", "AgentList", "AgentPatch", "AgentRequest", "Backtest", "BacktestChange", "BacktestExample", "BacktestRequest", "Check", "CreatedCredential", "Credential", "CredentialList", "CredentialRequest", "CredentialRotationRequest", "Decision", "DecisionList", "DraftBacktestRequest", "Event", "EventList", "ExchangeRequest", "ExchangeResponse", "ExplainRequest", "Explanation", "FieldError", "Miss", "Pin",
 		"Problem", "Provider", "ProviderDiscovery", "ProviderKey", "ProviderList", "ProviderReport", "ProviderRequest", "Refusal", "RefusalCount", "Refusals", "RegisteredBy", "Repair", "Shadow", "TokenRevocation", "TokenRevocationRequest", "TrustPolicy", "TrustPolicyDraft", "TrustPolicyList", "TrustPolicyRequest", "Warning", "WeakestToken"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(schemas))); diff != "" {
 		t.Error(diff)
@@ -185,7 +185,7 @@ func TestSchemas(t *testing.T) {
 		}
 		for member, m := range s.Properties {
 			_, nullable := m.Type.([]any)
-			if nullable != (request && !slices.Contains(s.Required, member)) {
+			if draft := name == "BacktestRequest" && member == "policy"; nullable != (request && !draft && !slices.Contains(s.Required, member)) { // a reference, to what is not null
 				t.Errorf("%s.%s is of type %v", name, member, m.Type)
 			}
 			if nullable && m.Enum != nil && !slices.Contains(m.Enum, nil) {

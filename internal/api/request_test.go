@@ -101,6 +101,9 @@ func TestARefusalSaysWhatIsMissing(t *testing.T) {
 	)
 	own := op
 	own.ownScope = agentidp.ScopeCredentialsSelf
+	both := op
+	both.alsoScope = agentidp.ScopeAuditRead
+	const gets = ", which this operation needs: get one with both agents:read and audit:read."
 	scopeOrOwn := strings.Replace(scope, "needs:", "needs (credentials:self for what is the agent's own):", 1)
 	for _, tt := range []struct {
 		name   string
@@ -121,6 +124,11 @@ func TestARefusalSaysWhatIsMissing(t *testing.T) {
 		{"either scope, of its own", own, agentidp.PrincipalAgent, []string{"agents:write"}, "me", scopeOrOwn},
 		{"the scope, of its own, where that is nothing", op, agentidp.PrincipalAgent, []string{"credentials:self"}, "me", scope},
 		{"the scope, of who is no agent", own, agentidp.PrincipalAdmin, []string{"credentials:self"}, "me", scopeOrOwn},
+		{"nothing, of two scopes", both, agentidp.PrincipalAgent, []string{"agents:read", "audit:read"}, "", ""},
+		{"nothing, of two scopes, for admin", both, agentidp.PrincipalAgent, []string{"admin"}, "", ""},
+		{"the one of two scopes", both, agentidp.PrincipalAgent, []string{"audit:read"}, "", "The token presented lacks the scope agents:read" + gets},
+		{"the other of two scopes", both, agentidp.PrincipalAgent, []string{"agents:read"}, "", "The token presented lacks the scope audit:read" + gets},
+		{"both of two scopes", both, agentidp.PrincipalAgent, []string{"agents:write"}, "", "The token presented lacks the scope agents:read and the scope audit:read" + gets},
 	} {
 		err := tt.op.permit(&agentidp.Principal{Kind: tt.kind, Scopes: tt.scopes, AgentID: "me"}, tt.of)
 		if tt.want == "" {
@@ -129,7 +137,7 @@ func TestARefusalSaysWhatIsMissing(t *testing.T) {
 			}
 			continue
 		}
-		if e := agentidp.AsError(err); e.Message != tt.want || e.Code != agentidp.CodeInsufficientScope || e.Scope != op.scope {
+		if e := agentidp.AsError(err); e.Message != tt.want || e.Code != agentidp.CodeInsufficientScope || e.Scope != strings.TrimSpace(tt.op.scope+" "+tt.op.alsoScope) {
 			t.Errorf("%s: %+v", tt.name, e)
 		}
 	}

@@ -23,6 +23,7 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[agentidp.TrustPolicySpec]():          "TrustPolicyRequest",
 	reflect.TypeFor[list[agentidp.TrustPolicy]]():        "TrustPolicyList",
 	reflect.TypeFor[agentidp.PolicyDraft]():              "TrustPolicyDraft",
+	reflect.TypeFor[draftBacktest]():                     "DraftBacktestRequest",
 	reflect.TypeFor[agentidp.ProviderSpec]():             "ProviderRequest",
 	reflect.TypeFor[agentidp.RegisteredProvider]():       "Provider",
 	reflect.TypeFor[list[agentidp.RegisteredProvider]](): "ProviderList",
@@ -89,10 +90,11 @@ func refine(schemas map[string]*huma.Schema) {
 }
 
 // correct documents what huma cannot know of an operation that it has registered:
-// the media types of a body that is read raw, the 200 beside a 201, and that
+// the media types of a body that is read raw, and whether it may be left out, the 200 beside a 201, and that
 // Location comes with 201 alone.
 func (a *API) correct(op operation, h *huma.Operation) {
 	if op.body != nil {
+		h.RequestBody.Required = !op.bodyOptional // whatever huma makes of an input that keeps the raw body
 		clear(h.RequestBody.Content)
 		for _, media := range op.media {
 			h.RequestBody.Content[media] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(op.body, true, "")}

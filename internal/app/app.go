@@ -91,6 +91,9 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
+	if a.recorded, err = a.cfg.Recorded(); err != nil {
+		return nil, err
+	}
 	if err := dataFolder(a.cfg.DataDir); err != nil {
 		return nil, err
 	}
@@ -104,9 +107,6 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		return nil, damaged(err)
 	}
 	if a.proxies, err = a.cfg.Proxies(); err != nil {
-		return nil, err
-	}
-	if a.recorded, err = a.cfg.Recorded(); err != nil {
 		return nil, err
 	}
 	a.entrance = newAdmission(&a.cfg.Limits)

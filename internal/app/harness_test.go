@@ -99,7 +99,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w.url = "http://" + listener.Addr().String()
 	cfg := config.Config{
 		Storage:   config.Storage{DataDir: filepath.Join(t.TempDir(), "data")},
-		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, Dev: true,
+		PublicURL: w.url, GitHubIssuer: w.issuer, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, KeepClaims: 30 * day, Dev: true,
 		// As many at once as a test wants: how long they take on a busy machine is not its matter.
 		Limits: config.Limits{RefusalsPerMinute: 1_000_000, Concurrency: 10_000},
 		Listen: listener.Addr().String(),

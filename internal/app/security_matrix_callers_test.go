@@ -112,11 +112,19 @@ func (m *matrix) hold(scope string) {
 	if scope == "" || m.alpha.scoped[scope] != nil {
 		return
 	}
-	others := slices.DeleteFunc(slices.Clone(agentidp.ManagementScopes), func(s string) bool { return s == scope || s == agentidp.ScopeAdmin })
+	needed := strings.Fields(scope)
+	others := func(needed ...string) []string {
+		return append(slices.DeleteFunc(slices.Clone(agentidp.ManagementScopes), func(s string) bool { return slices.Contains(needed, s) || s == agentidp.ScopeAdmin }), harmless)
+	}
 	for _, p := range []*party{m.alpha, m.bravo} {
 		p.scoped[scope] = slices.Concat(
-			p.two("with the scope alone", []string{scope, harmless}),
-			p.two("with every scope but that", append(others, harmless)))
+			p.two("with the scope alone", append(slices.Clone(needed), harmless)),
+			p.two("with every scope but that", others(needed...)))
+		if len(needed) > 1 {
+			for _, one := range needed {
+				p.scoped[scope] = append(p.scoped[scope], p.two("with every scope but "+one, others(one))...)
+			}
+		}
 	}
 }
 
@@ -205,7 +213,8 @@ func (c *caller) wants(op *operation) (status int, code, challenge string) {
 }
 
 func (c *caller) may(op *operation) bool {
-	return slices.Contains(op.principals, c.kind) && (slices.Contains(c.scopes, op.scope) || slices.Contains(c.scopes, agentidp.ScopeAdmin))
+	lacks := func(scope string) bool { return !slices.Contains(c.scopes, scope) }
+	return slices.Contains(op.principals, c.kind) && (!slices.ContainsFunc(strings.Fields(op.scope), lacks) || slices.Contains(c.scopes, agentidp.ScopeAdmin))
 }
 
 // shows asserts that an answer has no part of a token that is anybody's to keep:

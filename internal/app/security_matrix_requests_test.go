@@ -88,6 +88,10 @@ var matrixRequests = map[string][]func(*party) *request{
 		(*r)["header.If-Match"], (*r)["body.description"] = `"1"`, "changed"
 		return r
 	}},
+	"backtestTrustPolicy": {func(p *party) *request { return &request{"path.id": p.grant().policy, "body.limit": 1} }},
+	"backtestTrustPolicyDraft": {func(p *party) *request {
+		return &request{"body.policy": p.newPolicy().part("body")}
+	}},
 	"deleteTrustPolicy": {func(p *party) *request {
 		return &request{"path.id": p.grant().policy, "header.If-Match": `"1"`, "query.revokeIssued": "true"}
 	}},

@@ -128,7 +128,7 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 	a.tokens = token.New(a.db, a.ring, a.clock, a.cfg.TokenRequestsPerMinute)
 	a.registry = registry.New(registry.Config{
 		DB: a.db, Ring: a.ring, Kinds: kinds, Providers: []*agentidp.Provider{providers.GitHub(kinds["github"], a.cfg.GitHubIssuer)},
-		PublicURL: a.cfg.PublicURL, Clock: a.clock,
+		PublicURL: a.cfg.PublicURL, KeepClaims: a.cfg.KeepClaims, RecordClaims: a.recorded, Clock: a.clock,
 	})
 	return nil
 }

@@ -26,6 +26,10 @@ type Config struct {
 	Providers []*agentidp.Provider // of the configuration; every organization has them
 	PublicURL string
 	Clock     func() time.Time
+	// KeepClaims is how long claims are kept with the decisions of policies: those that
+	// the kind lists, and those of RecordClaims, by the provider's name.
+	KeepClaims   time.Duration
+	RecordClaims map[string][]string
 	// Verifier asks issuers for keys. Programs beside the server have none, and
 	// register no providers.
 	Verifier *verify.Verifier

@@ -1,0 +1,151 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/policy"
+)
+
+// replay holds exchanges of the past against policies as they are now and as they would
+// be. Each policy is compiled once.
+type replay struct {
+	*Registry
+	org      *agentidp.Organization
+	provider *agentidp.Provider
+	kind     *agentidp.ProviderKind
+	after    *policy.Compiled // the policy as it would be
+	input    policy.Input     // but for the claims
+	compiled map[string]*policy.Compiled
+	sides    map[[2]string]*sides // by the repository's folded name and its id
+
+	out     agentidp.Backtest
+	seen    [2]map[alike]bool
+	skipped int
+	unkept  map[string]bool // claims that other policies read, and that are not kept
+	notes   []string
+}
+
+// sides are the candidates of a repository: those of now, and those that stay whatever
+// becomes of the policy.
+type sides struct{ before, others []*policy.Compiled }
+
+// alike is what exchanges have in common of which one is enough of an example.
+type alike struct{ repository, subject, ref, event, agent, code string }
+
+func (t *replay) note(format string, args ...any) {
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+// replay counts one exchange. Whether anything is granted is all that most need: why not
+// is asked for the examples alone, of which there are few.
+func (t *replay) replay(ctx context.Context, d *agentidp.Decision) error {
+	claims, err := t.Verifier.ReadClaims(t.provider, d.Claims)
+	if len(d.Claims) == 0 || err != nil {
+		t.skipped++
+		return nil
+	}
+	s, err := t.sidesOf(ctx, claims)
+	if err != nil {
+		return err
+	}
+	in := t.input
+	in.Claims = claims
+	own := policy.Grants([]*policy.Compiled{t.after}, &in)
+	now := own || policy.Grants(s.others, &in)
+	was := policy.Grants(s.before, &in)
+
+	t.out.Replayed++
+	if t.out.Until == nil {
+		t.out.Until = &d.At
+	}
+	t.out.From = &d.At
+	if own {
+		t.out.Granted++
+	}
+	switch {
+	case was && now:
+		t.out.StillAllowed++
+	case !was && !now:
+		t.out.StillDenied++
+	case now:
+		t.change(0, &t.out.NewlyAllowed, d, &in, s.before)
+	default:
+		t.change(1, &t.out.NewlyDenied, d, &in, append(slices.Clone(s.others), t.after))
+	}
+	return nil
+}
+
+// change counts an exchange that is decided otherwise, and keeps it for an example if
+// there is none like it; refusing are the candidates of the side that refuses it.
+func (t *replay) change(side int, c *agentidp.BacktestChange, d *agentidp.Decision, in *policy.Input, refusing []*policy.Compiled) {
+	c.Count++
+	key := alike{agentidp.FoldRepository(d.Repository), d.Subject, d.Ref, d.Event, d.AgentID, d.Code}
+	if len(c.Examples) == maxExamples || t.seen[side][key] {
+		return
+	}
+	if t.seen[side] == nil {
+		t.seen[side] = map[alike]bool{}
+	}
+	t.seen[side][key] = true
+	e := agentidp.BacktestExample{DecisionID: d.ID, At: d.At, Repository: d.Repository, Subject: d.Subject, Ref: d.Ref, Event: d.Event, AgentID: d.AgentID}
+	if out := policy.Match(refusing, in); out.Err != nil {
+		e.Code = out.Err.Code
+	}
+	own := policy.Match([]*policy.Compiled{t.after}, in)
+	if i := slices.IndexFunc(own.Checks, func(c agentidp.Check) bool { return !c.OK }); !own.Granted && i >= 0 {
+		e.Check = &own.Checks[i]
+	}
+	c.Examples = append(c.Examples, e)
+}
+
+// sidesOf returns the candidates of an exchange.
+func (t *replay) sidesOf(ctx context.Context, c *agentidp.Claims) (*sides, error) {
+	key := [2]string{agentidp.FoldRepository(c.Repository), c.RepositoryID}
+	if s := t.sides[key]; s != nil {
+		return s, nil
+	}
+	rows, err := t.DB.Candidates(ctx, t.org.ID, t.provider.Name, c.Repository, c.RepositoryID)
+	if err != nil {
+		return nil, err
+	}
+	s := &sides{}
+	for i := range rows {
+		p := &rows[i]
+		if t.compiled[p.ID] == nil {
+			t.compiled[p.ID] = policy.Compile(p, t.kind)
+			for _, claim := range t.unkeptOf(t.compiled[p.ID]) {
+				t.unkept[claim] = t.unkept[claim] || p.ID != t.after.Policy.ID && p.AgentID == t.input.AgentID && p.Mode == agentidp.ModeEnforce
+			}
+		}
+		s.before = append(s.before, t.compiled[p.ID])
+		if p.ID != t.after.Policy.ID {
+			s.others = append(s.others, t.compiled[p.ID])
+		}
+	}
+	t.sides[key] = s
+	return s, nil
+}
+
+// result is what was counted, with all that limits it.
+func (t *replay) result() *agentidp.Backtest {
+	if t.skipped > 0 {
+		t.note("Exchanges whose claims are not kept, and which were left out: %d.", t.skipped)
+	}
+	maps.DeleteFunc(t.unkept, func(_ string, unkept bool) bool { return !unkept })
+	if len(t.unkept) > 0 {
+		t.note("Other policies read claims of the tokens that are not kept (%s): what they alone granted counts as refused here.", strings.Join(slices.Sorted(maps.Keys(t.unkept)), ", "))
+	}
+	t.note("Agents, pins and the other policies are those of now. Scope and audience are not replayed, nor whether a token was used before, nor limits of rates.")
+	t.out.Notes = t.notes
+	for _, c := range []*agentidp.BacktestChange{&t.out.NewlyAllowed, &t.out.NewlyDenied} {
+		if c.Examples == nil {
+			c.Examples = []agentidp.BacktestExample{}
+		}
+	}
+	return &t.out
+}
