@@ -17,13 +17,14 @@ import (
 )
 
 type policyCmd struct {
-	Create  policyCreateCmd  `cmd:"" help:"Create a trust policy: which runs get which tokens."`
-	List    policyListCmd    `cmd:"" help:"List trust policies, the oldest first."`
-	Get     policyGetCmd     `cmd:"" help:"Show a trust policy, and what is weak about it."`
-	Update  policyUpdateCmd  `cmd:"" help:"Change a trust policy."`
-	Explain policyExplainCmd `cmd:"" help:"Tell why an exchange was granted or refused, or how it would be decided, and what would let it in."`
-	Repin   policyRepinCmd   `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
-	Delete  policyDeleteCmd  `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
+	Create   policyCreateCmd   `cmd:"" help:"Create a trust policy: which runs get which tokens."`
+	List     policyListCmd     `cmd:"" help:"List trust policies, the oldest first."`
+	Get      policyGetCmd      `cmd:"" help:"Show a trust policy, and what is weak about it."`
+	Update   policyUpdateCmd   `cmd:"" help:"Change a trust policy."`
+	Explain  policyExplainCmd  `cmd:"" help:"Tell why an exchange was granted or refused, or how it would be decided, and what would let it in."`
+	Backtest policyBacktestCmd `cmd:"" help:"Say which exchanges of the past a change of a trust policy, or a new one, would have decided otherwise."`
+	Repin    policyRepinCmd    `cmd:"" help:"Accept the next identity of a repository that was transferred or made anew."`
+	Delete   policyDeleteCmd   `cmd:"" help:"Delete trust policies, with the tokens that they granted if asked to."`
 
 	Lint   policyLintCmd   `cmd:"" help:"Say how strong the trust policies of files are, and what is wrong with them."`
 	Apply  policyApplyCmd  `cmd:"" help:"Make the trust policies what files say, after a plan."`
