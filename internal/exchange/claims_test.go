@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/providers"
+	"github.com/sentryagent/agentidp/internal/verify"
 )
 
 // spelled are the claims of a token, as it spells them.
@@ -69,8 +71,27 @@ func TestWhatIsKeptOfATokensClaimsIsBounded(t *testing.T) {
 	}
 }
 
+// BenchmarkRecorded is what keeping the claims of a usual token adds to an exchange, but
+// for the row that is written.
 func BenchmarkRecorded(b *testing.B) {
-	a := attemptWith(spelled{"sub": `"repo:acme/deploy"`, "ref": `"refs/heads/main"`, "environment": `"production"`}, true)
+	kinds, err := providers.Kinds()
+	if err != nil {
+		b.Fatal(err)
+	}
+	provider := providers.GitHub(kinds["github"], "")
+	claims := map[string]string{}
+	for name := range kinds["github"].KnownClaims {
+		claims[name] = "refs/heads/main of " + name
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		b.Fatal(err)
+	}
+	read, err := verify.New(verify.Config{Kinds: kinds}).ReadClaims(provider, payload)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := &attempt{Exchanger: &Exchanger{Config: Config{KeepClaims: true}}, provider: provider, claims: read}
 	b.ReportAllocs()
 	for b.Loop() {
 		a.recorded()

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -174,5 +175,29 @@ func TestParseKindRefuses(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// The page on back-tests says of each kind what is kept of a token, and nothing else: an
+// operator who reads it knows.
+func TestWhatIsRecordedIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/backtest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds, err := Kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, kind := range kinds {
+		if row := "| `" + name + "` | `" + strings.Join(kind.RecordedClaims, "`, `") + "` |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/backtest.md has no row %s", row)
+		}
+		for _, claim := range kind.RecordedClaims {
+			if !kind.Knows(claim) || strings.HasPrefix(claim, "actor") {
+				t.Errorf("%s keeps %s, which its tokens do not have or which is about a person", name, claim)
+			}
+		}
 	}
 }

@@ -30,9 +30,9 @@ type replay struct {
 	notes   []string
 }
 
-// sides are the candidates of a repository: those of now, and those that stay whatever
-// becomes of the policy.
-type sides struct{ before, others []*policy.Compiled }
+// sides are the candidates of a repository: the policy as it is now, if it is one of them,
+// and the others, which are the same on both sides.
+type sides struct{ now, others []*policy.Compiled }
 
 // alike is what exchanges have in common of which one is enough of an example.
 type alike struct{ repository, subject, ref, event, agent, code string }
@@ -55,9 +55,9 @@ func (t *replay) replay(ctx context.Context, d *agentidp.Decision) error {
 	}
 	in := t.input
 	in.Claims = claims
-	own := policy.Grants([]*policy.Compiled{t.after}, &in)
-	now := own || policy.Grants(s.others, &in)
-	was := policy.Grants(s.before, &in)
+	after := []*policy.Compiled{t.after}
+	own, others := policy.Grants(after, &in), policy.Grants(s.others, &in)
+	was, will := others || policy.Grants(s.now, &in), others || own
 
 	t.out.Replayed++
 	if t.out.Until == nil {
@@ -68,14 +68,14 @@ func (t *replay) replay(ctx context.Context, d *agentidp.Decision) error {
 		t.out.Granted++
 	}
 	switch {
-	case was && now:
+	case was && will:
 		t.out.StillAllowed++
-	case !was && !now:
+	case !was && !will:
 		t.out.StillDenied++
-	case now:
-		t.change(0, &t.out.NewlyAllowed, d, &in, s.before)
+	case will:
+		t.change(0, &t.out.NewlyAllowed, d, &in, slices.Concat(s.others, s.now))
 	default:
-		t.change(1, &t.out.NewlyDenied, d, &in, append(slices.Clone(s.others), t.after))
+		t.change(1, &t.out.NewlyDenied, d, &in, slices.Concat(s.others, after))
 	}
 	return nil
 }
@@ -122,8 +122,9 @@ func (t *replay) sidesOf(ctx context.Context, c *agentidp.Claims) (*sides, error
 				t.unkept[claim] = t.unkept[claim] || p.ID != t.after.Policy.ID && p.AgentID == t.input.AgentID && p.Mode == agentidp.ModeEnforce
 			}
 		}
-		s.before = append(s.before, t.compiled[p.ID])
-		if p.ID != t.after.Policy.ID {
+		if p.ID == t.after.Policy.ID {
+			s.now = append(s.now, t.compiled[p.ID])
+		} else {
 			s.others = append(s.others, t.compiled[p.ID])
 		}
 	}
