@@ -137,14 +137,17 @@ func (r *reader) claim(e celast.Expr) (string, bool) {
 	return "", false
 }
 
+// claimsOf returns where claims stands in the read of a claim.
+func claimsOf(e celast.Expr) celast.Expr {
+	if e.Kind() == celast.SelectKind {
+		return e.AsSelect().Operand()
+	}
+	return e.AsCall().Args()[0]
+}
+
 // claimRead notes that a claim is read, or why it cannot be.
 func (r *reader) claimRead(e celast.Expr, name string) {
-	at := e
-	if e.Kind() == celast.SelectKind {
-		at = e.AsSelect().Operand()
-	} else {
-		at = e.AsCall().Args()[0]
-	}
+	at := claimsOf(e)
 	if why := Verified(name, r.kind); why != "" {
 		r.refuse(at, "%s %s", clip(name), why)
 		return

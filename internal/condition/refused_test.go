@@ -22,9 +22,9 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		{"the line and the column are told", github, "claims.ref == \"größe\"\n  && claims.refs == \"x\"", `line 2, column 6, at ‹claims.refs == "x"›: refs is no claim of kind github. Is ref meant?`},
 		{"columns are characters", github, `"größe" == claims.refs`, `line 1, column 12, at ‹claims.refs›`},
 
-		{"a misspelled claim", github, `claims.enviroment == "x"`, `line 1, column 1, at ‹claims.enviroment == "x"›: enviroment is no claim of kind github. Is environment meant? One that is not known here yet is written claims["enviroment"].`},
+		{"a misspelled claim", github, `claims.environmen == "x"`, `line 1, column 1, at ‹claims.environmen == "x"›: environmen is no claim of kind github. Is environment meant? One that is not known here yet is written claims["environmen"].`},
 		{"one like no other", github, `claims.whatever == "x"`, `whatever is no claim of kind github. One that is not known`},
-		{"a misspelled claim in has", github, `has(claims.enviroment)`, `line 1, column 5, at ‹claims.enviroment)›: enviroment is no claim`},
+		{"a misspelled claim in has", github, `has(claims.environmen)`, `line 1, column 5, at ‹claims.environmen)›: environmen is no claim`},
 		{"the name of another provider's claim", github, `claims.namespace_path == "x"`, "is no claim of kind github."},
 		{"our name in place of the provider's", github, `claims.event == "push"`, "event is no claim of kind github."},
 

@@ -148,7 +148,7 @@ func TestWarningsOfConditions(t *testing.T) {
 		{`claims.ref_protected == "true"`, "", ""},
 		{`claims.actor == "octocat"`, "unsafe_claim", "The condition reads the claim actor, which cannot be relied on. It names whoever started the run"},
 		{`claims["nobody_knows"] == "x"`, "unknown_claim", "The condition reads the claim nobody_knows, which is none that tokens of kind github are known to have"},
-		{`claims["enviroment"] == "x"`, "unknown_claim", "Is environment meant? Check its name."},
+		{`claims["environmen"] == "x"`, "unknown_claim", "Is environment meant? Check its name."},
 		{`claims.repo_property_tier == "gold"`, "", ""},
 		{`claims.sub == "a" || claims["new"] == claims.head_ref`, "unsafe_claim unsafe_claim unknown_claim", "The condition reads the claim head_ref"},
 		{`claims.ref ==`, "condition_invalid", "so the policy grants nothing: line 1, column 14: the expression ends too early: something must follow. Replace the policy."},

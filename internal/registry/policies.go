@@ -261,8 +261,10 @@ func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.Tr
 	if len(p.Claims) > 0 {
 		e.Data["claims"] = strings.Join(slices.Sorted(maps.Keys(p.Claims)), " ")
 	}
-	if p.AcceptRisk != "" {
-		e.Data["accept_risk"] = p.AcceptRisk
+	for name, value := range map[string]string{"environment": p.Environment, "workflow": p.Workflow, "condition": p.Condition, "accept_risk": p.AcceptRisk} {
+		if value != "" {
+			e.Data[name] = value
+		}
 	}
 	e.PolicyID, e.AgentID = p.ID, p.AgentID
 	return e
