@@ -37,8 +37,9 @@ type Condition struct {
 
 // compiled remembers what became of expressions, and of those that are no conditions: the
 // policies of a refused exchange are read anew each time, and those of a list are judged
-// one by one, while compiling takes longer than all the rest of a decision.
-var compiled = limit.NewCache[source, result](1000)
+// one by one, while compiling takes longer than all the rest of a decision. Who may say
+// expressions, of whatever length, fills it with 20 MB at most.
+var compiled = limit.NewCache[source, result](400)
 
 type source struct {
 	text string

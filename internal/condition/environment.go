@@ -17,10 +17,10 @@ import (
 // maxCost bounds one evaluation, in CEL's units of cost: less than a millisecond.
 const maxCost = 10_000
 
-// Limits of what a parser has to hold.
+// Limits of what has to be held: a compiled expression of so many parts takes some 50 kB.
 const (
 	maxDepth = 32
-	maxNodes = 1000
+	maxNodes = 500
 )
 
 // functions are all that may be called by name. There are no regular expressions, whose

@@ -108,10 +108,14 @@ func (c *Compiled) meetsClaims(r *request) bool {
 }
 
 // traceClaims is trace for the comparisons that show does not say: the workflow, the
-// claims that identify the caller of a policy without a repository, and all others.
+// expression, the claims that identify the caller of a policy without a repository, and
+// all others.
 func traceClaims(checks []agentidp.Check, name string, c *Compiled, r *request) []agentidp.Check {
-	if name == checkWorkflow {
+	switch name {
+	case checkWorkflow:
 		return traceWorkflow(checks, c, r)
+	case checkCondition:
+		return traceCondition(checks, c, r)
 	}
 	before := len(checks)
 	for i := range c.claims {

@@ -4,70 +4,76 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/condition"
 	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
-// An expression is the condition of a policy as it is compiled, with why it is not.
-type expression struct {
-	*condition.Condition
-	invalid error
-}
+// An expression is the condition of a policy, compiled when it is asked for first: a
+// provider may have a thousand policies without a repository, of which an exchange meets
+// one.
+type expression func() (*condition.Condition, error)
 
-func compileCondition(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (e expression) {
-	if p.Condition != "" {
-		e.Condition, e.invalid = condition.Compile(p.Condition, kind)
+func compileCondition(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) expression {
+	if p.Condition == "" {
+		return nil
 	}
-	return e
+	return sync.OnceValues(func() (*condition.Condition, error) { return condition.Compile(p.Condition, kind) })
 }
 
 // meetsCondition reports whether the expression is true. One without a value is not, nor
 // is one that was stored when the server took it and that it takes no longer.
 func (c *Compiled) meetsCondition(r *request) bool {
-	if c.Policy.Condition == "" {
-		return true
-	}
-	return c.expression.invalid == nil && r.evaluate(c).holds
+	return c.expression == nil || r.evaluate(c).holds
 }
 
-// A verdict is what came of an expression. The last one is kept, because a trace needs
-// what the decision found.
+// A verdict is what came of an expression.
 type verdict struct {
-	of     *Compiled
-	claims *agentidp.Claims
-	holds  bool
-	err    error
+	holds   bool
+	reads   []string // the claims
+	err     error    // why there is no value
+	invalid error    // why there is no expression
 }
 
-func (r *request) evaluate(c *Compiled) *verdict {
-	if v := &r.last; v.of != c || v.claims != r.Claims {
-		holds, err := c.expression.Holds(r.Claims.Source)
-		*v = verdict{c, r.Claims, holds && err == nil, err}
+// evaluate is for policies that have a condition.
+func (r *request) evaluate(c *Compiled) (v verdict) {
+	var e *condition.Condition
+	if e, v.invalid = c.expression(); v.invalid == nil {
+		v.reads = e.Claims()
+		v.holds, v.err = e.Holds(r.Claims.Source)
 	}
-	return &r.last
+	return v
 }
 
-// showCondition returns the expression, and the claims that it reads with why it has no
-// value, if it has none.
-func (c *Compiled) showCondition(r *request) (expected, got string) {
-	switch {
-	case c.Policy.Condition == "":
-		return "", ""
-	case c.expression.invalid != nil:
-		return c.Policy.Condition, "not evaluated: " + c.expression.invalid.Error()
+// show returns the claims that were read, and why there is no value, if there is none.
+func (v *verdict) show(r *request) string {
+	if v.invalid != nil {
+		return "not evaluated: " + v.invalid.Error()
 	}
-	shown := make([]string, 0, len(c.expression.Claims()))
-	for _, name := range c.expression.Claims() {
+	shown := make([]string, 0, len(v.reads))
+	for _, name := range v.reads {
 		value, _ := r.spelled(name)
 		shown = append(shown, plain(name)+" is "+plain(value))
 	}
-	got = strings.Join(shown, ", ")
-	if err := r.evaluate(c).err; err != nil {
-		got = err.Error() + " (" + got + ")"
+	list := strings.Join(shown, ", ")
+	if v.err != nil {
+		return v.err.Error() + " (" + list + ")"
 	}
-	return c.Policy.Condition, got
+	return list
+}
+
+// traceCondition is trace for the expression, which is evaluated once for it.
+func traceCondition(checks []agentidp.Check, c *Compiled, r *request) []agentidp.Check {
+	if c.expression == nil {
+		return checks
+	}
+	v := r.evaluate(c)
+	return append(checks, agentidp.Check{
+		PolicyID: c.Policy.ID, Check: checkCondition,
+		Expected: clip(c.Policy.Condition, maxShown), Got: clip(v.show(r), maxShown), OK: v.holds,
+	})
 }
 
 // spelled returns a claim as it is compared or, where it is a list or an object, as JSON.

@@ -143,7 +143,7 @@ var conditions = []comparison{
 		}},
 	{checkWorkflow, "", agentidp.CodeConditionNotMet, (*Compiled).permitsWorkflow, nil},
 	{checkClaims, "", agentidp.CodeConditionNotMet, (*Compiled).meetsClaims, nil},
-	{checkCondition, "", agentidp.CodeConditionNotMet, (*Compiled).meetsCondition, (*Compiled).showCondition},
+	{checkCondition, "", agentidp.CodeConditionNotMet, (*Compiled).meetsCondition, nil},
 
 	{"scope", "", agentidp.CodeInvalidScope,
 		func(c *Compiled, r *request) bool { return len(c.excess(r)) == 0 },

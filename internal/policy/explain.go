@@ -131,10 +131,7 @@ func explainCondition(r *request, c *Compiled) (string, map[string]string) {
 	case checkClaims:
 		return explainClaims(r, c.unmet(r))
 	}
-	if c.expression.invalid != nil {
-		return explainClaims(r, nil)
-	}
-	return explainClaims(r, c.expression.Claims())
+	return explainClaims(r, r.evaluate(c).reads)
 }
 
 func explainEnvironment(r *request) string {

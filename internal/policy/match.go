@@ -37,7 +37,6 @@ type Outcome struct {
 type request struct {
 	*Input
 	repository string // folded
-	last       verdict
 }
 
 // Match holds an exchange against candidates: the policies of the token's

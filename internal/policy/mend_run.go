@@ -117,10 +117,10 @@ func mendClaims(p *plan, r *request) {
 // mendCondition proposes nothing: what an expression keeps out, nobody but its author
 // knows. It names the claims that decided.
 func mendCondition(p *plan, r *request) {
-	if err := p.expression.invalid; err != nil {
+	v := r.evaluate(p.Compiled)
+	if err := v.invalid; err != nil {
 		p.giveUp(weightCondition, "The condition is none that this server takes, so the policy grants nothing: %s Replace it.", clip(sentence(err), maxShown))
 		return
 	}
-	_, got := p.showCondition(r)
-	p.giveUp(weightCondition, "The condition does not hold: %s. No change of it is proposed, for it may be all that keeps others out. To let this run in, create a policy beside this one, with a condition of its own.", clip(got, maxShown))
+	p.giveUp(weightCondition, "The condition does not hold: %s. No change of it is proposed, for it may be all that keeps others out. To let this run in, create a policy beside this one, with a condition of its own.", clip(v.show(r), maxShown))
 }

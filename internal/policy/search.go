@@ -32,7 +32,9 @@ func newSearch(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Ti
 	enforced.Mode, enforced.ExpiresAt, enforced.Pinned = agentidp.ModeEnforce, nil, nil
 	s := &search{policy: &enforced, kind: kind, token: forge(p, kind), left: maxForged}
 	s.compiled = Compile(&enforced, kind)
-	s.condition = s.compiled.expression.Condition
+	if s.compiled.expression != nil {
+		s.condition, _ = s.compiled.expression() // nil: it holds of no token
+	}
 	agent := &agentidp.Agent{AgentID: p.AgentID, OrganizationID: p.OrganizationID, Status: agentidp.AgentActive}
 	s.request = &request{
 		Input:      &Input{Claims: &s.token.Claims, AgentID: p.AgentID, Agent: agent, Organization: &agentidp.Organization{ID: p.OrganizationID}, Now: now},
@@ -159,7 +161,6 @@ func (s *search) failed() int {
 	if s.left--; s.left < 0 {
 		return -1
 	}
-	s.request.last = verdict{} // the claims are others, in the same place
 	return firstFailure(s.compiled, s.request)
 }
 
