@@ -75,7 +75,8 @@ func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
 		p.Branch+p.Tag == "" && strings.HasPrefix(c.Ref, "refs/heads/gh-readonly-queue/")):
 		return badRef
 	case p.Environment != "" && p.Environment != c.Environment, p.Workflow != "" && !workflowReference(p.Workflow, c),
-		slices.ContainsFunc(slices.Collect(maps.Keys(p.Claims)), func(name string) bool { return !met(name) }):
+		slices.ContainsFunc(slices.Collect(maps.Keys(p.Claims)), func(name string) bool { return !met(name) }),
+		p.Condition != "" && !conditionReference[p.Condition](c):
 		return badClaim
 	case len(mine) != len(in.Scopes):
 		return badScope
@@ -97,6 +98,16 @@ func workflowReference(workflow string, c *agentidp.Claims) bool {
 	return c.Repository != "" && regexp.MustCompile(`^(?i:`+regexp.QuoteMeta(c.Repository)+`)/`+regexp.QuoteMeta(workflow)+`@(?s:refs/.+|[0-9a-f]{40}|[0-9a-f]{64})$`).MatchString(job)
 }
 
+// conditionReference is what the drawn expressions say, in Go.
+var conditionReference = map[string]func(*agentidp.Claims) bool{
+	`claims.runner_environment == "github-hosted"`: func(c *agentidp.Claims) bool {
+		v, _ := c.Read("runner_environment")
+		return v == "github-hosted"
+	},
+	`claims.ref_protected != "false"`: func(c *agentidp.Claims) bool { v, ok := c.Read("ref_protected"); return ok && v != "false" },
+	`claims.sub.glob("build*")`:       func(c *agentidp.Claims) bool { v, _ := c.Read("sub"); return globReference("build*", v) },
+}
+
 // stages orders the answers by how far a policy got.
 var stages = []string{violation, identity, inactive, badEvent, badRef, badClaim, badScope, badTarget, granted}
 
@@ -111,6 +122,7 @@ var policyChanges = []policyOption{
 	withAudiences("https://a.example"), withAudiences("https://b.example", "https://idp.example.com"),
 	inEnvironment("prod"), inEnvironment("prod"), inEnvironment("stage"), inWorkflow(local), inWorkflow(local), inWorkflow(reusable), inWorkflow(".github/workflows/x.yml"),
 	needs("environment", "prod"), needs("environment", "pr*", "stage"), needs("environment", "*/*"), needs("runner_environment", "*-hosted"), needs("namespace", "b*"),
+	when(`claims.runner_environment == "github-hosted"`), when(`claims.ref_protected != "false"`), when(`claims.sub.glob("build*")`),
 	hosted, needs("ref_protected", "true", "false"), needs("sub", "x"), needs("namespace", "build"), needs("namespace", "prod"),
 	workload("build"), workload("build"), workload("x", "y"), of(""), fromCluster,
 }
@@ -218,7 +230,7 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wide, in := drawPolicy(t), drawInput(t)
 		narrow := *wide
-		switch rapid.SampledFrom([]string{"branch", "ids", "environment", "workflow", "pattern", "event", "claim", "value", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
+		switch rapid.SampledFrom([]string{"branch", "ids", "environment", "workflow", "pattern", "expression", "event", "claim", "value", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
 		case "branch":
 			if narrow.Branch+narrow.Tag == "" {
 				narrow.Branch = "main"
@@ -234,6 +246,10 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 		case "workflow":
 			if narrow.Workflow == "" {
 				narrow.Workflow = local
+			}
+		case "expression":
+			if narrow.Condition == "" {
+				narrow.Condition = `claims.ref_protected != "false"`
 			}
 		case "pattern": // A value that a pattern lets through, in its place.
 			if slices.Contains(narrow.Claims["runner_environment"], "*-hosted") {

@@ -28,4 +28,16 @@ var ofClaims = []sentence{
 	{"A-134: a claim makes no foreign repository known", one(hosted), run(repository("evil/repo"), ids("99", "98")), "repository"},
 	{"a wrong branch is told before a wrong claim", one(hosted), run(onBranch("dev"), saying("runner_environment", "")), "ref"},
 	{"a wrong claim is told before a wrong scope", one(needs("runner_environment", "x")), run(asking("x:y")), "claims"},
+
+	// An expression over claims, beside all else.
+	{"an expression that is true is passed", one(when(`claims.runner_environment == "github-hosted"`)), run(), allowed},
+	{"one that is false is not", one(when(`claims.runner_environment == "self-hosted"`)), run(), "condition"},
+	{"one that reads an absent claim is not", one(when(`claims.environment != "prod"`)), run(), "condition"},
+	{"an expression that is true does not make up for the branch", one(when(`true`)), run(onBranch("dev")), "ref"},
+	{"nor for the environment", one(when(`true`), inEnvironment("prod")), run(), "environment"},
+	{"nor for the workflow", one(when(`true`), inWorkflow(reusable)), run(), "workflow"},
+	{"a wrong claim is told before a wrong expression", one(when(`false`), needs("ref_protected", "x")), run(), "claims"},
+	{"a wrong expression is told before a wrong scope", one(when(`false`)), run(asking("x:y")), "condition"},
+	{"the expression of one policy and the claims of another never mix",
+		several(pol(when(`claims.ref_protected == "false"`)), pol(id("p2"), needs("ref_protected", "false"))), run(), "condition"},
 }

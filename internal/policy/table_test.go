@@ -29,7 +29,7 @@ var codes = map[string]string{
 	allowed: granted, "no policy": violation, "mode": violation, "expires_at": violation, "provider": violation, "agent": violation,
 	"repository": violation, "identity": violation, "pinned_repository_id": identity, "pinned_repository_owner_id": identity,
 	"repository_id": identity, "repository_owner_id": identity, "agent_status": inactive, "event": badEvent, "ref_type": badRef, "ref": badRef,
-	"environment": badClaim, "workflow": badClaim, "claims": badClaim, "scope": badScope, "audience": badTarget,
+	"environment": badClaim, "workflow": badClaim, "claims": badClaim, "condition": badClaim, "scope": badScope, "audience": badTarget,
 }
 
 func TestSentences(t *testing.T) {
