@@ -32,8 +32,10 @@ func (c *Compiled) Reads(kind *agentidp.ProviderKind) []string {
 	if kind != nil && c.Policy.Workflow != "" {
 		reads = append(reads, kind.ClaimNames[agentidp.ClaimJobWorkflowRef])
 	}
-	if c.expression.Condition != nil {
-		reads = append(reads, c.expression.Claims()...)
+	if c.expression != nil {
+		if e, err := c.expression(); err == nil {
+			reads = append(reads, e.Claims()...)
+		}
 	}
 	slices.Sort(reads)
 	return slices.Compact(reads)
