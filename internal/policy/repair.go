@@ -32,44 +32,38 @@ type plan struct {
 // furthest in the order of the conditions, and may fail all that follow. Of more than
 // maxTraced policies those are looked at that fail the fewest conditions.
 func nearestMiss(candidates []*Compiled, r *request) *agentidp.Miss {
-	var closest []lacking
+	var closest []*Compiled
 	for _, c := range candidates {
 		if concerns(c, r) && isFor(c, r) {
-			closest = append(closest, lacking{c, countFailures(c, r)})
+			closest = append(closest, c)
 		}
 	}
 	if len(closest) == 0 {
 		return newPolicy(candidates, r)
 	}
-	if len(closest) > maxTraced {
-		slices.SortFunc(closest, func(a, b lacking) int {
-			return cmp.Or(cmp.Compare(a.n, b.n), cmp.Compare(a.Policy.ID, b.Policy.ID))
-		})
-		closest = closest[:maxTraced]
-	}
+	closest = fewestFailures(closest, r)
 	var best *plan
 	for _, c := range closest {
-		if p := mended(c.Compiled, r); best == nil || p.better(best, r) {
+		if p := mended(c, r); best == nil || p.better(best) {
 			best = p
 		}
 	}
 	return best.miss(best.Policy.ID, r)
 }
 
-// lacking is a policy and how many of its conditions do not hold.
-type lacking struct {
-	*Compiled
-	n int
-}
-
-func countFailures(c *Compiled, r *request) int {
-	n := 0
-	for i := range conditions {
-		if !conditions[i].holds(c, r) {
-			n++
-		}
+// fewestFailures returns at most maxTraced of the policies.
+func fewestFailures(policies []*Compiled, r *request) []*Compiled {
+	if len(policies) <= maxTraced {
+		return policies
 	}
-	return n
+	failed := make(map[*Compiled]int, len(policies))
+	for _, c := range policies {
+		failed[c] = len(failures(c, r))
+	}
+	slices.SortFunc(policies, func(a, b *Compiled) int {
+		return cmp.Or(cmp.Compare(failed[a], failed[b]), cmp.Compare(a.Policy.ID, b.Policy.ID))
+	})
+	return policies[:maxTraced]
 }
 
 // isFor reports whether a policy is for this caller and agent at all, so that something in
@@ -93,10 +87,13 @@ func failures(c *Compiled, r *request) []string {
 
 // better reports whether p is the smaller repair; of equal ones, that of the policy which
 // got further counts.
-func (p *plan) better(other *plan, r *request) bool {
-	return cmp.Or(cmp.Compare(p.weight, other.weight),
-		cmp.Compare(firstFailure(other.Compiled, r), firstFailure(p.Compiled, r)),
-		cmp.Compare(p.Policy.ID, other.Policy.ID)) < 0
+func (p *plan) better(other *plan) bool {
+	return cmp.Or(cmp.Compare(p.weight, other.weight), cmp.Compare(other.got(), p.got()), cmp.Compare(p.Policy.ID, other.Policy.ID)) < 0
+}
+
+// got is how far the policy gets.
+func (p *plan) got() int {
+	return slices.IndexFunc(conditions, func(cond comparison) bool { return cond.name == p.failed[0] })
 }
 
 // mended plans the repair of one policy.
