@@ -3,6 +3,8 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +122,20 @@ func TestGradesOfPoliciesThatGrantNothing(t *testing.T) {
 	}
 	if got := policy.Assess(gradable(t, `{}`), nil, now); got.Grade != "" || got.Weakest != nil || got.Warnings == nil {
 		t.Errorf("a provider that nothing is known of: %+v", got)
+	}
+}
+
+// Which refs an event's runs are for is known of GitHub, and no tag permits a branch.
+func TestEventsForTheDefaultBranchMeetNoTag(t *testing.T) {
+	t.Parallel()
+	for events, want := range map[string]bool{`"schedule", "push"`: true, `"push"`: false} {
+		got := assessed(t, gradable(t, `{"tag": "v*", "events": [`+events+`]}`))
+		warned := slices.ContainsFunc(got.Warnings, func(w agentidp.Warning) bool {
+			return w.Code == "event_cannot_match" && strings.Contains(w.Message, "The event schedule is permitted to no effect: such runs are for the default branch")
+		})
+		if warned != want {
+			t.Errorf("%s: %v", events, got.Warnings)
+		}
 	}
 }
 
@@ -246,5 +262,28 @@ func TestAssessmentsAreBounded(t *testing.T) {
 	got := assessed(t, p)
 	if got.Grade != agentidp.GradeC || got.Weakest.Claims != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// documented is an example of a policy in the documentation, with its grade.
+var documented = regexp.MustCompile("(?s)```json\n(\\{\"provider\".*?)\n```\n\n> \\*\\*([A-F])\\*\\*: (.*?)\n\n")
+
+// What docs/trust-policies.md says of its examples is what the server says.
+func TestTheGradesOfTheDocumentation(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/trust-policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := documented.FindAllStringSubmatch(string(page), -1)
+	if all := strings.Count(string(page), "```json\n{\"provider\""); len(examples) != all || all < 10 {
+		t.Fatalf("%d of %d examples have a grade", len(examples), all)
+	}
+	for _, e := range examples {
+		text, who := strings.ReplaceAll(e[1], "<uuid>", agentX), strings.ReplaceAll(e[3], "\n> ", " ")
+		got := assessed(t, gradable(t, text))
+		if string(got.Grade) != e[2] || got.Weakest.Who != who {
+			t.Errorf("%s\nis %s: %s\nnot %s: %s", text, got.Grade, got.Weakest.Who, e[2], who)
+		}
 	}
 }

@@ -124,10 +124,9 @@ func (s *search) become(a *attacker, ref string) {
 	t.sayOurs(agentidp.ClaimRef, ref)
 	t.sayOurs(agentidp.ClaimRefType, refType)
 	t.sayOurs(agentidp.ClaimEnvironment, a.environment)
-	job, started := a.job, a.job
-	if own := s.policy.Repository + "/"; !strings.HasPrefix(job, own) || !strings.HasSuffix(job, "@"+a.ref) {
-		started = own + anyWorkflow + "@" + ref // calls the other
-	} else {
+	own := s.policy.Repository + "/"
+	job, started := a.job, own+anyWorkflow+"@"+ref // which calls the other
+	if strings.HasPrefix(job, own) && strings.HasSuffix(job, "@"+a.ref) {
 		job = strings.TrimSuffix(job, a.ref) + ref
 		started = job
 	}

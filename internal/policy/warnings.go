@@ -70,7 +70,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	}
 	if kind != nil && !slices.Equal(p.Events, set(kind.DefaultEvents)) { // The defaults are meant to fit one rule or another.
 		for _, event := range p.Events {
-			if why := cannotMatch(p, event); why != "" {
+			if why := cannotMatch(p, kind.EventRefs[event], event); why != "" {
 				warn(warnEventCannotMatch, "The event %s is permitted to no effect: %s", event, why)
 			}
 		}
@@ -114,7 +114,10 @@ func warnOfUse(p *agentidp.TrustPolicy, now time.Time, warn func(code, format st
 
 // cannotMatch says why a run that this event starts never satisfies the policy's
 // branch or tag, or returns "" where it may.
-func cannotMatch(p *agentidp.TrustPolicy, event string) string {
+func cannotMatch(p *agentidp.TrustPolicy, ref agentidp.EventRef, event string) string {
+	if ref == agentidp.RefDefaultBranch && p.Tag != "" {
+		return "such runs are for the default branch, which no tag permits. Remove it, or make a policy of its own for that branch."
+	}
 	switch event {
 	case "pull_request", "pull_request_review", "pull_request_review_comment":
 		return "such runs are for refs/pull/…, which no branch or tag permits, except that of a pull request closed by its merge. Use push, which follows every merge."
