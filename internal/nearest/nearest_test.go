@@ -23,7 +23,7 @@ func TestName(t *testing.T) {
 		name, want string
 		found      bool
 	}{
-		{"enviroment", "environment", true},
+		{"envronment", "environment", true},
 		{"ref-type", "ref_type", true},
 		{"environment", "environment", true},
 		{"repository", "", false},

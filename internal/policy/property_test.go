@@ -52,7 +52,7 @@ func reference(p *agentidp.TrustPolicy, in *policy.Input) string {
 	met := func(name string) bool {
 		value, _ := c.Read(name)
 		return value != "" && slices.ContainsFunc(p.Claims[name], func(v string) bool {
-			return v == value || !(c.Kind == oidc && name == "sub") && globReference(v, value)
+			return v == value || (c.Kind != oidc || name != "sub") && globReference(v, value)
 		})
 	}
 	noRepository := p.Repository == ""

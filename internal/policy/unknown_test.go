@@ -25,8 +25,8 @@ func TestUnknownClaims(t *testing.T) {
 	}{
 		{"a claim of GitHub", pol(hosted), "github", ""},
 		{"a property that an organization defined", pol(needs("repo_property_tier", "gold")), "github", ""},
-		{"a typing error", pol(needs("runner_enviroment", "github-hosted")), "github",
-			"The claim runner_enviroment is none that tokens of kind github are known to have, and this policy grants nothing to a token without it. Is runner_environment meant? Check its name."},
+		{"a typing error", pol(needs("runner_envronment", "github-hosted")), "github",
+			"The claim runner_envronment is none that tokens of kind github are known to have, and this policy grants nothing to a token without it. Is runner_environment meant? Check its name."},
 		{"another case", pol(needs("Environment", "prod")), "github", "Is environment meant?"},
 		{"nothing alike", pol(needs("team", "a")), "github", "without it. Check its name."},
 		{"what is alike cannot be named itself", pol(needs("actors", "octocat")), "github", "without it. Check its name."},
