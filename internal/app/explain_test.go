@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func (w *world) explained(admin string, body map[string]any) *agentidp.Explanati
 func (w *world) tells(admin string, body map[string]any, allowed bool, codeAndReason ...string) *agentidp.Explanation {
 	w.t.Helper()
 	e := w.explained(admin, body)
-	want := append(codeAndReason, "", "")
+	want := slices.Concat(codeAndReason, []string{"", ""})
 	if e.Allowed != allowed || e.Code != want[0] || e.Reason != want[1] {
 		w.t.Errorf("told %+v, want %v %v", e, allowed, codeAndReason)
 	}
@@ -46,7 +47,7 @@ func (w *world) tells(admin string, body map[string]any, allowed bool, codeAndRe
 // counted or used up, in a server that admits one exchange a minute.
 func TestExplainingLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *config.Config) { c.Limits.ExchangesPerMinute, c.Limits.RefusalsPerMinute = 1, 1 })
+	w := newWorld(t, func(c *config.Config) { c.ExchangesPerMinute, c.RefusalsPerMinute = 1, 1 })
 	admin := w.admin()
 	agent := w.agentWithPolicy(admin)
 	const mark = "a-most-peculiar-actor"

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,9 +126,9 @@ func (s *stories) prints(command string) string {
 		command = strings.ReplaceAll(command, name, id)
 	}
 	cmd := exec.CommandContext(s.t.Context(), "sh", "-c", command)
-	cmd.Dir, cmd.Env = s.folder, append(s.env, "AGENTIDP_TOKEN="+s.admin.Token, "AGENTIDP_SERVER="+s.url)
+	cmd.Dir, cmd.Env = s.folder, slices.Concat(s.env, []string{"AGENTIDP_TOKEN=" + s.admin.Token, "AGENTIDP_SERVER=" + s.url})
 	out, err := cmd.CombinedOutput()
-	if _, refused := err.(*exec.ExitError); err != nil && !refused {
+	if _, refused := errors.AsType[*exec.ExitError](err); err != nil && !refused {
 		s.t.Fatal(err)
 	}
 	printed := string(out)

@@ -179,7 +179,7 @@ func (d *desk) explain(r *rapid.T, req agentidp.ExplainRequest) (*agentidp.Expla
 func (d *desk) exchanged(r *rapid.T, req exchange.Request) (*agentidp.Explanation, error) {
 	resp, err := d.x.Exchange(d.t.Context(), d.org, &req)
 	e := &agentidp.Explanation{Allowed: err == nil}
-	id := ""
+	var id string
 	if err != nil {
 		refused, ok := errors.AsType[*agentidp.Error](err)
 		if !ok || refused.Kind == agentidp.Internal || refused.Kind == agentidp.Unavailable {

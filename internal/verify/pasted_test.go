@@ -17,7 +17,7 @@ func TestClaimsThatArePasted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
 	w.oidc() // of whose kind a token lives an hour at most
-	now := w.clock.Now()
+	now := w.Now()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	for _, tt := range []struct {
 		name   string
