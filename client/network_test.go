@@ -110,6 +110,10 @@ var everyCall = []struct {
 		_, err := c.LintTrustPolicy(ctx, agentidp.TrustPolicySpec{})
 		return err
 	}},
+	{"back-test a policy", reads, func(ctx context.Context, c *Client) error {
+		_, err := c.BacktestTrustPolicy(ctx, policyID, agentidp.BacktestRequest{})
+		return err
+	}},
 	{"delete a provider", repeats, func(ctx context.Context, c *Client) error { return c.DeleteProvider(ctx, "ghes") }},
 	{"create a provider", once, func(ctx context.Context, c *Client) error {
 		_, err := c.CreateProvider(ctx, agentidp.ProviderSpec{})

@@ -59,7 +59,7 @@ func TestDoctorSeesClocksAndAges(t *testing.T) {
 		{"an old backup", "backup", "warn the latest is of ", 0, ""},
 		{"a key that is new", "signing keys", "ok 1 open organization; each has one that signs", 29 * day, ""},
 		{"a rotation that was due", "signing keys", "warn default: a successor was due at ", 32 * day, ""},
-		{"retention that works", "retention", "ok decisions are kept 90d, events for ever, claims of tokens not at all", 0, lookText(now, now.Add(-time.Hour))},
+		{"retention that works", "retention", "ok decisions are kept 90d, events for ever, claims of tokens 30d", 0, lookText(now, now.Add(-time.Hour))},
 		{"retention that waits", "retention", "warn nothing old is removed until", 0, lookText(now, now.Add(time.Hour))},
 		{"retention that nobody does", "retention", "warn it was last looked at ", 0, lookText(now.Add(-2*time.Hour), now.Add(-2*day))},
 	} {
