@@ -110,7 +110,7 @@ func TestBashCompletes(t *testing.T) {
 		{"agentidp|policy|create|--repository|", ""},
 		{"agentidp|completion|", "bash|zsh|fish|--help|-h"},
 		{"agentidp|decision|list|--outcome|den", "denied"},
-		{"agentidp|nonsense|policy|", "create|list|get|update|explain|repin|delete|lint|apply|export|schema|--help|-h"},
+		{"agentidp|nonsense|policy|", "create|list|get|update|explain|backtest|repin|delete|lint|apply|export|schema|--help|-h"},
 		{"agentidp|audit|tail|--nonsense", ""},
 	} {
 		const run = `source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _agentidp; complete -p agentidp; printf '%s\n' "${COMPREPLY[@]}"`
