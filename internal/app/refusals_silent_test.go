@@ -10,7 +10,7 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
-// whatever refuses an exchange, the answer at every door has the caller's
+// whatever refuses an exchange, the answer at every door has the caller's
 // own claims, and nothing that a policy says: the one that answers, another of the
 // repository, of another repository, provider, agent or organization, one that is
 // disabled, expired or in shadow mode.
@@ -40,8 +40,8 @@ func TestNoRefusalShowsWhatAPolicySays(t *testing.T) {
 		{name: "a merge queue", check: "ref", agent: agent, run: claims{"ref": "refs/heads/gh-readonly-queue/main/pr-7"}, code: agentidp.CodeBranchNotPermitted, reads: ref},
 		{name: "the environment", check: "environment", agent: agent, code: notMet, reads: []string{"environment"}},
 		{name: "no environment", check: "environment", run: claims{"environment": ""}, code: notMet},
-		{name: "the workflow", check: "workflow", agent: agent, code: notMet, reads: []string{"job_workflow_ref", "workflow_ref"}},
-		{name: "a workflow elsewhere", check: "workflow", agent: agent, code: notMet, reads: []string{"job_workflow_ref", "workflow_ref"},
+		{name: "the workflow", check: "workflow", agent: agent, code: notMet, reads: []string{"job_workflow_ref"}},
+		{name: "a workflow elsewhere", check: "workflow", agent: agent, code: notMet, reads: []string{"job_workflow_ref"},
 			changes: map[string]any{"workflow": s.m.text() + "/" + s.m.text() + "/.github/workflows/" + s.m.text() + ".yml@refs/heads/" + s.m.text()}},
 		{name: "claims", check: "claims", agent: agent, code: notMet, reads: []string{"runner_environment", "repository_visibility"}},
 		{name: "one claim of two", check: "claims", code: notMet, reads: []string{"repository_visibility"},

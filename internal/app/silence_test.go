@@ -60,7 +60,9 @@ func (s *silence) in(t *testing.T) *silence {
 // agent: they are for others, or grant nothing, though they would.
 func (s *silence) surround(repository, agent string) {
 	s.t.Helper()
-	other := func(id string) string { return map[bool]string{true: s.agents[1], false: s.agents[0]}[id == s.agents[0]] }
+	other := func(id string) string {
+		return map[bool]string{true: s.agents[1], false: s.agents[0]}[id == s.agents[0]]
+	}
 	around := []map[string]any{
 		s.m.policy(repository, other(agent), "all", nil),
 		s.m.policy(s.m.text()+"/"+s.m.text(), agent, "all", nil),

@@ -153,19 +153,9 @@ func TestPoliciesWithoutARepositoryAreBounded(t *testing.T) {
 	admin := w.admin()
 	c, other := newCluster(w, "cluster"), newCluster(w, "other")
 	c.policy(map[string]any{"sub": "build"}, map[string]any{"trustRegisteredAgents": true})
-	err := w.app.db.Write(t.Context(), func(tx *store.Tx) error {
-		for i := range 998 {
-			p := &agentidp.TrustPolicy{ID: agentidp.NewID(w.clock.Now()), OrganizationID: w.org().ID, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(), Revision: 1}
-			p.Provider, p.Mode, p.Claims = "cluster", agentidp.ModeEnforce, agentidp.ClaimConditions{"sub": {fmt.Sprint("x", i)}}
-			if err := tx.CreatePolicy(t.Context(), p, fmt.Sprint(i)); err != nil {
-				return err
-			}
-		}
-		return nil
+	w.morePolicies(998, func(i int, p *agentidp.TrustPolicy) {
+		p.Provider, p.Claims = "cluster", agentidp.ClaimConditions{"sub": {fmt.Sprint("x", i)}}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	bearer := w.granted(exchangeBody(c.token("build", nil), "")).str("access_token")
 	w.want(w.do("POST", agentsPath, bearer, map[string]any{"name": "first@ci.acme.example"}), http.StatusCreated)
 	const full = agentidp.CodePolicyLimitReached
@@ -179,6 +169,48 @@ func TestPoliciesWithoutARepositoryAreBounded(t *testing.T) {
 	other.policy(map[string]any{"sub": "one more"}, nil)
 	w.granted(exchangeBody(c.token("build", nil), ""))
 	w.outcome(exchangeBody(c.token("stranger", nil), ""), agentidp.CodeTrustPolicyViolation, "")
+}
+
+// morePolicies writes policies as nobody creates them by hand.
+func (w *world) morePolicies(n int, each func(i int, p *agentidp.TrustPolicy)) {
+	w.t.Helper()
+	org := w.org().ID
+	err := w.app.db.Write(w.t.Context(), func(tx *store.Tx) error {
+		for i := range n {
+			p := &agentidp.TrustPolicy{ID: agentidp.NewID(w.clock.Now()), OrganizationID: org, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(), Revision: 1}
+			p.Mode = agentidp.ModeEnforce
+			each(i, p)
+			if err := tx.CreatePolicy(w.t.Context(), p, p.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A repository has room for many policies, and for no more than an exchange can look at.
+func TestPoliciesOfARepositoryAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	w.policy(admin, map[string]any{"branch": "main", "trustRegisteredAgents": true})
+	w.morePolicies(4998, func(i int, p *agentidp.TrustPolicy) {
+		p.Provider, p.Repository, p.Branch = "github", "ACME/deploy", fmt.Sprint("b", i)
+	})
+	bearer := w.granted(exchangeBody(w.subject(nil), "")).str("access_token")
+	w.want(w.do("POST", agentsPath, bearer, map[string]any{"name": "first@ci.acme.example"}), http.StatusCreated)
+	const full = agentidp.CodePolicyLimitReached
+	w.want(w.do("POST", agentsPath, bearer, map[string]any{"name": "second@ci.acme.example"}), http.StatusConflict, full)
+	a := w.want(w.do("POST", policiesPath, admin, map[string]any{"provider": "github", "repository": "acme/Deploy"}), http.StatusConflict, full)
+	if !strings.Contains(a.str("detail"), "The repository acme/Deploy has 5000 trust policies already") {
+		t.Errorf("%s", a.Raw)
+	}
+	w.policy(admin, map[string]any{"repository": "acme/other"})
+	w.granted(exchangeBody(w.subject(nil), ""))
+	w.outcome(exchangeBody(w.subject(claims{"ref": "refs/heads/b5000"}), ""), agentidp.CodeBranchNotPermitted, "")
 }
 
 // Refused workloads are limited one by one: one that is refused all the time does not

@@ -97,21 +97,13 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 // compiles it: an expression costs more than all else of a policy.
 func recompiled(known []*policy.Compiled, p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *policy.Compiled {
 	i, ok := slices.BinarySearchFunc(known, p.ID, func(c *policy.Compiled, id string) int { return cmp.Compare(c.Policy.ID, id) })
-	if ok && isVersion(known[i], versionOf(p)) {
+	if ok && isVersion(known[i], store.VersionOf(p)) {
 		return known[i]
 	}
 	return policy.Compile(p, kind)
 }
 
-func isVersion(c *policy.Compiled, v store.PolicyVersion) bool { return versionOf(c.Policy) == v }
-
-func versionOf(p *agentidp.TrustPolicy) store.PolicyVersion {
-	v := store.PolicyVersion{ID: p.ID, Revision: p.Revision}
-	if p.Pinned != nil {
-		v.RepositoryID, v.RepositoryOwnerID = p.Pinned.RepositoryID, p.Pinned.RepositoryOwnerID
-	}
-	return v
-}
+func isVersion(c *policy.Compiled, v store.PolicyVersion) bool { return store.VersionOf(c.Policy) == v }
 
 // agent returns an agent, nil where there is none, and whether that was just
 // read from the database.

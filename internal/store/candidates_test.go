@@ -69,11 +69,7 @@ func TestCandidates(t *testing.T) {
 func versionsOf(policies []agentidp.TrustPolicy) []store.PolicyVersion {
 	versions := []store.PolicyVersion{}
 	for i := range policies {
-		v := store.PolicyVersion{ID: policies[i].ID, Revision: policies[i].Revision}
-		if pin := policies[i].Pinned; pin != nil {
-			v.RepositoryID, v.RepositoryOwnerID = pin.RepositoryID, pin.RepositoryOwnerID
-		}
-		versions = append(versions, v)
+		versions = append(versions, store.VersionOf(&policies[i]))
 	}
 	return versions
 }

@@ -68,11 +68,20 @@ func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repo
 
 // PolicyVersion is by what a policy that was read before is known to be as it is now:
 // whatever administrators change of it counts its revision, and an id is never another
-// policy's. Its pin, empty where there is none, changes apart from it.
+// policy's. Its pin changes apart from it.
 type PolicyVersion struct {
 	ID                              string
 	Revision                        int64
-	RepositoryID, RepositoryOwnerID string
+	RepositoryID, RepositoryOwnerID string // of the pin; empty where there is none
+}
+
+// VersionOf returns that of a policy.
+func VersionOf(p *agentidp.TrustPolicy) PolicyVersion {
+	v := PolicyVersion{ID: p.ID, Revision: p.Revision}
+	if p.Pinned != nil {
+		v.RepositoryID, v.RepositoryOwnerID = p.Pinned.RepositoryID, p.Pinned.RepositoryOwnerID
+	}
+	return v
 }
 
 // CandidateVersions returns what Candidates would, as far as it takes to see whether
