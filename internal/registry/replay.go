@@ -44,8 +44,8 @@ func (t *replay) note(format string, args ...any) {
 // replay counts one exchange. Whether anything is granted is all that most need: why not
 // is asked for the examples alone, of which there are few.
 func (t *replay) replay(ctx context.Context, d *agentidp.Decision) error {
-	claims, err := t.Verifier.ReadClaims(t.provider, d.Claims)
-	if len(d.Claims) == 0 || err != nil {
+	claims := t.claimsOf(d)
+	if claims == nil {
 		t.skipped++
 		return nil
 	}
@@ -78,6 +78,16 @@ func (t *replay) replay(ctx context.Context, d *agentidp.Decision) error {
 		t.change(1, &t.out.NewlyDenied, d, &in, slices.Concat(s.others, after))
 	}
 	return nil
+}
+
+// claimsOf returns the claims that are kept of an exchange; nil: there are none, or not
+// enough of them, because the kind asks for more since then.
+func (t *replay) claimsOf(d *agentidp.Decision) *agentidp.Claims {
+	if len(d.Claims) == 0 {
+		return nil
+	}
+	claims, _ := t.Verifier.ReadClaims(t.provider, d.Claims) // an error is of the claims
+	return claims
 }
 
 // change counts an exchange that is decided otherwise, and keeps it for an example if

@@ -231,7 +231,8 @@ func (s *server) plausible(name string) []any {
 		"since": {"2020-01-31T12:00:00Z"}, "until": {"2999-01-31T12:00:00Z"}, "limit": {1, 50, 200}, "repositoryId": {"74"}, "repositoryOwnerId": {"65"},
 		"registeredByPolicyId": recent("oidc/trust-policies"), "code": {"trust_policy_violation"}, "type": {"policy_created"}, "tokenTtlSeconds": {60, 3600},
 		"maxAgents": {1, 1000}, "cursor": {"x"}, "kind": {"github"}, "algorithms": {"RS256", "ES256"}, "jwksUri": {"http://127.0.0.1:1/keys"},
-		"maxTokenAgeSeconds": {60, 3600, 86400}, "mayDelegateTo": recent("agents"),
+		"maxTokenAgeSeconds": {60, 3600, 86400}, "environment": {"production"}, "workflow": {".github/workflows/deploy.yml"},
+		"condition": {`claims.repository == "acme/deploy"`}, "acceptRisk": {"It only labels."}, "mayDelegateTo": recent("agents"),
 	}[name]
 }
 
