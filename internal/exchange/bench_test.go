@@ -47,7 +47,7 @@ func BenchmarkPolicies(b *testing.B) {
 		url  func(testing.TB) string
 	}{
 		{"SQLite", func(b testing.TB) string { return "sqlite:" + filepath.Join(b.TempDir(), "bench.db") }},
-		{"PostgreSQL", func(b testing.TB) string { return pgtest.Start(b) }},
+		{"PostgreSQL", pgtest.Start},
 	} {
 		b.Run(engine.name, func(b *testing.B) {
 			small, large := newHall(b, engine.url(b), 1, 1), newHall(b, engine.url(b), 100_000, 1, 100, 1000, 5000)
