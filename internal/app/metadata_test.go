@@ -280,8 +280,8 @@ func (m *advertised) scopes() {
 	m.t.Helper()
 	needed := map[string]bool{"admin": true}
 	for _, op := range m.operations() {
-		if op.scope != "" {
-			needed[op.scope] = true
+		for _, scope := range strings.Fields(op.scope) {
+			needed[scope] = true
 		}
 	}
 	named := m.list("scopes_supported")

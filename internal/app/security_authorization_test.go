@@ -224,7 +224,7 @@ func TestTenThousandPoliciesOfOneRepository(t *testing.T) {
 	admin := w.admin()
 	agent := w.register(admin, agentName)
 	first := w.policy(admin, map[string]any{"agentId": agent, "branch": "first"}).str("id")
-	n := 10_000
+	n := 9_998 // with the first and the last, as many as may be
 	if detectsRaces { // which is slower than the ten seconds that a request may take, on a busy machine
 		n = 2_000
 	}
@@ -235,7 +235,7 @@ func TestTenThousandPoliciesOfOneRepository(t *testing.T) {
 	}
 	for start := 0; start < n; start += each {
 		err := w.app.db.Write(t.Context(), func(tx *store.Tx) error {
-			for i := range each {
+			for i := range min(each, n-start) {
 				p.ID, p.Branch = agentidp.NewID(w.clock.Now()), fmt.Sprint("branch-", start+i)
 				if err := tx.CreatePolicy(t.Context(), p, p.ID); err != nil {
 					return err

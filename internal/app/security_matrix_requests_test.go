@@ -72,7 +72,7 @@ var matrixRequests = map[string][]func(*party) *request{
 	"createTrustPolicy": {func(p *party) *request { return p.newPolicy() }},
 	"listTrustPolicies": {
 		with("query.limit", "200"), of("query.cursor", func(g *granted) string { return g.policy }), with("query.provider", "github"), with("query.grants", "agent"),
-		with("query.mode", "enforce"), of("query.repository", func(g *granted) string { return g.repository }), of("query.agentId", func(g *granted) string { return g.agent }),
+		with("query.mode", "enforce"), with("query.neverMatched", "true"), with("query.expiresBefore", "2036-01-01T00:00:00Z"), of("query.repository", func(g *granted) string { return g.repository }), of("query.agentId", func(g *granted) string { return g.agent }),
 	},
 	"lintTrustPolicy": {
 		func(p *party) *request { return p.newPolicy() },

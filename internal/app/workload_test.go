@@ -197,7 +197,7 @@ func TestPoliciesOfARepositoryAreBounded(t *testing.T) {
 	w := newWorld(t)
 	admin := w.admin()
 	w.policy(admin, map[string]any{"branch": "main", "trustRegisteredAgents": true})
-	w.morePolicies(4998, func(i int, p *agentidp.TrustPolicy) {
+	w.morePolicies(9998, func(i int, p *agentidp.TrustPolicy) {
 		p.Provider, p.Repository, p.Branch = "github", "ACME/deploy", fmt.Sprint("b", i)
 	})
 	bearer := w.granted(exchangeBody(w.subject(nil), "")).str("access_token")
@@ -205,12 +205,12 @@ func TestPoliciesOfARepositoryAreBounded(t *testing.T) {
 	const full = agentidp.CodePolicyLimitReached
 	w.want(w.do("POST", agentsPath, bearer, map[string]any{"name": "second@ci.acme.example"}), http.StatusConflict, full)
 	a := w.want(w.do("POST", policiesPath, admin, map[string]any{"provider": "github", "repository": "acme/Deploy"}), http.StatusConflict, full)
-	if !strings.Contains(a.str("detail"), "The repository acme/Deploy has 5000 trust policies already") {
+	if !strings.Contains(a.str("detail"), "The repository acme/Deploy has 10000 trust policies already") {
 		t.Errorf("%s", a.Raw)
 	}
 	w.policy(admin, map[string]any{"repository": "acme/other"})
 	w.granted(exchangeBody(w.subject(nil), ""))
-	w.outcome(exchangeBody(w.subject(claims{"ref": "refs/heads/b5000"}), ""), agentidp.CodeBranchNotPermitted, "")
+	w.outcome(exchangeBody(w.subject(claims{"ref": "refs/heads/b10000"}), ""), agentidp.CodeBranchNotPermitted, "")
 }
 
 // Refused workloads are limited one by one: one that is refused all the time does not

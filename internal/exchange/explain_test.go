@@ -320,7 +320,7 @@ func (r *run) agree() {
 		Audience: draw(r, "audience", "", "", "", service, issuer, "no-uri"),
 	}
 	if rapid.IntRange(0, 2).Draw(r.T, "a usual run") == 0 {
-		provider, audience, times = "github", issuer, nil
+		provider, audience = "github", issuer
 		claims = map[string]any{"repository": r.repository, "repository_id": r.id, "repository_owner_id": "65", "ref": "refs/heads/main"}
 		raw, payload = r.mint(provider, audience, claims)
 		req = exchange.Request{Token: raw, AgentID: r.agents[0]}

@@ -233,7 +233,7 @@ func (r *Registry) validPolicy(ctx context.Context, org *agentidp.Organization, 
 // measured (docs/performance.md).
 const (
 	maxWithoutRepository = 1000
-	maxOfRepository      = 5000
+	maxOfRepository      = 10_000
 )
 
 // checkRoom refuses one policy too many of those that a caller is held against. Creations
