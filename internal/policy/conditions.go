@@ -108,7 +108,8 @@ var conditions = []comparison{
 			return c.Policy.Bootstrap() || agentStatus(c, r) == string(agentidp.AgentActive)
 		},
 		func(c *Compiled, r *request) (string, string) {
-			if c.Policy.Bootstrap() {
+			// Of an agent that was not asked for nothing is known.
+			if c.Policy.Bootstrap() || c.Policy.AgentID != r.AgentID {
 				return "", ""
 			}
 			return string(agentidp.AgentActive), agentStatus(c, r)

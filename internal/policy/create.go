@@ -114,7 +114,11 @@ func (p *plan) create(candidates []*Compiled, r *request) {
 	}
 	said := []string{fmt.Sprintf("No policy is for this %s and what it asks for. The new one %s. Create it only if you know the %s: anybody's can ask.", r.caller(), grants, r.caller())}
 	if others > 0 {
-		said = append(said, fmt.Sprintf("%d of its policies are for something else, another agent or the registration of agents (a run that names no agentId): perhaps the run asks for the wrong one.", others))
+		count := fmt.Sprintf("%d policies", others)
+		if others == 1 {
+			count = "one policy"
+		}
+		said = append(said, fmt.Sprintf("The %s has %s for something else, another agent or the registration of agents (a run that names no agentId): perhaps the run asks for the wrong one.", r.caller(), count))
 	}
 	switch {
 	case p.spec.Branch != "":

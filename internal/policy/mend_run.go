@@ -56,8 +56,12 @@ func mendEnvironment(p *plan, r *request) {
 		return
 	}
 	p.repair(agentidp.RepairSet, "environment", got)
-	p.say(weightValue, "Jobs of the environment %s get in too: whoever its rules let through.", plain(got))
-	if strings.EqualFold(got, want) {
+	weight, alike := weightValue, strings.EqualFold(got, want)
+	if alike { // very likely the one that is meant: less than what another policy would let in besides
+		weight = weightRequest
+	}
+	p.say(weight, "Jobs of the environment %s get in too: whoever its rules let through.", plain(got))
+	if alike {
 		p.say(0, "Only upper and lower case differ from %s, and the CI system may take both for one environment: better write it in the workflow as the policy does.", plain(want))
 	}
 }

@@ -52,6 +52,19 @@ func TestAGrantTellsWhatStoppedTheOthers(t *testing.T) {
 	}
 }
 
+// Of a policy for another agent than the one that was asked for, the trace does not say that its
+// own agent is absent: nobody has looked for it.
+func TestNothingIsToldOfAnAgentThatWasNotAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, in := range map[string]*policy.Input{"another agent": run(agentNamed(agentY)), "bootstrap": run(noAgent)} {
+		for _, check := range policy.Match(compiled(pol()), in).Checks {
+			if check.Check == "agent_status" {
+				t.Errorf("%s: %+v", name, check)
+			}
+		}
+	}
+}
+
 // ofOthers spells the checks of a grant that are not those of the policy that grants.
 func ofOthers(out policy.Outcome) string {
 	var b strings.Builder
