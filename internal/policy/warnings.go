@@ -2,11 +2,13 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // Codes of warnings; stable, like the codes of errors.
@@ -26,6 +28,7 @@ const (
 	warnOutsiderEvent    = "outsider_event"
 	warnTrustsRegistered = "trusts_registered_agents"
 	warnUnknownClaim     = "unknown_claim"
+	warnUnknownEvent     = "unknown_event"
 	warnUnsafeClaim      = "unsafe_claim"
 )
 
@@ -52,6 +55,8 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	switch {
 	case p.Repository == "":
 		warn(warnClaimsOnly, "This policy is as strong as its claims: whoever the issuer of provider %s gives a token that says them gets a token here, and nothing is pinned. Make sure that the issuer never gives the same identity to somebody else, and name further claims where its tokens have some that others cannot choose.", p.Provider)
+	case p.Branch == "" && p.Tag == "" && guarded(&p.TrustPolicySpec):
+		warn(warnAnyBranch, "No branch or tag is named, so runs on any branch get tokens that meet the other conditions. Set branch or tag, so that it does not depend on these alone.")
 	case p.Branch == "" && p.Tag == "":
 		warn(warnAnyBranch, "Runs on any branch get tokens, so whoever can push a branch to %s can have one. Set branch or tag.", p.Repository)
 	case p.Tag != "" && strings.Trim(p.Tag, "*/") == "":
@@ -65,6 +70,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 			warn(warnOutsiderEvent, "The event %s is permitted, which is unsafe by default. %s. Remove it from events unless the workflow is safe against that.", event, strings.TrimSuffix(kind.OutsiderEvent[event].Why, "."))
 		}
 	}
+	warnings = append(warnings, misspeltEvents(p, kind)...)
 	if p.AcceptRisk != "" && kind != nil && len(reachable(p.Events, kind)) == 0 {
 		warn(warnAcceptRisk, "acceptRisk gives a reason, and no event is permitted that outsiders can cause. Remove it, so that it does not excuse an event that is added later.")
 	}
@@ -87,6 +93,22 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 		warn(warnNotPinned, "This policy is 30 days old and no exchange has pinned %s, or its pin was cleared: it is known by its name alone, and whoever holds that name at the next accepted exchange is trusted. Delete the policy if it is not needed, or set repositoryId and repositoryOwnerId.", p.Repository)
 	}
 	warnOfUse(p, now, warn)
+	return warnings
+}
+
+// misspeltEvents returns the warnings about events that are not known and nearly called like
+// one that is. Of others nothing is said: there are more than are known here.
+func misspeltEvents(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnings []agentidp.Warning) {
+	if kind == nil {
+		return nil
+	}
+	known := slices.Concat(kind.DefaultEvents, slices.Sorted(maps.Keys(kind.OutsiderEvent)), slices.Sorted(maps.Keys(kind.EventRefs)))
+	for _, event := range p.Events {
+		if meant, ok := nearest.Name(event, known); ok && meant != event {
+			warnings = append(warnings, agentidp.Warning{Code: warnUnknownEvent, Message: fmt.Sprintf(
+				"The event %s is none that runs of kind %s are known to be started by. Is %s meant? Check its name.", plain(event), kind.Name, meant)})
+		}
+	}
 	return warnings
 }
 
