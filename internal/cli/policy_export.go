@@ -170,6 +170,9 @@ func (e *exported) document(ctx context.Context, policies []*agentidp.TrustPolic
 			return nil, err
 		}
 	}
+	if len(policies) == 0 { // an encoder that has written nothing cannot be closed
+		return out.Bytes(), nil
+	}
 	return out.Bytes(), encoder.Close()
 }
 
