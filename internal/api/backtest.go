@@ -19,8 +19,15 @@ type policyBacktest struct {
 	RawBody []byte
 }
 
-// Resolve is that of policyBody, for the draft.
-func (b *policyBacktest) Resolve(hc huma.Context) []error { return resolveDraft(hc, b.RawBody) }
+// Resolve is that of policyBody, for the draft. A draft that is null is none, and whoever
+// sends it means one: to ask about the stored policy it is left out.
+func (b *policyBacktest) Resolve(hc huma.Context) []error {
+	var drafted struct{ Policy json.RawMessage }
+	if json.Unmarshal(b.RawBody, &drafted) == nil && string(drafted.Policy) == "null" {
+		return []error{&huma.ErrorDetail{Location: "body.policy", Message: "is null. Leave it out to ask about the policy as it is stored."}}
+	}
+	return resolveDraft(hc, b.RawBody)
+}
 
 // draftBacktest is a agentidp.BacktestRequest that has a draft.
 type draftBacktest struct {

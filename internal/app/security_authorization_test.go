@@ -224,7 +224,7 @@ func TestTenThousandPoliciesOfOneRepository(t *testing.T) {
 	admin := w.admin()
 	agent := w.register(admin, agentName)
 	first := w.policy(admin, map[string]any{"agentId": agent, "branch": "first"}).str("id")
-	n := 9_998 // with the first and the last, as many as may be
+	n := 9_998        // with the first and the last, as many as may be
 	if detectsRaces { // which is slower than the ten seconds that a request may take, on a busy machine
 		n = 2_000
 	}
