@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/limit"
@@ -17,8 +18,15 @@ import (
 // never rests on it. It is filled on demand and bounded.
 type cache struct {
 	providers  *limit.Cache[[2]string, *agentidp.Provider]
-	candidates *limit.Cache[cacheKey, []*policy.Compiled]
+	candidates *limit.Cache[cacheKey, remembered]
 	agents     *limit.Cache[[2]string, *agentidp.Agent]
+	clock      func() time.Time
+}
+
+// remembered are candidates, and when they were as the database had them.
+type remembered struct {
+	policies []*policy.Compiled
+	at       time.Time
 }
 
 // cacheKey names the candidates of a repository: by name and by id, because a
@@ -28,10 +36,17 @@ type cacheKey struct{ org, provider, repository, repositoryID string }
 
 const cacheSize = 10_000
 
-func newCache() *cache {
+// askAgain is how long candidates are taken as they are remembered. A grant that rests on them
+// is checked by its commit, whatever their age; but the commit does not look at those that grant
+// nothing, and a policy in shadow mode is to be told of from its creation on, and no longer than
+// it is there, also where every exchange is granted.
+const askAgain = time.Second
+
+func newCache(clock func() time.Time) *cache {
 	return &cache{
+		clock:      clock,
 		providers:  limit.NewCache[[2]string, *agentidp.Provider](cacheSize),
-		candidates: limit.NewCache[cacheKey, []*policy.Compiled](cacheSize),
+		candidates: limit.NewCache[cacheKey, remembered](cacheSize),
 		agents:     limit.NewCache[[2]string, *agentidp.Agent](cacheSize),
 	}
 }
@@ -61,12 +76,14 @@ func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string
 
 // policies returns the candidates of a repository, by id, and whether they are as the
 // database has them now; kind is that of their provider. What is remembered and has not
-// changed is neither read nor compiled again: each refusal asks for it.
+// changed is neither read nor compiled again: each refusal asks whether it has.
 func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *agentidp.ProviderKind, fresh bool) ([]*policy.Compiled, bool, error) {
-	known, ok := c.candidates.Get(key)
+	entry, ok := c.candidates.Get(key)
+	known, now := entry.policies, c.clock()
+	age := now.Sub(entry.at)
 	switch {
 	case !ok:
-	case !fresh:
+	case !fresh && 0 <= age && age < askAgain:
 		return known, false, nil
 	default:
 		versions, err := db.CandidateVersions(ctx, key.org, key.provider, key.repository, key.repositoryID)
@@ -74,6 +91,7 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 			return nil, false, err
 		}
 		if slices.EqualFunc(known, versions, isVersion) {
+			c.candidates.Put(key, remembered{known, now})
 			return known, true, nil
 		}
 	}
@@ -86,7 +104,7 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 		compiled[i] = recompiled(known, &rows[i], kind)
 	}
 	if len(compiled) > 0 { // a repository without policies is anybody's: it takes no room here
-		c.candidates.Put(key, compiled)
+		c.candidates.Put(key, remembered{compiled, now})
 	} else {
 		c.candidates.Drop(key)
 	}

@@ -41,7 +41,8 @@ func newPolicy(org, id string) *agentidp.TrustPolicy {
 
 func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	t.Parallel()
-	db, c := newDB(t), newCache()
+	now := time.Now()
+	db, c := newDB(t), newCache(func() time.Time { return now })
 	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
 	read := func(key cacheKey, mustRead bool, wantN int, wantFresh bool) {
 		t.Helper()
@@ -62,6 +63,16 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	read(key, false, 1, false) // stale, which the commit finds out
 	read(key, true, 2, true)
 	read(key, false, 2, false)
+	write(t, db, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", "3"), "3") })
+	now = now.Add(askAgain - 1)
+	read(key, false, 2, false)
+	now = now.Add(1)
+	read(key, false, 3, true) // one that grants nothing, such as a shadow, no commit would find
+	read(key, false, 3, false)
+	now = now.Add(-time.Hour) // the clock was set
+	read(key, false, 3, true)
+	write(t, db, func(tx *store.Tx) error { return tx.DeletePolicy(t.Context(), "a", "3") })
+	read(key, true, 2, true)
 	other := key
 	other.org = "b"
 	read(other, false, 0, true)
@@ -86,7 +97,7 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 // are compiled again.
 func TestWhatHasNotChangedIsNotCompiledAgain(t *testing.T) {
 	t.Parallel()
-	db, c := newDB(t), newCache()
+	db, c := newDB(t), newCache(time.Now)
 	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
 	read := func() []*policy.Compiled {
 		t.Helper()
@@ -145,7 +156,7 @@ func TestWhatHasNotChangedIsNotCompiledAgain(t *testing.T) {
 
 func TestAgentsAreReadOnceAndWhenAskedTo(t *testing.T) {
 	t.Parallel()
-	db, c := newDB(t), newCache()
+	db, c := newDB(t), newCache(time.Now)
 	read := func(org string, mustRead bool, want agentidp.AgentStatus, wantFresh bool) {
 		t.Helper()
 		agent, fresh, err := c.agent(t.Context(), db, org, "x", mustRead)

@@ -64,7 +64,7 @@ type Exchanger struct {
 // New returns an Exchanger.
 func New(cfg Config) *Exchanger {
 	return &Exchanger{
-		Config: cfg, cache: newCache(), limits: newLimits(cfg.ExchangesPerMinute, cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
+		Config: cfg, cache: newCache(cfg.Clock), limits: newLimits(cfg.ExchangesPerMinute, cfg.RefusalsPerMinute), refusals: newTally(cfg.Logger, cfg.Clock),
 	}
 }
 
