@@ -147,7 +147,8 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO, k *kong.Context) erro
 }
 
 // checksOf are the checks of a decision, a policy after the other in the order in which
-// they were held against the run. Where there was no run, nothing was.
+// they were held against the run. Where there was no run, nothing was. Of a policy for
+// another agent that is all there is to say: nobody reads on to what it would compare besides.
 func checksOf(d *agentidp.Decision) []string {
 	var lines []string
 	switch {
@@ -157,11 +158,17 @@ func checksOf(d *agentidp.Decision) []string {
 	default:
 		return []string{"none: it was refused before policies were looked at"}
 	}
-	policy, width := "", 0
+	policy, width, forAnother := "", 0, map[string]bool{}
 	for _, check := range d.Checks {
 		width = max(width, len([]rune(printable(check.Check))))
+		if check.Check == "agent" && !check.OK {
+			forAnother[check.PolicyID] = true
+		}
 	}
 	for _, check := range d.Checks {
+		if forAnother[check.PolicyID] && check.Check != "agent" {
+			continue
+		}
 		if check.PolicyID != policy {
 			policy = check.PolicyID
 			lines = append(lines, printable("policy "+policy))

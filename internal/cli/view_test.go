@@ -33,13 +33,18 @@ func TestADecisionSaysWhichCheckFailed(t *testing.T) {
 		{PolicyID: "2", Check: "repository", Claim: "repository", Expected: "acme/deploy", Got: "acme/deploy", OK: true},
 		{PolicyID: "2", Check: "ref", Claim: "ref", Expected: "refs/heads/main", Got: "refs/heads/d\x1bv"},
 		{PolicyID: "3", Check: "mode", Expected: "enforce", Got: "disabled"},
+		{PolicyID: "4", Check: "mode", Expected: "enforce", Got: "enforce", OK: true},
+		{PolicyID: "4", Check: "agent", Expected: "a", Got: "b"},
+		{PolicyID: "4", Check: "event", Expected: "push", Got: "fork"},
 	}}
 	const want = `  ok    issuer      "known"
 policy 2
   ok    repository  repository "acme/deploy"
   FAIL  ref         ref "refs/heads/d\x1bv", expected "refs/heads/main"
 policy 3
-  FAIL  mode        "disabled", expected "enforce"`
+  FAIL  mode        "disabled", expected "enforce"
+policy 4
+  FAIL  agent       "b", expected "a"`
 	if got := strings.Join(checksOf(d), "\n"); got != want {
 		t.Errorf("\n%s\nwant\n%s", got, want)
 	}
