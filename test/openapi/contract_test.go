@@ -28,9 +28,17 @@ func TestTheServerAndItsDocumentAgree(t *testing.T) {
 	s := startServer(t)
 	doc := s.document(t)
 	ops := operations(doc)
+	lots := slices.Clone(ops)
+	for _, op := range ops {
+		// Most policies contradict themselves or trust other runs than the emulator's; of
+		// those that exchanges need there must be some, however the lots fall.
+		if op.id == "createTrustPolicy" || op.id == "exchangeToken" {
+			lots = append(lots, op, op, op)
+		}
+	}
 	statuses := map[string]map[int]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		op := rapid.SampledFrom(ops).Draw(rt, "operation")
+		op := lots[fair(rt, len(lots), "operation")]
 		g := &generator{T: rt, server: s, op: op}
 		req := g.request(op)
 		invalid := op.against(req)
@@ -55,6 +63,19 @@ func TestTheServerAndItsDocumentAgree(t *testing.T) {
 			t.Errorf("%s: %d requests succeeded and %d were refused; both answers must be seen", op.id, good, bad)
 		}
 	}
+}
+
+// fair draws one of n with the same chance for each, from coins: of numbers, rapid draws
+// small ones and thereby the first of a list far more often than others.
+func fair(t *rapid.T, n int, label string) int {
+	number := 0
+	for _, heads := range rapid.SliceOfN(rapid.Bool(), 16, 16).Draw(t, label) {
+		number *= 2
+		if heads {
+			number++
+		}
+	}
+	return number * n >> 16
 }
 
 // operation is one of the document's.

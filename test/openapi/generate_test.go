@@ -33,7 +33,7 @@ type request struct {
 }
 
 func (g *generator) oneIn(n int, label string) bool {
-	return rapid.IntRange(1, n).Draw(g.T, label) == n
+	return fair(g.T, n, label) == n-1
 }
 
 func (g *generator) request(op *operation) *request {
@@ -131,9 +131,9 @@ func (g *generator) known(path, name string) string {
 	}
 	all := g.ids[collection]
 	switch {
-	case g.op.id == "deleteCredential":
-		all = all[:max(0, len(all)-5)] // some are left to be rotated
-	case g.op.id == "createCredential" && !g.oneIn(8, "of an agent that has ended"):
+	case g.op.id == "deleteCredential" || g.op.id == "deleteProvider":
+		all = all[:max(0, len(all)-5)] // some are left to be rotated and tested
+	case (g.op.id == "createCredential" || g.op.id == "updateAgent") && !g.oneIn(8, "of an agent that has ended"):
 		all = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return g.ended[id] })
 	}
 	if len(all) > 0 && !g.oneIn(8, "unknown "+name) {
@@ -185,12 +185,13 @@ func (g *generator) body(object map[string]any) []byte {
 
 func (g *generator) object(schema *openapi3.Schema) map[string]any {
 	object := map[string]any{}
+	some := max(4, len(schema.Properties)/3) // of many members few, or they hardly ever go together
 	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		property := schema.Properties[name].Value
 		// A provider of the default kind needs an issuer that answers, and a policy
 		// without repository needs claims.
 		needed := slices.Contains(schema.Required, name) || name == "kind" || name == "repository"
-		if property.ReadOnly || !needed && !g.oneIn(4, "with "+name) {
+		if property.ReadOnly || !needed && !g.oneIn(some, "with "+name) {
 			continue
 		}
 		object[name] = g.value(property, name)
@@ -219,6 +220,8 @@ func (g *generator) value(schema *openapi3.Schema, name string) any {
 		return g.value(rapid.SampledFrom(schema.OneOf).Draw(g.T, "form of "+name).Value, name)
 	case len(schema.AnyOf) > 0:
 		return g.value(rapid.SampledFrom(schema.AnyOf).Draw(g.T, "form of "+name).Value, name)
+	case schema.Type.Is("null"):
+		return nil
 	case schema.Type.Includes("array"):
 		list := []any{}
 		for range rapid.IntRange(0, 2).Draw(g.T, "length of "+name) {
