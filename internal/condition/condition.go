@@ -101,7 +101,7 @@ func compile(text string, kind *agentidp.ProviderKind) (*Condition, error) {
 	if estimate.Max > maxCost {
 		return nil, where.at(1, 1, "could take too long to evaluate: %d steps, while %d are permitted. Compare claims with texts rather than with each other, and do not nest all, exists, filter and map.", estimate.Max, maxCost)
 	}
-	program, err := e.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	program, err := e.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(boundComparisons))
 	if err != nil {
 		return nil, fmt.Errorf("plan a condition: %w", err)
 	}

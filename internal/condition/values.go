@@ -153,6 +153,8 @@ func noValue(err error, absent []string) error {
 	switch message := err.Error(); {
 	case strings.Contains(message, "cost limit"):
 		return fmt.Errorf("evaluating it with these claims takes more than %d steps", maxCost)
+	case strings.Contains(message, errParts.Error()):
+		return fmt.Errorf("it compares two lists or objects that both have more than %d parts", maxParts)
 	case len(absent) > 0:
 		return fmt.Errorf("the token has no claim %s", strings.Join(absent, ", "))
 	case strings.Contains(message, "no such overload"):
