@@ -3,8 +3,10 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -285,5 +287,28 @@ func TestTheGradesOfTheDocumentation(t *testing.T) {
 		if string(got.Grade) != e[2] || got.Weakest.Who != who {
 			t.Errorf("%s\nis %s: %s\nnot %s: %s", text, got.Grade, got.Weakest.Who, e[2], who)
 		}
+	}
+}
+
+// A policy may name so much that a quarter of a million attackers could be thought of.
+func TestGradingIsBounded(t *testing.T) {
+	kind := realKind(t, "github")
+	p := gradable(t, `{"claims": {"sha": "a", "ref_protected": "never"}}`)
+	for i := range 16 {
+		file := fmt.Sprintf("acme/deploy/.github/workflows/w%d*.yml@refs/heads/b%d", i, i)
+		p.Claims["job_workflow_ref"] = append(p.Claims["job_workflow_ref"], file)
+		p.Claims["workflow_ref"] = append(p.Claims["workflow_ref"], file)
+		p.Claims["environment"] = append(p.Claims["environment"], fmt.Sprint("e", i))
+	}
+	p.Events = append(slices.Sorted(maps.Keys(kind.OutsiderEvent)), "push")
+	if bad := policy.Validate(&p.TrustPolicySpec, kind, now); len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	policy.Assess(p, kind, now)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("the grade took %d MB", used>>20)
 	}
 }

@@ -12,6 +12,12 @@ import (
 // maxForged bounds how many tokens are held against one policy to find the weakest.
 const maxForged = 1000
 
+// maxAttackers bounds how many attackers are thought of, to choose those tokens from. A
+// policy that names sixteen workflows, sixteen environments and all events has a quarter
+// of a million, which are 100 MB; whether some later one would have got a token, it does
+// not learn, and is graded as one that is not understood.
+const maxAttackers = 10_000
+
 // A search looks for the weakest token that a policy accepts. It tries the tokens of
 // attackers, from the weakest on, by the comparisons that decide exchanges.
 type search struct {
@@ -63,7 +69,13 @@ func (s *search) attackers(fixed bool) []attacker {
 	var all []attacker
 	for _, start := range s.starts() {
 		for _, a := range s.environments(start) {
-			all = append(all, s.jobs(a)...)
+			if all = append(all, s.jobs(a)...); len(all) >= maxAttackers {
+				all = all[:maxAttackers]
+				break
+			}
+		}
+		if len(all) == maxAttackers {
+			break
 		}
 	}
 	slices.SortStableFunc(all, func(a, b attacker) int { return strings.Compare(string(b.grade(fixed)), string(a.grade(fixed))) })
