@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,19 @@ func TestABacktestReplaysAsManyAsItIsAskedTo(t *testing.T) {
 		if _, err := h.Backtest(t.Context(), h.org, "", &agentidp.BacktestRequest{Policy: draft("main"), Limit: limit}); agentidp.AsError(err).Kind != agentidp.Invalid {
 			t.Errorf("limit %d: %v", limit, err)
 		}
+	}
+}
+
+// Thousands of exchanges held against thousands of policies take longer than anybody waits.
+func TestABacktestEndsInTime(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 1)
+	h.happened(t, 10, func(int) string { return "main" })
+	h.ReplayTime = 1
+	b, err := h.Backtest(t.Context(), h.org, "", &agentidp.BacktestRequest{Policy: draft("main")})
+	told := func(note string) bool { return strings.HasPrefix(note, "Only the newest 1 of 10 exchanges were replayed") }
+	if err != nil || b.Replayed != 1 || !slices.ContainsFunc(b.Notes, told) {
+		t.Errorf("%+v, %v", b, err)
 	}
 }
 

@@ -188,6 +188,9 @@ func (r *Registry) Policies(ctx context.Context, org *agentidp.Organization, fil
 	}
 	policies, next = agentidp.CutPage(page, policies, func(p *agentidp.TrustPolicy) string { return p.ID })
 	for i := range policies {
+		if err := ctx.Err(); err != nil { // to grade a page of them may take seconds
+			return nil, "", err
+		}
 		if err := r.warn(ctx, org, &policies[i]); err != nil {
 			return nil, "", err
 		}

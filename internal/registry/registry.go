@@ -30,6 +30,8 @@ type Config struct {
 	// the kind lists, and those of RecordClaims, by the provider's name.
 	KeepClaims   time.Duration
 	RecordClaims map[string][]string
+	// ReplayTime is for how long a back-test replays exchanges; 0: five seconds.
+	ReplayTime time.Duration
 	// Verifier asks issuers for keys. Programs beside the server have none, and
 	// register no providers.
 	Verifier *verify.Verifier

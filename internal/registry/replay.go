@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
@@ -39,6 +41,24 @@ type alike struct{ repository, subject, ref, event, agent, code string }
 
 func (t *replay) note(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+// replayAll counts as many exchanges as there is time for, the newest first.
+func (t *replay) replayAll(ctx context.Context, past []agentidp.Decision) error {
+	until := time.Now().Add(cmp.Or(t.ReplayTime, replayTime))
+	for i := range past {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if i > 0 && time.Now().After(until) {
+			t.note("Only the newest %d of %d exchanges were replayed: with the policies that there are, more would take too long. Give a later since, or delete policies that are not used.", i, len(past))
+			return nil
+		}
+		if err := t.replay(ctx, &past[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replay counts one exchange. Whether anything is granted is all that most need: why not
