@@ -36,6 +36,28 @@ type cacheKey struct{ org, provider, repository, repositoryID string }
 
 const cacheSize = 10_000
 
+// What the candidates take that are remembered, in bytes, about: a repository may have ten
+// thousand policies, and is another for each id that an issuer gives to its name.
+const (
+	candidatesSize  = 256 << 20
+	compiledSize    = 2 << 10 // of a policy with nothing but what all have
+	perByteOfExpr   = 25      // of its condition: 50 kB for the longest
+	perByteOfClaims = 2
+)
+
+func sizeOf(r remembered) int {
+	size := 0
+	for _, c := range r.policies {
+		size += compiledSize + perByteOfExpr*len(c.Policy.Condition)
+		for _, values := range c.Policy.Claims {
+			for _, value := range values {
+				size += perByteOfClaims * len(value)
+			}
+		}
+	}
+	return size
+}
+
 // askAgain is how long candidates are taken as they are remembered. A grant that rests on them
 // is checked by its commit, whatever their age; but the commit does not look at those that grant
 // nothing, and a policy in shadow mode is to be told of from its creation on, and no longer than
@@ -46,7 +68,7 @@ func newCache(clock func() time.Time) *cache {
 	return &cache{
 		clock:      clock,
 		providers:  limit.NewCache[[2]string, *agentidp.Provider](cacheSize),
-		candidates: limit.NewCache[cacheKey, remembered](cacheSize),
+		candidates: limit.NewWeighted[cacheKey](cacheSize, candidatesSize, sizeOf),
 		agents:     limit.NewCache[[2]string, *agentidp.Agent](cacheSize),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -271,5 +273,21 @@ func TestNobodyLooksForAnAgentThatNoPolicyNames(t *testing.T) {
 				t.Errorf("%+v: agent %v, %d remembered, %v", r, input.Agent, x.cache.agents.Len(), err)
 			}
 		}
+	}
+}
+
+// A repository may have many policies, and be another for each id that an issuer gives to
+// its name.
+func TestRememberedCandidatesAreBoundedBySize(t *testing.T) {
+	t.Parallel()
+	c := newCache(time.Now)
+	long := newPolicy("a", "1")
+	long.Condition = strings.Repeat("x", 2048)
+	many := slices.Repeat([]*policy.Compiled{policy.Compile(long, nil)}, 4000) // 200 MB
+	for i := range 50 {
+		c.candidates.Put(cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: strconv.Itoa(i)}, remembered{policies: many})
+	}
+	if n := c.candidates.Len(); n != 1 {
+		t.Errorf("%d lists of candidates are kept, want 1", n)
 	}
 }

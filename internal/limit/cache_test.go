@@ -24,3 +24,31 @@ func TestACacheIsBounded(t *testing.T) {
 		t.Error("dropped, and there")
 	}
 }
+
+func TestWeightedCacheIsBoundedByWeight(t *testing.T) {
+	t.Parallel()
+	c := NewWeighted[int](100, 10, func(n int) int { return n })
+	for key := range 50 {
+		c.Put(key, 3)
+	}
+	if c.Len() != 3 {
+		t.Errorf("%d entries of weight 3 are kept, want 3 of weight 10", c.Len())
+	}
+	c.Put(100, 10)
+	if _, ok := c.Get(100); !ok || c.Len() != 1 {
+		t.Errorf("one of all the weight is not kept alone, but %d", c.Len())
+	}
+	c.Put(100, 11)
+	if _, ok := c.Get(100); ok {
+		t.Error("one that is too heavy, or what it replaces, is kept")
+	}
+	for range 20 {
+		c.Put(1, 4)
+		c.Put(2, 4)
+		c.Drop(2)
+	}
+	c.Put(2, 6)
+	if c.Len() != 2 {
+		t.Errorf("%d entries: what was replaced or dropped still weighs", c.Len())
+	}
+}

@@ -165,7 +165,9 @@ func TestABacktestEndsInTime(t *testing.T) {
 	h.happened(t, 10, func(int) string { return "main" })
 	h.ReplayTime = 1
 	b, err := h.Backtest(t.Context(), h.org, "", &agentidp.BacktestRequest{Policy: draft("main")})
-	told := func(note string) bool { return strings.HasPrefix(note, "Only the newest 1 of 10 exchanges were replayed") }
+	told := func(note string) bool {
+		return strings.HasPrefix(note, "Only the newest 1 of 10 exchanges were replayed")
+	}
 	if err != nil || b.Replayed != 1 || !slices.ContainsFunc(b.Notes, told) {
 		t.Errorf("%+v, %v", b, err)
 	}
