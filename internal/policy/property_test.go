@@ -225,12 +225,31 @@ func TestAddingAPolicyNeverDeniesAndDeletingNeverAllows(t *testing.T) {
 	})
 }
 
+// meeting makes of a policy one to which a condition can be added, and of a run one that meets
+// it: only such runs would show that a condition lets in what was refused before.
+var meeting = map[string]struct {
+	policy policyOption
+	run    inputOption
+}{
+	"branch": {branch(""), onBranch("main")}, "ids": {needsIDs("", ""), ids("74", "65")}, "environment": {inEnvironment(""), environment("prod")},
+	"workflow": {inWorkflow(""), jobIn("acme/deploy/" + local + "@refs/heads/main")}, "pattern": {needs("runner_environment", "*-hosted"), saying("runner_environment", "self-hosted")},
+	"expression": {when(""), saying("ref_protected", "true")}, "event": {onEvents("push", "schedule"), event("schedule")}, "claim": {needs("runner_environment", "*"), saying("repository_visibility", "private")},
+	"value": {needs("environment", "pr*", "stage"), saying("environment", "stage")}, "scopes": {withScopes(), asking("deploy:staging")},
+	"expiry": {branch("main"), onBranch("main")}, "pin": {unpinned, ids("74", "65")}, "mode": {branch("main"), onBranch("main")},
+}
+
 func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 	t.Parallel()
+	granted, refused := map[string]int{}, map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		wide, in := drawPolicy(t), drawInput(t)
+		added := rapid.SampledFrom(slices.Sorted(maps.Keys(meeting))).Draw(t, "condition")
+		if rapid.Bool().Draw(t, "met") {
+			meeting[added].policy(wide)
+			meeting[added].run(in)
+		}
 		narrow := *wide
-		switch rapid.SampledFrom([]string{"branch", "ids", "environment", "workflow", "pattern", "expression", "event", "claim", "value", "scopes", "expiry", "pin", "mode"}).Draw(t, "condition") {
+		switch added {
 		case "branch":
 			if narrow.Branch+narrow.Tag == "" {
 				narrow.Branch = "main"
@@ -289,5 +308,19 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 		if after.Granted && (after.TTL > before.TTL || slices.ContainsFunc(after.Scopes, func(s string) bool { return !slices.Contains(before.Scopes, s) })) {
 			t.Fatalf("a condition more gives more: %+v after %+v", after, before)
 		}
+		if reflect.DeepEqual(wide.TrustPolicySpec, narrow.TrustPolicySpec) && reflect.DeepEqual(wide.Pinned, narrow.Pinned) {
+			return
+		}
+		if after.Granted {
+			granted[added]++
+		}
+		if before.Policy != nil && !before.Granted {
+			refused[added]++
+		}
 	})
+	for added := range meeting {
+		if granted[added] == 0 && added != "mode" || refused[added] == 0 {
+			t.Errorf("with %s, %d draws are granted and %d were refused before: the generator is too narrow", added, granted[added], refused[added])
+		}
+	}
 }
