@@ -63,7 +63,7 @@ func startServer(t *testing.T) *server {
 			s.idTokenBearer = m[2]
 		}
 	}
-	s.start("serve", "--dev", "--listen", strings.TrimPrefix(s.url, "http://"), "--public-url", s.url, "--github-issuer", s.issuer, "--refusals-per-minute", "100000")
+	s.start("serve", "--dev", "--listen", strings.TrimPrefix(s.url, "http://"), "--public-url", s.url, "--github-issuer", s.issuer, "--refusals-per-minute", "100000", "--metrics-listen", "off")
 	s.ready()
 	s.authenticate()
 	return s
