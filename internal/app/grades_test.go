@@ -254,7 +254,8 @@ func TestGradesOfWorkloads(t *testing.T) {
 	}
 }
 
-// A-122: why somebody trusts what outsiders start is in the audit log.
+// A-122: what starts the runs that somebody trusts is in the audit log, and why, where
+// outsiders do.
 func TestAcceptedRisksAreAudited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -273,5 +274,8 @@ func TestAcceptedRisksAreAudited(t *testing.T) {
 		if n := strings.Count(string(events.Raw), `"accept_risk":"`+reason+`"`); n != 1 {
 			t.Errorf("%d events with the reason %q: %s", n, reason, events.Raw)
 		}
+	}
+	if n := strings.Count(string(events.Raw), `"events":"issue_comment"`); n != 3 {
+		t.Errorf("%d events say what starts the runs: %s", n, events.Raw)
 	}
 }

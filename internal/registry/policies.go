@@ -273,7 +273,7 @@ func (r *Registry) policyEvent(c *Caller, typ agentidp.EventType, p *agentidp.Tr
 	if len(p.Claims) > 0 {
 		e.Data["claims"] = strings.Join(slices.Sorted(maps.Keys(p.Claims)), " ")
 	}
-	for name, value := range map[string]string{"environment": p.Environment, "workflow": p.Workflow, "condition": p.Condition, "accept_risk": p.AcceptRisk} {
+	for name, value := range map[string]string{"events": strings.Join(p.Events, " "), "environment": p.Environment, "workflow": p.Workflow, "condition": p.Condition, "accept_risk": p.AcceptRisk} {
 		if value != "" {
 			e.Data[name] = value
 		}
