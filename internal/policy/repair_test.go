@@ -207,8 +207,8 @@ func TestTheNearestMissIsBounded(t *testing.T) {
 	}
 }
 
-// Whatever is refused is granted after the repairs, if there are any: they are applied
-// here as an administrator would, to what the policy is in JSON.
+// Whatever is refused is granted after the repairs, if there are any, and not after fewer of
+// them: they are applied here as an administrator would, to what the policy is in JSON.
 func TestARepairedPolicyGrants(t *testing.T) {
 	t.Parallel()
 	seen := map[string]int{}
@@ -232,9 +232,24 @@ func TestARepairedPolicyGrants(t *testing.T) {
 			seen["none"]++
 			return
 		}
-		after, asking := repaired(t, policies, in, m)
+		after, asking, bad := repaired(t, policies, in, m)
+		if len(bad) > 0 {
+			t.Fatalf("after %s it cannot be saved: %+v", nearest(out), bad)
+		}
 		if got := policy.Match(compiled(after...), asking); !got.Granted {
 			t.Fatalf("after %s it is %s; checks:\n%s", nearest(out), code(got), spell(got.Checks))
+		}
+		for i := range m.Repairs { // none is too many, but that in the place of a tag comes one branch and not any
+			if r := &m.Repairs[i]; r.Action == agentidp.RepairCreate || r.Field == "acceptRisk" || r.Action == agentidp.RepairSet && (r.Field == "branch" || r.Field == "tag") {
+				continue
+			}
+			fewer := *m
+			fewer.Repairs = slices.Delete(slices.Clone(m.Repairs), i, i+1)
+			after, asking, bad := repaired(t, policies, in, &fewer)
+			if len(bad) == 0 && policy.Match(compiled(after...), asking).Granted {
+				t.Fatalf("of %s, the part %d is not needed", nearest(out), i)
+			}
+			seen["fewer"]++
 		}
 		for i := range m.Repairs {
 			r := &m.Repairs[i]
@@ -247,7 +262,7 @@ func TestARepairedPolicyGrants(t *testing.T) {
 			}
 		}
 	})
-	for _, action := range []string{"none", "copy", "create", "add", "set", "unset", "repin", "reactivate", "request"} {
+	for _, action := range []string{"none", "copy", "create", "add", "set", "unset", "repin", "reactivate", "request", "fewer"} {
 		if seen[action] == 0 {
 			t.Errorf("no draw is repaired by %s: the generator is too narrow", action)
 		}
@@ -255,7 +270,7 @@ func TestARepairedPolicyGrants(t *testing.T) {
 }
 
 // repaired are the policies and the request after the repairs.
-func repaired(t *rapid.T, policies []*agentidp.TrustPolicy, in *policy.Input, m *agentidp.Miss) ([]*agentidp.TrustPolicy, *policy.Input) {
+func repaired(t *rapid.T, policies []*agentidp.TrustPolicy, in *policy.Input, m *agentidp.Miss) ([]*agentidp.TrustPolicy, *policy.Input, []agentidp.FieldError) {
 	of := slices.IndexFunc(policies, func(p *agentidp.TrustPolicy) bool { return p.ID == m.PolicyID })
 	p := &agentidp.TrustPolicy{ID: "new", OrganizationID: orgID, CreatedAt: now}
 	if of >= 0 {
@@ -299,7 +314,7 @@ func repaired(t *rapid.T, policies []*agentidp.TrustPolicy, in *policy.Input, m 
 		t.Fatalf("%s is no policy: %v", data, err)
 	}
 	if bad := policy.Validate(&p.TrustPolicySpec, in.Claims.Kind, now); len(bad) > 0 {
-		t.Fatalf("%s cannot be saved: %+v", data, bad)
+		return nil, nil, bad
 	}
 	p.TrustPolicySpec = policy.Normalize(p.TrustPolicySpec, in.Claims.Kind)
 	after := slices.Clone(policies)
@@ -312,7 +327,7 @@ func repaired(t *rapid.T, policies []*agentidp.TrustPolicy, in *policy.Input, m 
 	default:
 		after[of] = p
 	}
-	return after, &asking
+	return after, &asking, nil
 }
 
 // apply makes one change of a policy.
