@@ -77,7 +77,6 @@ func (r *reader) comparison(function string, left, right celast.Expr) {
 			values = []string{strings.ReplaceAll(text, "*", "x")}
 		}
 		r.compared[claim] = append(r.compared[claim], values...)
-		r.literals = append(r.literals, values...)
 	}
 }
 

@@ -31,7 +31,6 @@ type Condition struct {
 	typed    bool // all claims are text
 	reads    []string
 	unknown  []string
-	literals []string
 	compared map[string][]string
 }
 
@@ -105,7 +104,7 @@ func compile(text string, kind *agentidp.ProviderKind) (*Condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan a condition: %w", err)
 	}
-	return &Condition{program, isText(kind), r.reads, r.unknown, r.literals, r.compared}, nil
+	return &Condition{program, isText(kind), r.reads, r.unknown, r.compared}, nil
 }
 
 // Claims returns the names of the claims that are read, sorted: no evaluation reads
@@ -115,12 +114,9 @@ func (c *Condition) Claims() []string { return c.reads }
 // Unknown returns those of the claims that the kind of provider is not known to send.
 func (c *Condition) Unknown() []string { return c.unknown }
 
-// Literals returns the texts with which the expression may compare a claim, sorted; of a
-// pattern, also a text that matches it.
-func (c *Condition) Literals() []string { return c.literals }
-
-// Compared is Literals as far as they are compared with this claim alone: for those who
-// look for a value with which the expression is true.
+// Compared returns texts that the expression compares with a claim, sorted; in the place of
+// a pattern one that it matches, and beside the beginning or end of a text a longer one. It
+// is for those who look for a value with which the expression is true.
 func (c *Condition) Compared(claim string) []string { return c.compared[claim] }
 
 // Holds reports whether the expression is true of the claims, of which nil has none. An

@@ -23,7 +23,6 @@ type reader struct {
 	errors   []*Error
 	reads    []string
 	unknown  []string
-	literals []string
 	compared map[string][]string
 }
 
@@ -43,7 +42,7 @@ func (r *reader) read() error {
 			return a.Column - b.Column
 		})
 	}
-	for _, list := range []*[]string{&r.reads, &r.unknown, &r.literals} {
+	for _, list := range []*[]string{&r.reads, &r.unknown} {
 		*list = set(*list)
 	}
 	for claim, values := range r.compared {
@@ -95,10 +94,6 @@ func (r *reader) walk(e celast.Expr) {
 		}
 	case celast.ComprehensionKind:
 		r.comprehension(e.AsComprehension())
-	case celast.LiteralKind:
-		if text, ok := e.AsLiteral().(types.String); ok {
-			r.literals = append(r.literals, string(text))
-		}
 	case celast.StructKind:
 		r.refuse(e, "messages cannot be made here. Compare claims with texts.")
 	}

@@ -39,28 +39,48 @@ var verified = map[string]string{
 // are absent. A claim that is there and has no value that could be compared is an error,
 // as has(claims.name) must not say that it is absent.
 func (c *Condition) values(source agentidp.ClaimSource) (read any, absent []string, err error) {
-	texts, others := map[string]string{}, map[string]any{}
+	if c.typed {
+		texts := make(map[string]string, len(c.reads))
+		absent, err = c.each(source, func(name string, _ []byte) (err error) {
+			texts[name], err = textOf(source, name)
+			return err
+		})
+		return texts, absent, err
+	}
+	values := make(map[string]any, len(c.reads))
+	absent, err = c.each(source, func(name string, raw []byte) (err error) {
+		if raw[0] == '"' {
+			values[name], err = textOf(source, name)
+		} else if values[name], err = value(raw); err != nil {
+			err = fmt.Errorf("the claim %s %w", name, err)
+		}
+		return err
+	})
+	return values, absent, err
+}
+
+// each goes through the claims that are read and there, up to the first error, and returns
+// the names of the others.
+func (c *Condition) each(source agentidp.ClaimSource, do func(name string, raw []byte) error) (absent []string, err error) {
 	for _, name := range c.reads {
 		raw := rawOf(source, name)
-		switch {
-		case raw == nil:
+		if raw == nil {
 			absent = append(absent, name)
-		case c.typed || raw[0] == '"':
-			text, ok := source.ReadClaim(name)
-			if !ok {
-				return nil, nil, fmt.Errorf("the claim %s is not text that can be compared", name)
-			}
-			texts[name], others[name] = text, text
-		default:
-			if others[name], err = value(raw); err != nil {
-				return nil, nil, fmt.Errorf("the claim %s %w", name, err)
-			}
+			continue
+		}
+		if err := do(name, raw); err != nil {
+			return nil, err
 		}
 	}
-	if c.typed {
-		return texts, absent, nil
+	return absent, nil
+}
+
+func textOf(source agentidp.ClaimSource, name string) (string, error) {
+	text, ok := source.ReadClaim(name)
+	if !ok {
+		return "", fmt.Errorf("the claim %s is not text that can be compared", name)
 	}
-	return others, absent, nil
+	return text, nil
 }
 
 // rawOf returns a claim as JSON; null is none.
