@@ -31,6 +31,7 @@ func (a *attempt) decide(ctx context.Context, afresh bool) (*policy.Outcome, *ag
 		if err != nil {
 			return nil, nil, err
 		}
+		input.Provisional = !read
 		outcome := policy.Match(candidates, input)
 		if outcome.Granted || read {
 			return &outcome, input.Agent, nil

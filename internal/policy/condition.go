@@ -37,12 +37,25 @@ type verdict struct {
 	invalid error    // why there is no expression
 }
 
-// evaluate is for policies that have a condition.
+// maxVerdicts bounds how many verdicts are kept of one exchange.
+const maxVerdicts = 2 * maxTraced
+
+// evaluate is for policies that have a condition. Deciding by one and telling of it both
+// ask what came of it, and that costs more than all the rest.
 func (r *request) evaluate(c *Compiled) (v verdict) {
+	if v, ok := r.verdicts[c]; ok {
+		return v
+	}
 	var e *condition.Condition
 	if e, v.invalid = c.expression(); v.invalid == nil {
 		v.reads = e.Claims()
 		v.holds, v.err = e.Holds(r.Claims.Source)
+	}
+	if r.keeps && len(r.verdicts) < maxVerdicts {
+		if r.verdicts == nil {
+			r.verdicts = make(map[*Compiled]verdict, 1)
+		}
+		r.verdicts[c] = v
 	}
 	return v
 }
@@ -64,7 +77,7 @@ func (v *verdict) show(r *request) string {
 	return list
 }
 
-// traceCondition is trace for the expression, which is evaluated once for it.
+// traceCondition is trace for the expression.
 func traceCondition(checks []agentidp.Check, c *Compiled, r *request) []agentidp.Check {
 	if c.expression == nil {
 		return checks

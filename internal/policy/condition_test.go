@@ -64,6 +64,29 @@ func TestExpressionsOfTwoPoliciesNeverMix(t *testing.T) {
 	}
 }
 
+// counted counts the evaluations that read a claim.
+type counted struct {
+	agentidp.ClaimSource
+	read *int
+}
+
+func (c counted) ReadJSON(name string) []byte {
+	*c.read++
+	return c.ClaimSource.ReadJSON(name)
+}
+
+func TestADecisionEvaluatesAnExpressionOnce(t *testing.T) {
+	t.Parallel()
+	for expression, want := range map[string]string{`claims.runner_environment == "github-hosted"`: "", `claims.runner_environment == "x"`: "condition_not_met"} {
+		n, in := 0, run()
+		in.Claims.Source = counted{in.Claims.Source, &n}
+		out := policy.Match(compiled(pol(when(expression)), pol(id("p2"), branch("dev"))), in)
+		if got := code(out); got != want || n != 1 || len(out.Checks) == 0 {
+			t.Errorf("%s: %q with %d checks, evaluated %d times", expression, got, len(out.Checks), n)
+		}
+	}
+}
+
 func TestTheTraceOfACondition(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ sentence, condition, got string }{

@@ -17,10 +17,16 @@ type Input struct {
 	Now          time.Time
 	AgentTTL     time.Duration // life of tokens where the policy names none
 	BootstrapTTL time.Duration
+
+	// Provisional says that a refusal is not told to anybody, so that nothing is said of it,
+	// not even its error: what the exchange is held against may be of yesterday, and will be
+	// read again first.
+	Provisional bool
 }
 
 // Outcome is what the policies say about one exchange. Scopes, Audience and TTL
-// are set if and only if it was granted, Err if and only if it was not.
+// are set if and only if it was granted, Err if and only if it was not (but see
+// Provisional).
 type Outcome struct {
 	Policy   *agentidp.TrustPolicy // the one that grants, or else the one that got furthest; nil where there is none
 	Granted  bool
@@ -37,6 +43,8 @@ type Outcome struct {
 type request struct {
 	*Input
 	repository string // folded
+	keeps      bool   // verdicts; the Input then stays as it is
+	verdicts   map[*Compiled]verdict
 }
 
 // Match holds an exchange against candidates: the policies of the token's
@@ -45,9 +53,10 @@ type request struct {
 // effect. Of several that grant, the one with the lowest id does; of several
 // that refuse, the one that got furthest answers.
 func Match(candidates []*Compiled, in *Input) Outcome {
-	r := &request{Input: in, repository: agentidp.FoldRepository(in.Claims.Repository)}
+	r := &request{Input: in, repository: agentidp.FoldRepository(in.Claims.Repository), keeps: true}
 	var granting *Compiled
 	var others stopped
+	shadowed := false
 	for _, c := range candidates {
 		if !concerns(c, r) {
 			continue
@@ -55,14 +64,21 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 		switch failed := firstFailure(c, r); {
 		case failed < len(conditions):
 			others.add(attempt{c, failed})
+			shadowed = shadowed || c.Policy.Mode == agentidp.ModeShadow
 		case granting == nil || c.Policy.ID < granting.Policy.ID:
 			granting = c
 		}
 	}
-	shadows := shadows(candidates, r)
+	if granting == nil && in.Provisional {
+		return Outcome{}
+	}
+	var inShadow []attempt
+	if shadowed {
+		inShadow = shadows(candidates, r)
+	}
 	if granting == nil {
-		out := refuse(&others, r, shadows)
-		out.tell(shadows, r)
+		out := refuse(&others, r, inShadow)
+		out.tell(inShadow, r)
 		out.Nearest = nearestMiss(candidates, r)
 		return out
 	}
@@ -72,7 +88,7 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 		Scopes:   in.Scopes,
 		Audience: in.Audience,
 		TTL:      granting.ttl(in),
-		Checks:   traceGrant(granting, &others, r, shadows),
+		Checks:   traceGrant(granting, &others, r, inShadow),
 	}
 	if len(out.Scopes) == 0 {
 		out.Scopes = granting.scopes(in.Agent)
@@ -80,7 +96,7 @@ func Match(candidates []*Compiled, in *Input) Outcome {
 	if out.Audience == "" {
 		out.Audience = granting.audience(in.Organization)
 	}
-	out.tell(shadows, r)
+	out.tell(inShadow, r)
 	return out
 }
 

@@ -11,7 +11,7 @@ const maxShadows = 10
 
 // shadows returns the candidates in shadow mode that are policies for this exchange, each
 // with how far it would have got in mode enforce: at most maxShadows, the furthest first.
-// Nobody grants or refuses by them. Without such candidates it costs next to nothing.
+// Nobody grants or refuses by them.
 func shadows(candidates []*Compiled, r *request) []attempt {
 	var found []attempt
 	for _, c := range candidates {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/sentryagent/agentidp"
@@ -141,5 +142,20 @@ func TestTheChecksOfShadowsAreShownOnceAndBounded(t *testing.T) {
 	cut := slices.IndexFunc(out.Checks, func(c agentidp.Check) bool { return c.Check == "more_policies" })
 	if cut < 0 || !strings.HasPrefix(out.Checks[cut].Got, "41 more") {
 		t.Errorf("the cut is not told: %+v", out.Checks[max(cut, 0)])
+	}
+}
+
+// What is remembered may be old: it may grant, and of its refusals nobody hears.
+func TestAProvisionalRefusalSaysNothing(t *testing.T) {
+	t.Parallel()
+	candidates := compiled(pol(), pol(id("p2"), inShadow))
+	in, refused := run(), run(onBranch("other"))
+	granted := policy.Match(candidates, in)
+	in.Provisional, refused.Provisional = true, true
+	if got := policy.Match(candidates, in); !cmp.Equal(got, granted) {
+		t.Error(cmp.Diff(granted, got))
+	}
+	if got := policy.Match(candidates, refused); !cmp.Equal(got, policy.Outcome{}) {
+		t.Errorf("%+v", got)
 	}
 }
