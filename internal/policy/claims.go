@@ -18,16 +18,6 @@ const (
 	maxClaimLength = 255 // of a name or a value, in bytes
 )
 
-// Names of checks that are read elsewhere too.
-const (
-	checkMode        = "mode"
-	checkIdentity    = "identity"
-	checkEnvironment = "environment"
-	checkWorkflow    = "workflow"
-	checkClaims      = "claims"
-	checkCondition   = "condition"
-)
-
 // claimCondition is that one claim matches one of some values.
 type claimCondition struct {
 	name   string
@@ -283,17 +273,17 @@ func unknownClaims(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnin
 		if kind.Knows(name) {
 			continue
 		}
-		meant := ""
-		if n, ok := nearest.Name(name, possibleClaims(kind)); ok {
-			meant = "Is " + n + " meant? "
-		}
 		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(
-			"The claim %s is none that tokens of kind %s are known to have, and this policy grants nothing to a token without it. %sCheck its name.", plain(name), kind.Name, meant)})
+			"The claim %s is none that tokens of kind %s are known to have, and this policy grants nothing to a token without it. %sCheck its name.", plain(name), kind.Name, claimMeant(name, kind))})
 	}
 	return warnings
 }
 
-// possibleClaims are the claims of a kind that a condition may be on, sorted.
-func possibleClaims(kind *agentidp.ProviderKind) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(kind.KnownClaims)), func(name string) bool { return claimProblem(name, kind) != "" })
+// claimMeant asks whether another claim was meant, among those that a condition may be on.
+func claimMeant(name string, kind *agentidp.ProviderKind) string {
+	possible := slices.DeleteFunc(slices.Sorted(maps.Keys(kind.KnownClaims)), func(known string) bool { return claimProblem(known, kind) != "" })
+	if n, ok := nearest.Name(name, possible); ok {
+		return "Is " + n + " meant? "
+	}
+	return ""
 }

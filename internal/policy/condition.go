@@ -8,7 +8,6 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/condition"
-	"github.com/sentryagent/agentidp/internal/nearest"
 )
 
 // An expression is the condition of a policy, compiled when it is asked for first: a
@@ -130,12 +129,8 @@ func conditionWarnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) []a
 		}
 	}
 	for _, name := range c.Unknown() {
-		meant := ""
-		if n, ok := nearest.Name(name, possibleClaims(kind)); ok {
-			meant = "Is " + n + " meant? "
-		}
 		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(
-			"The condition reads the claim %s, which is none that tokens of kind %s are known to have; where it is absent, a comparison with it has no value. %sCheck its name.", plain(name), kind.Name, meant)})
+			"The condition reads the claim %s, which is none that tokens of kind %s are known to have; where it is absent, a comparison with it has no value. %sCheck its name.", plain(name), kind.Name, claimMeant(name, kind))})
 	}
 	return warnings
 }

@@ -7,6 +7,30 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
+// Names of checks.
+const (
+	checkMode              = "mode"
+	checkExpiry            = "expires_at"
+	checkProvider          = "provider"
+	checkAgent             = "agent"
+	checkRepository        = "repository"
+	checkIdentity          = "identity"
+	checkPinnedID          = "pinned_repository_id"
+	checkPinnedOwnerID     = "pinned_repository_owner_id"
+	checkRepositoryID      = "repository_id"
+	checkRepositoryOwnerID = "repository_owner_id"
+	checkAgentStatus       = "agent_status"
+	checkEvent             = "event"
+	checkRefType           = "ref_type"
+	checkRef               = "ref"
+	checkEnvironment       = "environment"
+	checkWorkflow          = "workflow"
+	checkClaims            = "claims"
+	checkCondition         = "condition"
+	checkScope             = "scope"
+	checkAudience          = "audience"
+)
+
 // A comparison is one condition as it is held between a policy and an exchange. The decision
 // and the trace for administrators both come from it, so they cannot differ.
 type comparison struct {
@@ -30,7 +54,7 @@ var conditions = []comparison{
 		func(c *Compiled, _ *request) (string, string) {
 			return string(agentidp.ModeEnforce), string(c.Policy.Mode)
 		}},
-	{"expires_at", "", agentidp.CodeTrustPolicyViolation,
+	{checkExpiry, "", agentidp.CodeTrustPolicyViolation,
 		func(c *Compiled, r *request) bool { return !c.expired(r.Now) },
 		func(c *Compiled, r *request) (string, string) {
 			if c.Policy.ExpiresAt == nil {
@@ -38,17 +62,17 @@ var conditions = []comparison{
 			}
 			return "before " + c.Policy.ExpiresAt.UTC().Format(time.RFC3339), r.Now.UTC().Format(time.RFC3339)
 		}},
-	{"provider", "", agentidp.CodeTrustPolicyViolation,
+	{checkProvider, "", agentidp.CodeTrustPolicyViolation,
 		func(c *Compiled, r *request) bool { return c.Policy.Provider == r.Claims.Provider },
 		func(c *Compiled, r *request) (string, string) { return c.Policy.Provider, r.Claims.Provider }},
 	// Exactly the agent asked for; none with none. A policy with an agent never
 	// grants bootstrap, and one without never grants an agent.
-	{"agent", "", agentidp.CodeTrustPolicyViolation,
+	{checkAgent, "", agentidp.CodeTrustPolicyViolation,
 		func(c *Compiled, r *request) bool { return c.Policy.AgentID == r.AgentID },
 		func(c *Compiled, r *request) (string, string) {
 			return agentOrBootstrap(c.Policy.AgentID), agentOrBootstrap(r.AgentID)
 		}},
-	{"repository", agentidp.ClaimRepository, agentidp.CodeTrustPolicyViolation,
+	{checkRepository, agentidp.ClaimRepository, agentidp.CodeTrustPolicyViolation,
 		(*Compiled).names,
 		func(c *Compiled, r *request) (string, string) {
 			if c.byClaims && r.Claims.Repository != "" {
@@ -62,7 +86,7 @@ var conditions = []comparison{
 
 	// Names can be taken over, numbers cannot. A grant pins the
 	// ids, so a token without them passes nothing, pinned or not.
-	{"pinned_repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
+	{checkPinnedID, agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			got := r.Claims.RepositoryID
 			return c.byClaims || got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryID == got)
@@ -76,7 +100,7 @@ var conditions = []comparison{
 			}
 			return orNone(c.Policy.Pinned.RepositoryID), r.Claims.RepositoryID
 		}},
-	{"pinned_repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
+	{checkPinnedOwnerID, agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			got := r.Claims.RepositoryOwnerID
 			return c.byClaims || got != "" && (c.Policy.Pinned == nil || c.Policy.Pinned.RepositoryOwnerID == got)
@@ -90,12 +114,12 @@ var conditions = []comparison{
 			}
 			return orNone(c.Policy.Pinned.RepositoryOwnerID), r.Claims.RepositoryOwnerID
 		}},
-	{"repository_id", agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
+	{checkRepositoryID, agentidp.ClaimRepositoryID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			return c.Policy.RepositoryID == "" || c.Policy.RepositoryID == r.Claims.RepositoryID
 		},
 		func(c *Compiled, r *request) (string, string) { return c.Policy.RepositoryID, r.Claims.RepositoryID }},
-	{"repository_owner_id", agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
+	{checkRepositoryOwnerID, agentidp.ClaimRepositoryOwnerID, agentidp.CodeRepositoryIdentityChanged,
 		func(c *Compiled, r *request) bool {
 			return c.Policy.RepositoryOwnerID == "" || c.Policy.RepositoryOwnerID == r.Claims.RepositoryOwnerID
 		},
@@ -103,7 +127,7 @@ var conditions = []comparison{
 			return c.Policy.RepositoryOwnerID, r.Claims.RepositoryOwnerID
 		}},
 
-	{"agent_status", "", agentidp.CodeAgentNotActive,
+	{checkAgentStatus, "", agentidp.CodeAgentNotActive,
 		func(c *Compiled, r *request) bool {
 			return c.Policy.Bootstrap() || agentStatus(c, r) == string(agentidp.AgentActive)
 		},
@@ -114,7 +138,7 @@ var conditions = []comparison{
 			}
 			return string(agentidp.AgentActive), agentStatus(c, r)
 		}},
-	{"event", agentidp.ClaimEvent, agentidp.CodeEventNotPermitted,
+	{checkEvent, agentidp.ClaimEvent, agentidp.CodeEventNotPermitted,
 		func(c *Compiled, r *request) bool { return c.permitsEvent(r.Claims.Event) },
 		func(c *Compiled, r *request) (string, string) {
 			if c.byClaims {
@@ -122,7 +146,7 @@ var conditions = []comparison{
 			}
 			return orNone(c.events), r.Claims.Event
 		}},
-	{"ref_type", agentidp.ClaimRefType, agentidp.CodeBranchNotPermitted,
+	{checkRefType, agentidp.ClaimRefType, agentidp.CodeBranchNotPermitted,
 		func(c *Compiled, r *request) bool { return c.permitsRefType(r.Claims.RefType) },
 		func(c *Compiled, r *request) (string, string) {
 			if c.anyRef() {
@@ -130,7 +154,7 @@ var conditions = []comparison{
 			}
 			return c.refType, r.Claims.RefType
 		}},
-	{"ref", agentidp.ClaimRef, agentidp.CodeBranchNotPermitted,
+	{checkRef, agentidp.ClaimRef, agentidp.CodeBranchNotPermitted,
 		func(c *Compiled, r *request) bool { return c.permitsRef(r.Claims.Ref) },
 		func(c *Compiled, r *request) (string, string) { return c.showRef(), r.Claims.Ref }},
 	// The rules of a deployment environment stand before the token, and the workflow's
@@ -146,12 +170,12 @@ var conditions = []comparison{
 	{checkClaims, "", agentidp.CodeConditionNotMet, (*Compiled).meetsClaims, nil},
 	{checkCondition, "", agentidp.CodeConditionNotMet, (*Compiled).meetsCondition, nil},
 
-	{"scope", "", agentidp.CodeInvalidScope,
+	{checkScope, "", agentidp.CodeInvalidScope,
 		func(c *Compiled, r *request) bool { return len(c.excess(r)) == 0 },
 		func(c *Compiled, r *request) (string, string) {
 			return orNone(strings.Join(c.scopes(r.Agent), " ")), strings.Join(r.Scopes, " ")
 		}},
-	{"audience", "", agentidp.CodeInvalidTarget,
+	{checkAudience, "", agentidp.CodeInvalidTarget,
 		func(c *Compiled, r *request) bool {
 			return r.Audience == "" || c.permitsAudience(r.Organization, r.Audience)
 		},

@@ -29,7 +29,7 @@ func newPolicy(candidates []*Compiled, r *request) *agentidp.Miss {
 	for _, name := range failures(p.Compiled, r) {
 		switch mend := mends[name]; {
 		case len(p.never) > 0 || mend == nil: // of the latter try tells
-		case isPin(name) && stored.Pinned != nil:
+		case (name == checkPinnedID || name == checkPinnedOwnerID) && stored.Pinned != nil:
 			p.giveUp(weightNever, "The name %s is pinned to another repository or owner (%s, %s) than this run has (%s, %s). If this one is right, repin by one of the policies of that name, then create one for it.",
 				plain(r.Claims.Repository), stored.Pinned.RepositoryID, stored.Pinned.RepositoryOwnerID, plain(r.Claims.RepositoryID), plain(r.Claims.RepositoryOwnerID))
 		default:
@@ -81,10 +81,6 @@ func pinOf(candidates []*Compiled, r *request) *agentidp.Pin {
 		return nil
 	}
 	return first.Policy.Pinned
-}
-
-func isPin(check string) bool {
-	return check == "pinned_repository_id" || check == "pinned_repository_owner_id"
 }
 
 // supposed is the agent that was asked for. Where no policy names it nobody has looked for

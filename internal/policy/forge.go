@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func forge(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *forged {
 			f.said[name] = value
 		}
 		for claim, value := range map[agentidp.Claim]string{
-			agentidp.ClaimRepository: p.Repository, agentidp.ClaimRepositoryID: orElse(id, "1"), agentidp.ClaimRepositoryOwnerID: orElse(ownerID, "1"),
+			agentidp.ClaimRepository: p.Repository, agentidp.ClaimRepositoryID: cmp.Or(id, "1"), agentidp.ClaimRepositoryOwnerID: cmp.Or(ownerID, "1"),
 			agentidp.ClaimSHA: anyCommit, agentidp.ClaimRunID: "1", agentidp.ClaimRunAttempt: "1",
 		} {
 			f.sayOurs(claim, value)
@@ -106,20 +107,13 @@ func forge(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) *forged {
 func fixedIdentity(p *agentidp.TrustPolicy) (repository, owner string) {
 	repository, owner = p.RepositoryID, p.RepositoryOwnerID
 	if p.Pinned != nil {
-		repository, owner = orElse(repository, p.Pinned.RepositoryID), orElse(owner, p.Pinned.RepositoryOwnerID)
+		repository, owner = cmp.Or(repository, p.Pinned.RepositoryID), cmp.Or(owner, p.Pinned.RepositoryOwnerID)
 	}
 	return repository, owner
 }
 
 // fill returns a text that a pattern matches.
 func fill(pattern string) string { return strings.ReplaceAll(pattern, "*", anyText) }
-
-func orElse(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
-}
 
 // tell returns what the token says of all that the policy reads.
 func (f *forged) tell(p *agentidp.TrustPolicy, reads []string) map[string]string {

@@ -29,22 +29,22 @@ const revivedFor = 30 * 24 * time.Hour
 // mends are how each comparison is made to hold. Those of provider, agent, repository and
 // identity are not among them: a policy that fails one of these is for others.
 var mends = map[string]func(p *plan, r *request){
-	checkMode:                    mendMode,
-	"expires_at":                 mendExpiry,
-	"pinned_repository_id":       mendPin,
-	"pinned_repository_owner_id": mendPin,
-	"repository_id":              mendRepositoryID,
-	"repository_owner_id":        mendRepositoryOwnerID,
-	"agent_status":               mendAgent,
-	"event":                      mendEvent,
-	"ref_type":                   mendRef,
-	"ref":                        mendRef,
-	checkEnvironment:             mendEnvironment,
-	checkWorkflow:                mendWorkflow,
-	checkClaims:                  mendClaims,
-	checkCondition:               mendCondition,
-	"scope":                      mendScope,
-	"audience":                   mendAudience,
+	checkMode:              mendMode,
+	checkExpiry:            mendExpiry,
+	checkPinnedID:          mendPin,
+	checkPinnedOwnerID:     mendPin,
+	checkRepositoryID:      mendRepositoryID,
+	checkRepositoryOwnerID: mendRepositoryOwnerID,
+	checkAgentStatus:       mendAgent,
+	checkEvent:             mendEvent,
+	checkRefType:           mendRef,
+	checkRef:               mendRef,
+	checkEnvironment:       mendEnvironment,
+	checkWorkflow:          mendWorkflow,
+	checkClaims:            mendClaims,
+	checkCondition:         mendCondition,
+	checkScope:             mendScope,
+	checkAudience:          mendAudience,
 }
 
 func mendMode(p *plan, _ *request) {

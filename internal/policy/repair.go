@@ -118,7 +118,7 @@ func (p *plan) mustCopy(r *request) bool {
 	lists, others := 0, 0
 	for _, name := range p.failed {
 		switch name {
-		case "ref_type", "ref", checkEnvironment, checkWorkflow:
+		case checkRefType, checkRef, checkEnvironment, checkWorkflow:
 			return true
 		case checkClaims:
 			for i := range p.claims {
@@ -130,9 +130,9 @@ func (p *plan) mustCopy(r *request) bool {
 				}
 				lists++
 			}
-		case "event", "scope", "audience":
+		case checkEvent, checkScope, checkAudience:
 			lists++
-		case checkMode, "expires_at", "repository_id", "repository_owner_id":
+		case checkMode, checkExpiry, checkRepositoryID, checkRepositoryOwnerID:
 			others++
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func (s *search) become(a *attacker, ref string) {
 	}
 	t.sayOurs(agentidp.ClaimJobWorkflowRef, job)
 	t.sayOurs(agentidp.ClaimWorkflowRef, started)
-	t.say(claimRefProtected, s.wanted(claimRefProtected, a.protected == "", orElse(a.protected, "true")))
+	t.say(claimRefProtected, s.wanted(claimRefProtected, a.protected == "", cmp.Or(a.protected, "true")))
 	t.sayOurs(agentidp.ClaimSHA, s.wanted("sha", a.commit, anyCommit))
 	t.say(claimWorkflowCommit, s.wanted(claimWorkflowCommit, a.commit, anyCommit))
 	t.say(claimJobCommit, s.wanted(claimJobCommit, a.commit || a.pinned, anyCommit))
