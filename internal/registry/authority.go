@@ -24,6 +24,15 @@ func checkPolicyIn(ctx context.Context, tx *store.Tx, org *agentidp.Organization
 	return checkPin(ctx, tx, p)
 }
 
+// checkDraft is checkPolicyIn for a policy that nobody writes, whoever asks about it.
+func (r *Registry) checkDraft(ctx context.Context, p *agentidp.TrustPolicy) error {
+	_, err := trustedAgent(ctx, r.DB, p)
+	if err == nil {
+		err = checkPin(ctx, r.DB, p)
+	}
+	return public(err, "trust policy")
+}
+
 // policyReads is what a policy is held against: in a transaction, or outside of any
 // where it is only looked at.
 type policyReads interface {

@@ -104,11 +104,8 @@ func (r *Registry) changed(ctx context.Context, org *agentidp.Organization, id s
 			}
 		}
 		p.TrustPolicySpec = spec
-		if _, err := trustedAgent(ctx, r.DB, p); err != nil {
-			return nil, nil, public(err, "trust policy")
-		}
-		if err := checkPin(ctx, r.DB, p); err != nil {
-			return nil, nil, public(err, "trust policy")
+		if err := r.checkDraft(ctx, p); err != nil {
+			return nil, nil, err
 		}
 	}
 	switch {

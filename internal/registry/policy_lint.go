@@ -19,11 +19,8 @@ func (r *Registry) LintPolicy(ctx context.Context, org *agentidp.Organization, s
 	}
 	now := r.Clock()
 	p := &agentidp.TrustPolicy{OrganizationID: org.ID, TrustPolicySpec: spec, CreatedAt: now, UpdatedAt: now}
-	if _, err := trustedAgent(ctx, r.DB, p); err != nil {
-		return nil, public(err, "trust policy")
-	}
-	if err := checkPin(ctx, r.DB, p); err != nil {
-		return nil, public(err, "trust policy")
+	if err := r.checkDraft(ctx, p); err != nil {
+		return nil, err
 	}
 	return &agentidp.PolicyDraft{TrustPolicySpec: spec, PolicyAssessment: policy.Assess(p, kind, now)}, nil
 }
