@@ -141,9 +141,8 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO, k *kong.Context) erro
 	if c.Output != "table" {
 		return printOne(std, &c.Printing, d.ID, d)
 	}
-	r := remedy{ctx: ctx, client: cl, program: k.Model.Node, agentID: d.AgentID}
 	return printOne(std, &c.Printing, d.ID, d, section{"checks", checksOf(d)},
-		section{"nearest", missLines(d.Nearest)}, section{"repairs", r.lines(d.Nearest)}, section{"shadow", shadowLines(d.Shadow)})
+		section{"nearest", missLines(d.Nearest)}, section{"repairs", remedyOf(ctx, cl, k, d.AgentID, d.Nearest)}, section{"shadow", shadowLines(d.Shadow)})
 }
 
 // checksOf are the checks of a decision, a policy after the other in the order in which

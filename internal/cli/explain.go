@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -91,8 +90,7 @@ func (c *policyExplainCmd) ofDecision(ctx context.Context, std *IO, k *kong.Cont
 	if c.Output == "json" {
 		err = writeJSON(std.Out, d)
 	} else {
-		r := remedy{ctx: ctx, client: cl, program: k.Model.Node, agentID: d.AgentID}
-		err = writeSections(std.Out, decisionStory(d, r.lines(d.Nearest)))
+		err = writeSections(std.Out, decisionStory(d, remedyOf(ctx, cl, k, d.AgentID, d.Nearest)))
 	}
 	return errors.Join(err, c.verdict(d.Outcome == agentidp.OutcomeAllowed, "was", d.Code))
 }
@@ -115,8 +113,7 @@ func (c *policyExplainCmd) ofExchange(ctx context.Context, std *IO, k *kong.Cont
 	if c.Output == "json" {
 		err = writeJSON(std.Out, e)
 	} else {
-		r := remedy{ctx: ctx, client: cl, program: k.Model.Node, agentID: c.AgentID}
-		err = writeSections(std.Out, explanationStory(e, r.lines(e.Nearest)))
+		err = writeSections(std.Out, explanationStory(e, remedyOf(ctx, cl, k, c.AgentID, e.Nearest)))
 	}
 	return errors.Join(err, c.verdict(e.Allowed, "would be", e.Code))
 }
@@ -132,15 +129,11 @@ func (c *policyExplainCmd) verdict(allowed bool, tense, code string) error {
 // readClaimsFile returns the object that a file says, as JSON. Nothing of it is repeated
 // in an error: whoever gives the wrong file gives perhaps a secret.
 func readClaimsFile(std *IO, file string) (json.RawMessage, error) {
-	in, name := std.In, "standard input"
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--claims-file: %w", err)}
-		}
-		defer f.Close()
-		in, name = f, file
+	in, name, err := opened(std, "--claims-file", file)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("--claims-file: %w", err)

@@ -36,16 +36,24 @@ func (b *Body) read(std *IO) (object, error) {
 	if b.File == "" {
 		return object{}, nil
 	}
-	in, name := std.In, "standard input"
-	if b.File != "-" {
-		f, err := os.Open(b.File)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--file: %w", err)}
-		}
-		defer f.Close()
-		in, name = f, b.File
+	in, name, err := opened(std, "--file", b.File)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	return readObject("--file", name, in)
+}
+
+// opened returns what a flag names, - for standard input, and what people call it.
+func opened(std *IO, flag, file string) (in io.ReadCloser, name string, err error) {
+	if file == "-" {
+		return io.NopCloser(std.In), "standard input", nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	return f, file, nil
 }
 
 // readObject returns the object that a file says, which a flag named.

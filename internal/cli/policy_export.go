@@ -193,7 +193,7 @@ func (e *exported) node(ctx context.Context, p *agentidp.TrustPolicy) (*yaml.Nod
 		if err != nil {
 			return nil, err
 		}
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		name := memberName(&field)
 		if name == "agentId" {
 			agent, err := e.agent(ctx, p.AgentID)
 			if err != nil {

@@ -207,8 +207,7 @@ func differences(from, to *agentidp.TrustPolicySpec) []difference {
 	var all []difference
 	for i, field := range specMembers {
 		if was[i] != is[i] {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			all = append(all, difference{name, memberText(reflect.ValueOf(from).Elem().FieldByIndex(field.Index)), memberText(reflect.ValueOf(to).Elem().FieldByIndex(field.Index))})
+			all = append(all, difference{memberName(&field), memberText(reflect.ValueOf(from).Elem().FieldByIndex(field.Index)), memberText(reflect.ValueOf(to).Elem().FieldByIndex(field.Index))})
 		}
 	}
 	return all

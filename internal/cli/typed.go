@@ -104,8 +104,7 @@ func wrongType(name string, err error) error {
 func members(t reflect.Type) []string {
 	var names []string
 	for field := range jsonFields(t) {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		names = append(names, name)
+		names = append(names, memberName(&field))
 	}
 	return names
 }
@@ -126,13 +125,19 @@ func requiredMembers(t reflect.Type) []string {
 func jsonFields(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
 		for _, field := range reflect.VisibleFields(t) {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			name := memberName(&field)
 			embedded := field.Anonymous && name == ""
 			if name != "-" && !embedded && !yield(field) {
 				return
 			}
 		}
 	}
+}
+
+// memberName is what JSON calls a field.
+func memberName(field *reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
 }
 
 func sortedKeys(o object) []string { return slices.Sorted(maps.Keys(o)) }
