@@ -182,7 +182,7 @@ func TestWithoutClaimsNothingHolds(t *testing.T) {
 	}
 }
 
-// A token may be larger than the estimate of its cost thought.
+// A token may be larger than the estimate of its cost thought (A-229).
 func TestAnEvaluationEnds(t *testing.T) {
 	t.Parallel()
 	c, err := condition.Compile(`claims.groups.exists(g, g.glob("a*a*a*b"))`, kind(t, "oidc"))

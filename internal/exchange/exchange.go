@@ -1,7 +1,8 @@
 // Package exchange is the story of an exchange: a CI's subject token comes in,
 // and an access token goes out, or a refusal that says why. It owns the order of
 // the steps, the record of every decision, and the promise that no token leaves
-// without its durable record.
+// without its durable record. Explain tells how an exchange would be decided, by the
+// same steps and without a trace.
 //
 // It does not own what makes a subject token authentic (internal/verify), what a
 // trust policy means (internal/policy), the token's format (internal/token) or

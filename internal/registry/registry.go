@@ -1,7 +1,8 @@
 // Package registry holds the stories of what an administrator keeps:
 // organizations, providers, agents and trust policies. Each story is one function that
 // checks the caller's authority, validates, and commits the change together with
-// its audit event.
+// its audit event. It also answers what a change of a policy would be (LintPolicy) and
+// would have done (Backtest), and writes nothing for it.
 //
 // It does not own who the caller is (internal/token), what a policy means
 // (internal/policy), SQL (internal/store) or HTTP (internal/api).

@@ -7,6 +7,9 @@
 // who may have what (internal/policy), or remember which tokens were used
 // (internal/store); it gives the key for that.
 //
+// Claims that somebody only says of a token (Paste, Suppose, ReadClaims) are read by the
+// same rules, for what is told about decisions; no decision rests on them.
+//
 // Peek costs no network and no storage, so that an issuer that is not registered
 // causes neither. Until the signature is proven every refusal looks the same to
 // its caller; Reason tells them apart for counters.
