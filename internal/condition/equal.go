@@ -60,7 +60,7 @@ func (c *comparison) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	if types.IsUnknownOrError(b) {
 		return b
 	}
-	out := ref.Val(types.WrapErr(errParts))
+	out := types.WrapErr(errParts)
 	if c.bounded(a, b) {
 		out = c.holds(a, b)
 	}
