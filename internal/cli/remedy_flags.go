@@ -70,7 +70,7 @@ func commandOf(n *kong.Node, path ...string) *kong.Node {
 	return n
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-][A-Za-z0-9_./:@%+=,-]*$`)
 
 // shellQuoted spells a value so that a POSIX shell takes it as it is, whatever it holds:
 // names of branches and claims are chosen by strangers. ok is false where it cannot be

@@ -20,7 +20,7 @@ func NewCache[K comparable, V any](size int) *Cache[K, V] {
 }
 
 // NewWeighted returns a Cache of at most size entries that weigh no more than most
-// together. What weighs more alone is not kept. The weight of a value must not change.
+// together. What weighs more alone is kept alone. The weight of a value must not change.
 func NewWeighted[K comparable, V any](size, most int, weight func(V) int) *Cache[K, V] {
 	c := NewCache[K, V](size)
 	c.weight, c.most = weight, most
@@ -44,9 +44,6 @@ func (c *Cache[K, V]) Put(key K, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop(key)
-	if weight > c.most {
-		return
-	}
 	for old := range c.entries {
 		if len(c.entries) < c.size && c.weighs+weight <= c.most {
 			break

@@ -39,8 +39,8 @@ func TestWeightedCacheIsBoundedByWeight(t *testing.T) {
 		t.Errorf("one of all the weight is not kept alone, but %d", c.Len())
 	}
 	c.Put(100, 11)
-	if _, ok := c.Get(100); ok {
-		t.Error("one that is too heavy, or what it replaces, is kept")
+	if n, ok := c.Get(100); !ok || n != 11 || c.Len() != 1 {
+		t.Errorf("one that is heavier than all may be is not kept alone: %d, of %d", n, c.Len())
 	}
 	for range 20 {
 		c.Put(1, 4)

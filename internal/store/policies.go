@@ -52,7 +52,7 @@ func candidatesQuery(columns string) string {
 
 var (
 	wholeCandidates   = candidatesQuery(policyColumns + ", 0, 0")
-	candidateVersions = candidatesQuery("p.id, p.revision, coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, '')")
+	candidateVersions = candidatesQuery("p.id, p.revision, p.updated_at, coalesce(n.repository_id, ''), coalesce(n.repository_owner_id, '')")
 )
 
 // Candidates returns the policies that an exchange has to look at, by id: those
@@ -68,16 +68,18 @@ func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repo
 
 // PolicyVersion is by what a policy that was read before is known to be as it is now:
 // whatever administrators change of it counts its revision, and an id is never another
-// policy's. Its pin changes apart from it.
+// policy's. The instant tells it from the same revision before the database was restored
+// under the server. Its pin changes apart from it.
 type PolicyVersion struct {
 	ID                              string
 	Revision                        int64
+	UpdatedAt                       int64 // microseconds
 	RepositoryID, RepositoryOwnerID string // of the pin; empty where there is none
 }
 
 // VersionOf returns that of a policy.
 func VersionOf(p *agentidp.TrustPolicy) PolicyVersion {
-	v := PolicyVersion{ID: p.ID, Revision: p.Revision}
+	v := PolicyVersion{ID: p.ID, Revision: p.Revision, UpdatedAt: micros(p.UpdatedAt)}
 	if p.Pinned != nil {
 		v.RepositoryID, v.RepositoryOwnerID = p.Pinned.RepositoryID, p.Pinned.RepositoryOwnerID
 	}
@@ -88,7 +90,7 @@ func VersionOf(p *agentidp.TrustPolicy) PolicyVersion {
 // that has changed: a small part of the work.
 func (r reads) CandidateVersions(ctx context.Context, orgID, provider, repository, repositoryID string) ([]PolicyVersion, error) {
 	scan := func(rows *sql.Rows, v *PolicyVersion) error {
-		return rows.Scan(&v.ID, &v.Revision, &v.RepositoryID, &v.RepositoryOwnerID)
+		return rows.Scan(&v.ID, &v.Revision, &v.UpdatedAt, &v.RepositoryID, &v.RepositoryOwnerID)
 	}
 	found, err := list(ctx, r, "read versions of candidate policies", scan, candidateVersions,
 		orgID, provider, agentidp.FoldRepository(repository), repositoryID)
