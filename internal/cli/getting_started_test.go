@@ -39,9 +39,9 @@ func TestGettingStartedWithoutGitHub(t *testing.T) {
 	n.says(1, " allowed ")
 	n.says(1, ` org/your-repo +\d+ +main `) // pinned
 	n.session = n.run("agentidp decision list -o id --limit 1\n")
-	get := strings.ReplaceAll(n.block("agentidp decision get"), "<decision id>", strings.TrimSpace(n.session))
-	n.session = n.run(get)
-	n.says(1, "^outcome: +allowed$")
+	story := strings.ReplaceAll(n.block("agentidp policy explain"), "<decision id>", strings.TrimSpace(n.session))
+	n.session = n.run(story)
+	n.says(1, "^Granted by policy ")
 	n.says(1, `^    ok    ref +ref "refs/heads/main"$`)
 	session := strings.Fields(n.run("env | grep ^AGENTIDP_\n"))
 	if told := n.terminal("agentidp audit tail"+tail, " repository_pinned ", session...); !strings.Contains(told, " token_issued  github:org/your-repo ") {
