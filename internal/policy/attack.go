@@ -117,18 +117,18 @@ func (s *search) branches() []string {
 	if s.policy.Branch != "" {
 		return []string{branchPrefix + s.policy.Branch}
 	}
-	return s.refs(branchPrefix)
+	return s.heads()
 }
 
 func (s *search) tags() []string {
 	if s.policy.Tag != "" {
-		return add([]string{tagPrefix + fill(s.policy.Tag)}, s.refs(tagPrefix)...)
+		return add([]string{tagPrefix + fill(s.policy.Tag)}, s.tagged()...)
 	}
-	return s.refs(tagPrefix)
+	return s.tagged()
 }
 
-// refs finds the refs of which a condition or a workflow speaks.
-func (s *search) refs(prefix string) []string {
+// findRefs finds the refs of which a condition or a workflow speaks.
+func (s *search) findRefs(prefix string) []string {
 	var refs []string
 	for _, workflow := range s.workflows() {
 		if _, ref, _ := strings.Cut(workflow, "@"); strings.HasPrefix(ref, prefix) {
@@ -146,8 +146,8 @@ func (s *search) refs(prefix string) []string {
 	return refs
 }
 
-// workflows returns those of which the policy speaks by their repositories.
-func (s *search) workflows() []string {
+// findWorkflows finds those of which the policy speaks by their repositories.
+func (s *search) findWorkflows() []string {
 	p := s.policy
 	var all []string
 	for _, claim := range []string{"job_workflow_ref", "workflow_ref"} {

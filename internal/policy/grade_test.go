@@ -238,6 +238,7 @@ func BenchmarkAssess(b *testing.B) {
 		"condition":   `{"condition": "claims.ref.startsWith('refs/heads/release/') && claims.runner_environment == 'github-hosted'"}`,
 		"unsolved":    `{"condition": "size(claims.sha) == 41 && size(claims.run_number) == 7 && size(claims.actor_id) == 9"}`,
 		"most":        `{"environment": "production", "claims": {"job_workflow_ref": [` + strings.Join(many, ",") + `], "sha": "1"}}`,
+		"most bound":  `{"branch": "main", "environment": "production", "claims": {"job_workflow_ref": [` + strings.Join(many, ",") + `], "sha": "1"}}`,
 	} {
 		p := gradable(b, text)
 		assessed(b, p)

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -12,12 +14,6 @@ import (
 
 // maxForged bounds how many tokens are held against one policy to find the weakest.
 const maxForged = 1000
-
-// maxAttackers bounds how many attackers are thought of, to choose those tokens from. A
-// policy that names sixteen workflows, sixteen environments and all events has a quarter
-// of a million, which are 100 MB; whether some later one would have got a token, it does
-// not learn, and is graded as one that is not understood.
-const maxAttackers = 10_000
 
 // A search looks for the weakest token that a policy accepts. It tries the tokens of
 // attackers, from the weakest on, by the comparisons that decide exchanges.
@@ -30,6 +26,10 @@ type search struct {
 	request   *request
 	anyEvent  bool // whatever the events' runs are for
 	left      int  // of maxForged
+
+	workflows func() []string // of which the policy speaks by their repositories
+	heads     func() []string // branches of which a condition or a workflow speaks
+	tagged    func() []string // and tags
 }
 
 // newSearch takes the policy as though it were enforced: how weak it is does not depend on
@@ -42,6 +42,9 @@ func newSearch(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Ti
 	if s.compiled.expression != nil {
 		s.condition, _ = s.compiled.expression() // nil: it holds of no token
 	}
+	s.workflows = sync.OnceValue(s.findWorkflows)
+	s.heads = sync.OnceValue(func() []string { return s.findRefs(branchPrefix) })
+	s.tagged = sync.OnceValue(func() []string { return s.findRefs(tagPrefix) })
 	agent := &agentidp.Agent{AgentID: p.AgentID, OrganizationID: p.OrganizationID, Status: agentidp.AgentActive}
 	s.request = &request{
 		Input:      &Input{Claims: &s.token.Claims, AgentID: p.AgentID, Agent: agent, Organization: &agentidp.Organization{ID: p.OrganizationID}, Now: now},
@@ -65,28 +68,55 @@ func (s *search) compared(claim string) []string {
 	return texts[:min(len(texts), most)]
 }
 
-// attackers returns all of them that may get a token, from those on who need the least.
-func (s *search) attackers(fixed bool) []attacker {
-	var all []attacker
+// attackers goes through all of them that may get a token, from those on who need the
+// least. A policy that names sixteen workflows, sixteen environments and all events has a
+// quarter of a million: those that are never reached are never made.
+func (s *search) attackers(fixed bool) iter.Seq[attacker] {
+	var all []attacker // whatever their jobs
 	for _, start := range s.starts() {
-		for _, a := range s.environments(start) {
-			if all = append(all, s.jobs(a)...); len(all) >= maxAttackers {
-				all = all[:maxAttackers]
-				break
-			}
-		}
-		if len(all) == maxAttackers {
-			break
+		if s.starting(&start) {
+			all = append(all, s.environments(start)...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b attacker) int { return strings.Compare(string(b.grade(fixed)), string(a.grade(fixed))) })
-	return all
+	return func(yield func(attacker) bool) {
+		for _, grade := range []agentidp.Grade{agentidp.GradeF, agentidp.GradeD, agentidp.GradeC, agentidp.GradeB, agentidp.GradeA} {
+			for _, a := range all {
+				bound := a
+				bound.pinned = true
+				if a.grade(fixed) != grade && bound.grade(fixed) != grade {
+					continue
+				}
+				for _, a := range s.jobs(a) {
+					if a.grade(fixed) == grade && !yield(a) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// ofTheJob is where the conditions begin that depend on the job, beside how its run was
+// started.
+var ofTheJob = slices.IndexFunc(conditions, func(c comparison) bool { return c.name == checkEnvironment })
+
+// starting reports whether the policy accepts a run that is started so, as far as its
+// event and ref say. Most are not, and their jobs need not be tried.
+func (s *search) starting(a *attacker) bool {
+	s.become(a, a.ref)
+	return slices.ContainsFunc(a.events, func(event string) bool {
+		s.token.sayOurs(agentidp.ClaimEvent, event)
+		return !slices.ContainsFunc(conditions[:ofTheJob], func(c comparison) bool { return !c.holds(s.compiled, s.request) })
+	})
 }
 
 // weakest returns the attacker who needs the least of those that the policy lets have a
 // token, which is then the search's token.
 func (s *search) weakest(fixed bool) (attacker, bool) {
-	for _, a := range s.attackers(fixed) {
+	for a := range s.attackers(fixed) {
+		if s.left <= 0 {
+			break
+		}
 		// What is theirs to choose must not depend on how it is called.
 		if a.other != "" && !s.succeeds(&a, a.other) {
 			continue
@@ -105,12 +135,12 @@ func (s *search) isAmong(a attacker) bool {
 	if a.start < onBranch || s.policy.Branch != "" || s.policy.Tag != "" {
 		return false
 	}
-	prefix := branchPrefix
+	prefix, refs := branchPrefix, s.heads()
 	if a.start == onTag {
-		prefix = tagPrefix
+		prefix, refs = tagPrefix, s.tagged()
 	}
 	name := strings.TrimPrefix(a.ref, prefix)
-	others := slices.DeleteFunc(s.refs(prefix), func(ref string) bool { return ref == a.ref })
+	others := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return ref == a.ref })
 	return slices.ContainsFunc(append(others, a.ref+anyText, prefix+anyText+name), func(ref string) bool { return s.succeeds(&a, ref) })
 }
 
