@@ -65,9 +65,9 @@ type Miss struct {
 
 // Repair is one part of a change after which what was refused is allowed.
 type Repair struct {
-	Action RepairAction    `json:"action" enum:"create,add,set,unset,repin,reactivate,request" doc:"create: a policy with the fields that are the value; add: the value to the list that the field is; set: the field to the value; unset: take the field away; repin: accept the repository's next identity; reactivate: the agent; request: ask for less, see the hint."`
+	Action RepairAction    `json:"action" enum:"create,add,set,unset,repin,reactivate,request" doc:"create: a policy with the fields that are the value; add: the value to the list that the field is; set: the field to the value; unset: take the field away; repin: accept the repository's next identity; reactivate: the agent; request: ask for less, or for an agent by its id, see the hint."`
 	Copy   bool            `json:"copy,omitempty" doc:"Make the change in a copy of the policy, beside it, so that what it grants now stays granted."`
-	Field  string          `json:"field,omitempty" doc:"Of the policy, by its name in JSON, such as claims.runner_environment; where less is to be asked for, of the request." example:"events"`
+	Field  string          `json:"field,omitempty" doc:"Of the policy, by its name in JSON, such as claims.runner_environment; of request, a parameter of the exchange." example:"events"`
 	Value  json.RawMessage `json:"value,omitempty" doc:"Absent where it is the administrator's to say: the reason of acceptRisk."`
 }
 

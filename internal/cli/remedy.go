@@ -46,6 +46,10 @@ func (r *remedy) lines(m *agentidp.Miss) []string {
 		case agentidp.RepairReactivate:
 			lines = append(lines, "agentidp agent reactivate "+r.agentID)
 		case agentidp.RepairRequest:
+			if repair.Field == "agentId" {
+				lines = append(lines, "Ask for an agent by its id: correct agentId in the request.")
+				continue
+			}
 			lines = append(lines, "Ask for less: leave "+repair.Field+" out of the request.")
 		default:
 			edits = append(edits, repair)

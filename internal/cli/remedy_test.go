@@ -105,6 +105,9 @@ func TestRepairsAreCommandsToPaste(t *testing.T) {
 	if got, want := said(agentidp.Repair{Action: agentidp.RepairRequest, Field: "scope"}), "Ask for less: leave scope out of the request."; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	if got, want := said(agentidp.Repair{Action: agentidp.RepairRequest, Field: "agentId"}), "Ask for an agent by its id: correct agentId in the request."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	readable = false
 	want := "In policy " + id + ": add \"release\" to events.\nIn policy " + id + ": take away branch.\n(No command is shown, because the policy could not be read: insufficient_scope.)"
 	if got := said(agentidp.Repair{Action: agentidp.RepairAdd, Field: "events", Value: value("release")}, agentidp.Repair{Action: agentidp.RepairUnset, Field: "branch"}); got != want {

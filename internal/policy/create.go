@@ -8,9 +8,15 @@ import (
 	"github.com/sentryagent/agentidp"
 )
 
+// maxNamed is how many agents a hint names.
+const maxNamed = 5
+
 // newPolicy is nearestMiss where no policy is for the caller and its agent: one is to be
 // created, which says of the run what a policy can say.
 func newPolicy(candidates []*Compiled, r *request) *agentidp.Miss {
+	if r.AgentID != "" && !agentidp.IsID(r.AgentID) {
+		return notAnID(candidates, r)
+	}
 	p := &plan{failed: []string{}, spec: agentidp.TrustPolicySpec{Provider: r.Claims.Provider, AgentID: r.AgentID}}
 	if r.AgentID != "" {
 		p.spec.Scopes = slices.Clone(r.Scopes)
@@ -96,26 +102,60 @@ func supposed(candidates []*Compiled, r *request) *agentidp.Agent {
 	return agent
 }
 
-// create ends the plan of a new policy.
-func (p *plan) create(candidates []*Compiled, r *request) {
-	others := 0
+// notAnID is nearestMiss where what was asked for can be no agent's id: no policy can be for
+// it, so nothing is proposed but to ask for another.
+func notAnID(candidates []*Compiled, r *request) *agentidp.Miss {
+	hints := append([]string{fmt.Sprintf("The agentId of the request, %s, is none: it is the id that agent create and agent list show, 36 characters in lower case with hyphens, not a name. Correct it in the workflow.", plain(r.AgentID))}, othersOf(candidates, r)...)
+	return &agentidp.Miss{
+		Failed: []string{}, Repairs: []agentidp.Repair{{Action: agentidp.RepairRequest, Field: "agentId"}},
+		Hint: clip(strings.Join(hints, " "), maxHint),
+	}
+}
+
+// othersOf says for what else the caller has policies. More often than a policy is missing,
+// the request names the wrong agent.
+func othersOf(candidates []*Compiled, r *request) []string {
+	var agents []string
+	registers := false
 	for _, c := range candidates {
-		if concerns(c, r) && c.Policy.AgentID != r.AgentID && (c.byClaims && c.identified(r) || !c.byClaims && c.names(r)) {
-			others++
+		switch of := concerns(c, r) && (c.byClaims && c.identified(r) || !c.byClaims && c.names(r)); {
+		case !of || c.Policy.AgentID == r.AgentID:
+		case c.Policy.Bootstrap():
+			registers = true
+		default:
+			agents = append(agents, c.Policy.AgentID)
 		}
 	}
+	slices.Sort(agents)
+	agents = slices.Compact(agents)
+	check, other := "Check the id", "other "
+	if r.AgentID == "" {
+		check, other = "Check whether the request lacks an agentId", ""
+	}
+	var said []string
+	switch n := len(agents); {
+	case n == 1:
+		said = append(said, fmt.Sprintf("%s: policies of this %s are for one %sagent (%s).", check, r.caller(), other, agents[0]))
+	case n > 1:
+		named, more := agents[:min(n, maxNamed)], ""
+		if n > maxNamed {
+			more = fmt.Sprintf(" and %d more", n-maxNamed)
+		}
+		said = append(said, fmt.Sprintf("%s: policies of this %s are for %d %sagents (%s%s).", check, r.caller(), n, other, strings.Join(named, ", "), more))
+	}
+	if registers {
+		said = append(said, fmt.Sprintf("A policy lets this %s register agents: perhaps the request was to name no agentId.", r.caller()))
+	}
+	return said
+}
+
+// create ends the plan of a new policy.
+func (p *plan) create(candidates []*Compiled, r *request) {
 	grants := "lets it register agents"
 	if r.AgentID != "" {
 		grants = "gives it tokens for the agent that it names, if there is such an agent"
 	}
-	said := []string{fmt.Sprintf("No policy is for this %s and what it asks for. The new one %s. Create it only if you know the %s: anybody's can ask.", r.caller(), grants, r.caller())}
-	if others > 0 {
-		count := fmt.Sprintf("%d policies", others)
-		if others == 1 {
-			count = "one policy"
-		}
-		said = append(said, fmt.Sprintf("The %s has %s for something else, another agent or the registration of agents (a run that names no agentId): perhaps the run asks for the wrong one.", r.caller(), count))
-	}
+	said := append(othersOf(candidates, r), fmt.Sprintf("No policy is for this %s and what it asks for. The new one %s. Create it only if you know the %s: anybody's can ask.", r.caller(), grants, r.caller()))
 	switch {
 	case p.spec.Branch != "":
 		said = append(said, "It lets in whoever may push to the branch "+plain(p.spec.Branch)+".")

@@ -151,9 +151,15 @@ func TestTheNearestMiss(t *testing.T) {
 			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","agentId":"` + agentX + `","repositoryId":"74","repositoryOwnerId":"65"}`, "anybody's can ask"},
 		{"A-149: one for another agent", one(forAgent(agentY)), run(environment("prod"), onTag("v1"), asking("deploy:staging")),
 			`none []; create {"provider":"github","repository":"acme/deploy","tag":"v1","agentId":"` + agentX + `","repositoryId":"74","repositoryOwnerId":"65","environment":"prod","scopes":["deploy:staging"]}`,
-			"The repository has one policy for something else"},
+			"Check the id: policies of this repository are for one other agent (" + agentY + "). No policy is for this repository and"},
+		{"those of one agent are one, and many are not all named", several(manyAgents(7)...), run(),
+			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","agentId":"` + agentX + `","repositoryId":"74","repositoryOwnerId":"65"}`,
+			"Check the id: policies of this repository are for 7 other agents (01900000-0000-7000-8000-0000000000a0, 01900000-0000-7000-8000-0000000000a1, 01900000-0000-7000-8000-0000000000a2, 01900000-0000-7000-8000-0000000000a3, 01900000-0000-7000-8000-0000000000a4 and 2 more). No policy"},
+		{"one that registers agents may have been meant", one(bootstrap), run(),
+			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","agentId":"` + agentX + `","repositoryId":"74","repositoryOwnerId":"65"}`,
+			"A policy lets this repository register agents: perhaps the request was to name no agentId."},
 		{"A-148: none for bootstrap", one(), run(noAgent),
-			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","repositoryId":"74","repositoryOwnerId":"65"}`, "lets it register agents"},
+			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","repositoryId":"74","repositoryOwnerId":"65"}`, "Check whether the request lacks an agentId: policies of this repository are for one agent (" + agentX + "). No policy is for"},
 		{"a workload is named by what identifies it", one(workload("deploy")), run(asWorkload("build")),
 			`none []; create {"provider":"cluster","agentId":"` + agentX + `","claims":{"sub":"build"}}`, "anybody's can ask"},
 		{"an outsider's event is said there too", nil, run(event("pull_request_target")),
@@ -164,7 +170,9 @@ func TestTheNearestMiss(t *testing.T) {
 		{"a bootstrap that asks for too much", nil, run(noAgent, asking("x:y")),
 			`none []; create {"provider":"github","repository":"acme/deploy","branch":"main","repositoryId":"74","repositoryOwnerId":"65"}; request scope`, "ask for no scope"},
 		{"a pull request of nobody", nil, run(ref("refs/pull/7/merge", "branch")), `none []`, "which no policy lets in"},
-		{"A-149: what is no agent's id", nil, run(agentNamed("x")), `none []`, `No policy can say what this run has: agentId "x" is not an agent's id`},
+		{"A-149: what is no agent's id is to be corrected", nil, run(agentNamed("x y")), `none []; request agentId`, `The agentId of the request, "x y", is none:`},
+		{"A-149: and those that are told", []*agentidp.TrustPolicy{pol(forAgent(agentY)), pol(id("p2"), otherTenant)}, run(agentNamed("deployer")), `none []; request agentId`,
+			"Correct it in the workflow. Check the id: policies of this repository are for one other agent (" + agentY + ")."},
 		{"A-110: a name that is pinned to another", one(forAgent(agentY)), run(ids("99", "98")), `none []`, "is pinned to another repository or owner (74, 65)"},
 		{"A-113: a repository that was transferred and renamed needs a policy of its name", one(of("acme/old")), run(repository("evil/deploy"), ids("74", "66")),
 			`none []; create {"provider":"github","repository":"evil/deploy","branch":"main","agentId":"` + agentX + `","repositoryId":"74","repositoryOwnerId":"66"}`, "anybody's can ask"},
@@ -183,6 +191,15 @@ func TestTheNearestMiss(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyAgents are two policies for each of as many agents, the last agent first.
+func manyAgents(n int) []*agentidp.TrustPolicy {
+	var policies []*agentidp.TrustPolicy
+	for i := range 2 * n {
+		policies = append(policies, pol(id(fmt.Sprint("q", i)), forAgent(fmt.Sprintf("01900000-0000-7000-8000-0000000000a%d", n-1-i/2))))
+	}
+	return policies
 }
 
 // What is stored of a refusal does not grow with what the caller sends, or with the number
