@@ -47,7 +47,7 @@ type Decision struct {
 	ParentTokenID     string    `json:"parentTokenId,omitempty" doc:"The jti of the access token that was exchanged."`
 	PolicyID          string    `json:"policyId,omitempty" doc:"The policy that granted; of those that refused, the one that got furthest."`
 	TokenID           string    `json:"tokenId,omitempty" doc:"The jti of the access token that was issued."`
-	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy: of one that granted or would have, and of a refusal's candidates, all; of others, the one that stopped them. One without policyId is of the subject token itself: for whom it is, or which decision used it before. Lists leave them out, like all that follows: read the decision by its id."`
+	Checks            []Check   `json:"checks,omitempty" doc:"Each comparison with a policy: of one that granted or would have, and of a refusal's candidates, all; of others, the one that stopped them. One without policyId is of the subject token itself: for whom it is, a claim that it lacks, its times, or which decision used it before. Lists leave them out, like all that follows: read the decision by its id."`
 	Nearest           *Miss     `json:"nearest,omitempty" doc:"Of a refusal by policies: the policy that came closest, and the smallest change that would have allowed it."`
 	Shadow            []Shadow  `json:"shadow,omitempty" doc:"What policies in shadow mode would have done."`
 

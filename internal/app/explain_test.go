@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/emulator"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
@@ -242,5 +243,36 @@ func TestDecisionsAboutTheTokenItself(t *testing.T) {
 	}
 	if e := w.tells(w.admin(), elsewhere, false, agentidp.CodeInvalidToken, agentidp.ReasonAudienceMismatch); e.Checks[0].Check != "aud" || e.Checks[1].PolicyID == "" {
 		t.Errorf("%+v", e.Checks)
+	}
+
+	// A claim that is missing, and times by another clock.
+	bare := exchangeBody(w.subject(claims{"repository_id": emulator.Absent}), agent)
+	want := agentidp.Check{Check: "claim", Claim: "repository_id", Expected: "a claim that is there and in order", Got: "is missing or empty"}
+	if got := first(bare, agentidp.ReasonClaimInvalid); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if e := w.tells(w.admin(), bare, false, agentidp.CodeInvalidToken, agentidp.ReasonClaimInvalid); e.Checks[0] != want {
+		t.Errorf("%+v", e.Checks)
+	}
+	now := time.Now()
+	at := func(iat, nbf, exp time.Duration) map[string]any {
+		return exchangeBody(w.subject(claims{"iat": now.Add(iat).Unix(), "nbf": now.Add(nbf).Unix(), "exp": now.Add(exp).Unix()}), agent)
+	}
+	shown := func(d time.Duration) string { return now.Add(d).UTC().Format(time.RFC3339) }
+	for _, test := range []struct {
+		reason string
+		body   map[string]any
+		want   agentidp.Check
+	}{
+		{agentidp.ReasonTokenExpired, at(-time.Hour, -time.Hour, -30*time.Minute), agentidp.Check{Check: "exp", Claim: "exp", Expected: "later than ", Got: shown(-30 * time.Minute)}},
+		{agentidp.ReasonTokenNotYetValid, at(time.Hour, time.Hour, 70*time.Minute), agentidp.Check{Check: "iat", Claim: "iat", Expected: "not later than ", Got: shown(time.Hour)}},
+		{agentidp.ReasonTokenNotYetValid, at(0, 5*time.Minute, 10*time.Minute), agentidp.Check{Check: "nbf", Claim: "nbf", Expected: "not later than ", Got: shown(5 * time.Minute)}},
+		{agentidp.ReasonTokenTooOld, at(0, 0, 48*time.Hour), agentidp.Check{Check: "lifetime", Claim: "exp", Expected: "at most ", Got: "172800 seconds after iat"}},
+	} {
+		got := first(test.body, test.reason)
+		expected := got.Expected
+		if got.Expected = test.want.Expected; got != test.want || !strings.HasPrefix(expected, test.want.Expected) {
+			t.Errorf("%s: %+v, expected %s, want %+v", test.reason, got, expected, test.want)
+		}
 	}
 }

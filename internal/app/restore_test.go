@@ -99,7 +99,7 @@ func TestAfterARestoreNothingOfBeforeIsTakenAgain(t *testing.T) {
 		if !strings.Contains(a.str("detail"), "This server was restored from a backup at "+out.At.Format(time.RFC3339)) {
 			t.Errorf("%s: %s", name, a.Raw)
 		}
-		if d := w.decision(a.str("decision_id")); d.Reason != agentidp.ReasonTokenTooOld {
+		if d := w.decision(a.str("decision_id")); d.Reason != agentidp.ReasonTokenTooOld || len(d.Checks) != 1 || d.Checks[0].Expected != "later than the restore, "+out.At.Add(verify.Skew).UTC().Format(time.RFC3339) {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}

@@ -43,7 +43,7 @@ func (x *Exchanger) Explain(ctx context.Context, org *agentidp.Organization, req
 		e.Provider = s.provider.Name
 	}
 	if s.claims == nil { // nothing is proven, so there is nothing to hold policies against
-		s.refuse(org, e)
+		s.refuse(e, nil)
 		e.Hint = sentences(s.hints)
 		return e, nil
 	}
@@ -62,7 +62,7 @@ func (x *Exchanger) Explain(ctx context.Context, org *agentidp.Organization, req
 	tell(e, out)
 	switch {
 	case s.refused != nil:
-		s.refuse(org, e)
+		s.refuse(e, a.checksOfToken(agentidp.AsError(s.refused)))
 	case e.Allowed && req.Token != "" && s.provider.Replay != agentidp.ReplayAllow:
 		s.hints = append(s.hints, "Whether this token was exchanged before was not looked at: each is good for one exchange.")
 	}
@@ -196,8 +196,9 @@ func tell(e *agentidp.Explanation, out *policy.Outcome) {
 	e.Code, e.Message = out.Err.Code, out.Err.Message
 }
 
-// refuse adds that the token itself is refused, whatever was told of the policies.
-func (s *subject) refuse(org *agentidp.Organization, e *agentidp.Explanation) {
+// refuse adds that the token itself is refused, and by which checks, whatever was told of
+// the policies.
+func (s *subject) refuse(e *agentidp.Explanation, checks []agentidp.Check) {
 	refused := agentidp.AsError(s.refused)
 	e.Reason = verify.Reason(refused)
 	switch {
@@ -213,7 +214,7 @@ func (s *subject) refuse(org *agentidp.Organization, e *agentidp.Explanation) {
 			said = "The policies would refuse it besides: " + e.Code + "."
 		}
 		s.hints = append(s.hints, said)
-		e.Checks = append(checksOfToken(org, s.provider, refused), e.Checks...)
+		e.Checks = append(checks, e.Checks...)
 	}
 	e.Allowed, e.Code, e.Message = false, refused.Code, refused.Message
 	e.Scope, e.Audience, e.Seconds = "", "", 0

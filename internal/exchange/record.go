@@ -3,12 +3,14 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
 	"github.com/sentryagent/agentidp/internal/store"
+	"github.com/sentryagent/agentidp/internal/verify"
 )
 
 // newDecision starts the record of an authentic attempt: denied until an issuing
@@ -56,7 +58,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 		return a.limited(err)
 	}
 	d := a.decision
-	d.Code, d.Reason, d.Checks = e.Code, e.Reason, checksOfToken(a.org, a.provider, e)
+	d.Code, d.Reason, d.Checks = e.Code, e.Reason, a.checksOfToken(e)
 	policyID := ""
 	if out != nil {
 		d.Checks, d.Nearest = out.Checks, out.Nearest
@@ -84,14 +86,42 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 }
 
 // checksOfToken are the comparisons by which a subject token itself was refused: of its
-// audience, which whoever asks for the token has to mend.
-func checksOfToken(org *agentidp.Organization, p *agentidp.Provider, refused *agentidp.Error) []agentidp.Check {
-	if refused.Reason != agentidp.ReasonAudienceMismatch {
+// audience and claims, which whoever asks for the token has to mend, and of its times, which
+// show whose clock is wrong.
+func (a *attempt) checksOfToken(refused *agentidp.Error) []agentidp.Check {
+	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	now, c := a.Clock(), a.claims
+	var check agentidp.Check
+	switch refused.Reason {
+	case agentidp.ReasonAudienceMismatch:
+		accepted := strings.Join(append([]string{a.org.Issuer}, a.provider.Audiences...), " or ")
+		check = agentidp.Check{Check: "aud", Claim: "aud", Expected: accepted, Got: refused.Claims["aud"]}
+	case agentidp.ReasonClaimInvalid:
+		checks := make([]agentidp.Check, 0, len(refused.Details)) // of the claims that its kind names, and no others
+		for _, bad := range refused.Details {
+			checks = append(checks, agentidp.Check{Check: "claim", Claim: bad.Field, Expected: "a claim that is there and in order", Got: bad.Reason})
+		}
+		return checks
+	case agentidp.ReasonTokenExpired:
+		check = agentidp.Check{Check: "exp", Claim: "exp", Expected: "later than " + at(now.Add(-verify.Skew)), Got: at(c.ExpiresAt)}
+	case agentidp.ReasonTokenNotYetValid:
+		check = agentidp.Check{Check: "iat", Claim: "iat", Expected: "not later than " + at(now.Add(verify.Skew)), Got: at(c.IssuedAt)}
+		if nbf, err := strconv.ParseInt(refused.Claims["nbf"], 10, 64); err == nil && time.Unix(nbf, 0).After(c.IssuedAt) {
+			check.Check, check.Claim, check.Got = "nbf", "nbf", at(time.Unix(nbf, 0))
+		}
+	case agentidp.ReasonTokenTooOld:
+		check = agentidp.Check{Check: "iat", Claim: "iat", Expected: "later than the restore, " + at(a.org.RestoredAt.Add(verify.Skew)), Got: at(c.IssuedAt)}
+		if longest := cmp.Or(a.provider.MaxTokenAge, c.Kind.MaxTokenAge); c.ExpiresAt.Sub(c.IssuedAt) > longest {
+			check.Check, check.Claim = "lifetime", "exp"
+			check.Expected, check.Got = "at most "+seconds(longest)+" after iat", seconds(c.ExpiresAt.Sub(c.IssuedAt))+" after iat"
+		}
+	default:
 		return nil
 	}
-	accepted := strings.Join(append([]string{org.Issuer}, p.Audiences...), " or ")
-	return []agentidp.Check{{Check: "aud", Claim: "aud", Expected: accepted, Got: refused.Claims["aud"]}}
+	return []agentidp.Check{check}
 }
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) + " seconds" }
 
 // limited counts what came to a limit, and returns err as it came. It leaves no
 // record: that is what the limit is for.
