@@ -148,17 +148,20 @@ func (p *problems) claimValues(field string, values agentidp.ClaimValues, exact 
 // unknownClaims returns the warnings about claims that the provider's tokens are not known
 // to have. There may be some that are not known here yet, so it is no error.
 func unknownClaims(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnings []agentidp.Warning) {
-	if kind == nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.Claims)) {
-		if kind.Knows(name) {
-			continue
-		}
+	for _, name := range unknownClaimsOf(p, kind) {
 		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(
 			"The claim %s is none that tokens of kind %s are known to have, and this policy grants nothing to a token without it. %sCheck its name.", plain(name), kind.Name, claimMeant(name, kind))})
 	}
 	return warnings
+}
+
+// unknownClaimsOf returns the claims of a policy that the kind's tokens are not known to
+// have, sorted.
+func unknownClaimsOf(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) []string {
+	if kind == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.Claims)), kind.Knows)
 }
 
 // claimMeant asks whether another claim was meant, among those that a condition may be on.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,8 @@ import (
 // trying those of attackers, from the weakest on, with the comparisons that decide
 // exchanges, at most maxForged of them. What a condition (in CEL) asks of a token is
 // guessed from the texts in it; one that no guess meets is graded as though it were not
-// there. How a grade is given may change with what is known of a provider; no grant
+// there. Nor is it known that a token ever has a claim which the kind does not name: the
+// grade is as though it could, and Who says so. How a grade is given may change with what is known of a provider; no grant
 // depends on it.
 func Assess(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) agentidp.PolicyAssessment {
 	a := agentidp.PolicyAssessment{Warnings: Warnings(p, kind, now)}
@@ -26,6 +28,9 @@ func Assess(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time)
 		a.Grade, a.Weakest = gradeWorkload(p, kind, now)
 	default:
 		a.Grade, a.Weakest = gradeRepository(p, kind, now)
+	}
+	if unknown := unknownClaimsOf(p, kind); a.Weakest != nil && len(unknown) > 0 {
+		a.Weakest.Who += fmt.Sprintf("; but nobody, as far as is known: no token of kind %s is known to have the claim %s", kind.Name, plain(unknown[0]))
 	}
 	return a
 }

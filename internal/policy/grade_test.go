@@ -89,6 +89,8 @@ func TestGrades(t *testing.T) {
 			"anyone who can push a tag such as v to acme/deploy, or start a workflow on one", true},
 		{"claims of all sorts", `{"branch": "main", "claims": {"enterprise": "acme", "repo_property_tier": "*", "run_attempt": "1"}}`, "C",
 			"anyone who can push to the branch main of acme/deploy, or start a workflow on it", true},
+		{"a claim that no token is known to have", `{"branch": "main", "claims": {"team x": "a", "tier": "b", "ref_protected": "true"}}`, "B",
+			"anyone whom the protection of the branch main of acme/deploy lets push to it, or who can start a workflow on it; but nobody, as far as is known: no token of kind github is known to have the claim \"team x\"", true},
 		{"numbers in a condition", `{"branch": "main", "condition": "int(claims.run_attempt) < 3 && claims.repository_owner == 'acme'"}`, "C",
 			"anyone who can push to the branch main of acme/deploy, or start a workflow on it", true},
 		{"a workload", `{"provider": "cluster", "claims": {"sub": "build"}}`, "C",
