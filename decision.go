@@ -27,20 +27,20 @@ const (
 type Decision struct {
 	ID                string    `json:"id" doc:"The decision_id of the exchange's answer."`
 	OrganizationID    string    `json:"-"`
-	RequestID         string    `json:"requestId"`
-	At                time.Time `json:"at"`
-	Outcome           Outcome   `json:"outcome" enum:"allowed,denied"`
+	RequestID         string    `json:"requestId" doc:"The X-Request-Id of the exchange, by which the log names it."`
+	At                time.Time `json:"at" doc:"When it was decided."`
+	Outcome           Outcome   `json:"outcome" enum:"allowed,denied" doc:"Whether a token was issued."`
 	Code              string    `json:"code,omitempty" doc:"Why it was denied, as the answer said."`
 	Reason            string    `json:"reason,omitempty" doc:"Refines invalid_token."`
 	GrantType         string    `json:"grantType" doc:"How it was asked for: a grant_type of RFC 6749, RFC 8693 or RFC 7523."`
 	Provider          string    `json:"provider,omitempty" doc:"Absent where no subject token of a provider was presented."`
 	Repository        string    `json:"repository,omitempty" doc:"As the subject token says, like all that follows of the run."`
-	RepositoryID      string    `json:"repositoryId,omitempty"`
-	RepositoryOwnerID string    `json:"repositoryOwnerId,omitempty"`
+	RepositoryID      string    `json:"repositoryId,omitempty" doc:"The repository's numeric id."`
+	RepositoryOwnerID string    `json:"repositoryOwnerId,omitempty" doc:"The numeric id of the repository's owner."`
 	Subject           string    `json:"subject,omitempty" doc:"The subject (sub) of the subject token, where that identifies the workload: for providers of kind oidc."`
-	Ref               string    `json:"ref,omitempty"`
-	Event             string    `json:"event,omitempty"`
-	RunID             string    `json:"runId,omitempty"`
+	Ref               string    `json:"ref,omitempty" doc:"The whole ref, such as refs/heads/main."`
+	Event             string    `json:"event,omitempty" doc:"The event that started the run."`
+	RunID             string    `json:"runId,omitempty" doc:"The id of the run at its CI system."`
 	AgentID           string    `json:"agentId,omitempty" doc:"As the request named it, which may be no agent's id; absent in bootstrap mode."`
 	CredentialID      string    `json:"credentialId,omitempty" doc:"The credential with which the client authenticated."`
 	ActorID           string    `json:"actorId,omitempty" doc:"The agent that acts for the agent."`
@@ -87,7 +87,7 @@ const (
 
 // Shadow is what a policy in shadow mode would have done.
 type Shadow struct {
-	PolicyID string `json:"policyId"`
+	PolicyID string `json:"policyId" doc:"The policy in shadow mode."`
 	Allowed  bool   `json:"allowed" doc:"Whether it would have granted."`
 	Code     string `json:"code,omitempty" doc:"Why it would not have."`
 }
@@ -115,10 +115,10 @@ var DecisionCodes = []string{
 // Check is one comparison that led to a decision. It shows a policy's expected
 // value, so it is for administrators only.
 type Check struct {
-	PolicyID string `json:"policyId,omitempty"`
-	Check    string `json:"check"`
-	Claim    string `json:"claim,omitempty"`
-	Expected string `json:"expected"`
-	Got      string `json:"got"`
-	OK       bool   `json:"ok"`
+	PolicyID string `json:"policyId,omitempty" doc:"The policy that was compared; absent for the subject token itself."`
+	Check    string `json:"check" doc:"What was compared, such as ref_type. A name keeps its meaning; there may be new ones."`
+	Claim    string `json:"claim,omitempty" doc:"The claim that was read, by its provider's name; absent where it is none of the token's."`
+	Expected string `json:"expected" doc:"What would have held, in words."`
+	Got      string `json:"got" doc:"What there was; empty where there was nothing."`
+	OK       bool   `json:"ok" doc:"Whether it held."`
 }

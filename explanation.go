@@ -19,11 +19,11 @@ type ExplainRequest struct {
 // Explanation is how an exchange would be decided now. Whether the token was used
 // before, and limits of rates, are not looked at.
 type Explanation struct {
-	Allowed  bool     `json:"allowed"`
+	Allowed  bool     `json:"allowed" doc:"Whether a token would be issued."`
 	Code     string   `json:"code,omitempty" doc:"Why it would be refused, as the exchange would say."`
 	Reason   string   `json:"reason,omitempty" doc:"What keeps this token itself from being exchanged, such as token_expired; before its signature is proven, as in the list of refusals. Where that is its time alone, all else says how a fresh one with the same claims would fare."`
 	Message  string   `json:"message,omitempty" doc:"What the caller of the exchange would be told."`
-	Provider string   `json:"provider,omitempty"`
+	Provider string   `json:"provider,omitempty" doc:"Whose claims these are; absent where the issuer is no provider."`
 	PolicyID string   `json:"policyId,omitempty" doc:"The policy that would grant; of those that would refuse, the one that got furthest."`
 	Scope    string   `json:"scope,omitempty" doc:"Of the access token."`
 	Audience string   `json:"audience,omitempty" doc:"Of the access token."`
@@ -51,26 +51,26 @@ type Backtest struct {
 	Granted      int            `json:"granted" doc:"How many this policy itself accepts."`
 	NewlyAllowed BacktestChange `json:"newlyAllowed" doc:"Refused as policies are now, and granted with it."`
 	NewlyDenied  BacktestChange `json:"newlyDenied" doc:"Granted as policies are now, and refused with it in the place of the stored one."`
-	StillAllowed int            `json:"stillAllowed"`
-	StillDenied  int            `json:"stillDenied"`
+	StillAllowed int            `json:"stillAllowed" doc:"Granted as policies are now, and with it."`
+	StillDenied  int            `json:"stillDenied" doc:"Refused as policies are now, and with it."`
 	Notes        []string       `json:"notes" doc:"What limits what this says."`
 }
 
 // BacktestChange is a number of exchanges and some of them.
 type BacktestChange struct {
-	Count    int               `json:"count"`
+	Count    int               `json:"count" doc:"How many exchanges."`
 	Examples []BacktestExample `json:"examples" doc:"The newest of them, at most 10, no two alike."`
 }
 
 // BacktestExample is one exchange that would have been decided otherwise.
 type BacktestExample struct {
-	DecisionID string    `json:"decisionId"`
-	At         time.Time `json:"at"`
-	Repository string    `json:"repository,omitempty"`
-	Subject    string    `json:"subject,omitempty"`
-	Ref        string    `json:"ref,omitempty"`
-	Event      string    `json:"event,omitempty"`
-	AgentID    string    `json:"agentId,omitempty"`
+	DecisionID string    `json:"decisionId" doc:"The decision on it."`
+	At         time.Time `json:"at" doc:"When it was decided."`
+	Repository string    `json:"repository,omitempty" doc:"As in the decision."`
+	Subject    string    `json:"subject,omitempty" doc:"The subject of the workload, where that identifies it."`
+	Ref        string    `json:"ref,omitempty" doc:"The whole ref."`
+	Event      string    `json:"event,omitempty" doc:"The event that started the run."`
+	AgentID    string    `json:"agentId,omitempty" doc:"The agent that was asked for; absent in bootstrap mode."`
 	Code       string    `json:"code,omitempty" doc:"Why the side that refuses it does."`
 	Check      *Check    `json:"check,omitempty" doc:"The check at which this policy stops it; absent where it is granted."`
 }

@@ -57,14 +57,15 @@ func holdTheCommitted(t *testing.T, file string, doc []byte) {
 
 type (
 	schemaDoc struct {
-		Ref        string               `json:"$ref"`
-		Type       any                  `json:"type"`
-		Format     string               `json:"format"`
-		ReadOnly   bool                 `json:"readOnly"`
-		Enum       []any                `json:"enum"`
-		Additional any                  `json:"additionalProperties"`
-		Required   []string             `json:"required"`
-		Properties map[string]schemaDoc `json:"properties"`
+		Description string
+		Ref         string               `json:"$ref"`
+		Type        any                  `json:"type"`
+		Format      string               `json:"format"`
+		ReadOnly    bool                 `json:"readOnly"`
+		Enum        []any                `json:"enum"`
+		Additional  any                  `json:"additionalProperties"`
+		Required    []string             `json:"required"`
+		Properties  map[string]schemaDoc `json:"properties"`
 	}
 	contentDoc map[string]struct {
 		Schema schemaDoc `json:"schema"`
@@ -193,6 +194,14 @@ func TestSchemas(t *testing.T) {
 			}
 			if id := slices.Contains(uuids, member) && !slices.Contains(quoted, name+"."+member); (m.Format == "uuid") != (id && !request) {
 				t.Errorf("%s.%s has the format %q", name, member, m.Format)
+			}
+		}
+	}
+	// What explains a decision is read by people, who have nothing but the description.
+	for _, name := range []string{"Backtest", "BacktestChange", "BacktestExample", "BacktestRequest", "Check", "Decision", "DraftBacktestRequest", "ExplainRequest", "Explanation", "Miss", "Repair", "Shadow", "WeakestToken"} {
+		for member, m := range schemas[name].Properties {
+			if m.Description == "" && m.Ref == "" {
+				t.Errorf("%s.%s has no description", name, member)
 			}
 		}
 	}
