@@ -37,7 +37,7 @@ func TestGettingStartedWithoutGitHub(t *testing.T) {
 	}
 	n.session = n.run(look)
 	n.says(1, " allowed ")
-	n.says(1, ` org/your-repo +\d+ +main `) // pinned
+	n.says(1, ` org/your-repo +main +[A-F] +enforce +\d+ `) // pinned
 	n.session = n.run("agentidp decision list -o id --limit 1\n")
 	story := strings.ReplaceAll(n.block("agentidp policy explain"), "<decision id>", strings.TrimSpace(n.session))
 	n.session = n.run(story)

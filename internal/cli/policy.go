@@ -62,10 +62,12 @@ Examples:
   agentidp policy list --expiring-within 14d`
 }
 
+// policyColumns stand in the order of their weight, because a narrow terminal leaves them out
+// from the right. A grade without the mode looks as if the policy granted something, so both
+// find room in 80 columns.
 var policyColumns = []column[agentidp.TrustPolicy]{
 	{"ID", func(p *agentidp.TrustPolicy) string { return p.ID }},
 	{"REPOSITORY", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.Repository, claimsShort(p.Claims)) }},
-	{"PINNED-TO", pinnedTo},
 	{"REF", func(p *agentidp.TrustPolicy) string {
 		if p.Tag != "" {
 			return "tag " + p.Tag
@@ -76,8 +78,9 @@ var policyColumns = []column[agentidp.TrustPolicy]{
 		return cmp.Or(p.Branch, "any branch")
 	}},
 	{"GRADE", func(p *agentidp.TrustPolicy) string { return string(p.Grade) }},
-	{"GRANTS", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.AgentID, "bootstrap") }},
 	{"MODE", func(p *agentidp.TrustPolicy) string { return string(p.Mode) }},
+	{"PINNED-TO", pinnedTo},
+	{"GRANTS", func(p *agentidp.TrustPolicy) string { return cmp.Or(p.AgentID, "bootstrap") }},
 	{"LAST-MATCHED", func(p *agentidp.TrustPolicy) string { return perhaps(p.LastMatchedAt) }},
 	{"MATCHES", func(p *agentidp.TrustPolicy) string { return strconv.FormatInt(p.MatchCount, 10) }},
 	{"EXPIRES", func(p *agentidp.TrustPolicy) string { return perhaps(p.ExpiresAt) }},

@@ -38,8 +38,8 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 	}
 	got := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
-		"p1 acme/deploy - main C bootstrap enforce 2026-12-01T11:00:00Z 12 2026-12-01T12:00:00Z",
-		"p2 sub=build team=dev|ops - - - bootstrap enforce - 0 -",
+		"p1 acme/deploy main C enforce - bootstrap 2026-12-01T11:00:00Z 12 2026-12-01T12:00:00Z",
+		"p2 sub=build team=dev|ops - - enforce - bootstrap - 0 -",
 		"a1 - - 0001-01-01T00:00:00Z build",
 		"allowed - - - build - - - - - -",
 		"allowed - - client_credentials a2 - - - - a2 - c2",
@@ -47,6 +47,28 @@ func TestListsOfCallersWithoutARepository(t *testing.T) {
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+// A grade alone says that a policy grants: whoever sees it sees the mode, on a terminal of
+// 80 columns too, whatever the policy says.
+func TestTheModeOfAPolicyFitsWhereItsGradeDoes(t *testing.T) {
+	t.Parallel()
+	p := agentidp.TrustPolicy{ID: anID, MatchCount: 1_000_000, LastMatchedAt: new(time.Now())}
+	p.Repository, p.Tag, p.RepositoryID, p.AgentID = strings.Repeat("organization/", 9), strings.Repeat("release-", 9)+"*", "1234567890123", anID
+	p.Grade, p.Mode = agentidp.GradeF, agentidp.ModeDisabled
+	for _, width := range []int{80, 120} {
+		headings, row := make([]string, len(policyColumns)), make([]string, len(policyColumns))
+		for i, c := range policyColumns {
+			headings[i], row[i] = c.heading, c.value(&p)
+		}
+		var out strings.Builder
+		if err := writeTable(&IO{Out: &out, Err: new(strings.Builder)}, width, headings, [][]string{row}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(got, " GRADE MODE ") || !strings.Contains(got, " F disabled") {
+			t.Errorf("%d columns:\n%s", width, out.String())
 		}
 	}
 }
