@@ -168,7 +168,15 @@ func refuseLine(std *IO, k *kong.Context, err error) int {
 		}
 	}
 	text = strings.TrimSuffix(text, `, did you mean "-h"?`) // of every flag of one letter
+	if arg, ok := strings.CutPrefix(text, "unexpected argument "); ok && k != nil && readsFiles(k.Selected()) {
+		text += "; to read it, put -f before it: -f " + arg
+	}
 	complain(std, errors.New(text))
 	fmt.Fprintf(std.Err, "Run %s.\n", help)
 	return exitUsage
+}
+
+// readsFiles reports whether a command reads files that -f names.
+func readsFiles(command *kong.Node) bool {
+	return command != nil && slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Short == 'f' && f.Name == "file" })
 }
