@@ -137,9 +137,6 @@ func (r *remedy) inWords(policyID string, edits []agentidp.Repair, err error) []
 	return lines
 }
 
-// reasonToBeGiven stands for the reason that only whoever takes the risk can give.
-const reasonToBeGiven = "WHY THIS IS RIGHT"
-
 // apply makes a repair in the JSON of a policy.
 func apply(o object, repair agentidp.Repair) {
 	field := repair.Field

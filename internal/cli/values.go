@@ -23,6 +23,7 @@ func values() kong.Option {
 		return errors.Join(
 			kong.NamedMapper("uuid", read(parseUUID)).Apply(k),
 			kong.NamedMapper("number", read(parseNumber)).Apply(k),
+			kong.NamedMapper("reason", read(parseReason)).Apply(k),
 			kong.TypeMapper(reflect.TypeFor[time.Time](), read(parseInstant)).Apply(k),
 			kong.TypeMapper(reflect.TypeFor[time.Duration](), read(parseDuration)).Apply(k),
 		)
@@ -60,6 +61,17 @@ const maxNumber = 20 // digits
 func parseNumber(s string) (string, error) {
 	if s == "" || len(s) > maxNumber || strings.Trim(s, "0123456789") != "" {
 		return "", fmt.Errorf("%q is not a repository's numeric id; give the digits alone, such as 74", s)
+	}
+	return s, nil
+}
+
+// reasonToBeGiven stands in commands for the reason that only whoever takes the risk can
+// give.
+const reasonToBeGiven = "WHY THIS IS RIGHT"
+
+func parseReason(s string) (string, error) {
+	if s == reasonToBeGiven {
+		return "", fmt.Errorf("%q only stands for the reason; say in your own words why the risk is right, because it is kept in the policy and in the audit log", s)
 	}
 	return s, nil
 }
