@@ -145,9 +145,9 @@ func (c *decisionGetCmd) Run(ctx context.Context, std *IO, k *kong.Context) erro
 		section{"nearest", missLines(d.Nearest)}, section{"repairs", remedyOf(ctx, cl, k, d.AgentID, d.Nearest)}, section{"shadow", shadowLines(d.Shadow)})
 }
 
-// checksOf are the checks of a decision, a policy after the other in the order in which
-// they were held against the run. Where there was no run, nothing was. Of a policy for
-// another agent that is all there is to say: nobody reads on to what it would compare besides.
+// checksOf are the checks of a decision, a policy after the other: after what is of none the
+// nearest, and then the others in the order in which they were held against the run. Where
+// there was no run, nothing was. Of a policy for another agent that is all there is to say: nobody reads on to what it would compare besides.
 func checksOf(d *agentidp.Decision) []string {
 	var lines []string
 	switch {
@@ -157,6 +157,10 @@ func checksOf(d *agentidp.Decision) []string {
 	default:
 		return []string{"none: it was refused before policies were looked at"}
 	}
+	nearest := ""
+	if d.Nearest != nil {
+		nearest = d.Nearest.PolicyID
+	}
 	policy, width, forAnother := "", 0, map[string]bool{}
 	for _, check := range d.Checks {
 		width = max(width, len([]rune(printable(check.Check))))
@@ -164,24 +168,47 @@ func checksOf(d *agentidp.Decision) []string {
 			forAnother[check.PolicyID] = true
 		}
 	}
-	for _, check := range d.Checks {
+	for _, check := range nearestFirst(d.Checks, nearest) {
 		if forAnother[check.PolicyID] && check.Check != "agent" {
 			continue
 		}
 		if check.PolicyID != policy {
 			policy = check.PolicyID
-			lines = append(lines, printable("policy "+policy))
+			heading := "policy " + policy
+			if policy == nearest {
+				heading += ", the nearest"
+			}
+			lines = append(lines, printable(heading))
 		}
 		lines = append(lines, "  "+checkLine(&check, width))
 	}
 	return lines
 }
 
-// checkLine says what was compared, and where it failed with what.
+// nearestFirst puts the checks of one policy before those of the others.
+func nearestFirst(checks []agentidp.Check, nearest string) []agentidp.Check {
+	place := func(check agentidp.Check) int {
+		switch check.PolicyID {
+		case "":
+			return 0
+		case nearest:
+			return 1
+		}
+		return 2
+	}
+	return slices.SortedStableFunc(slices.Values(checks), func(a, b agentidp.Check) int { return cmp.Compare(place(a), place(b)) })
+}
+
+// checkLine says what was compared, and where it failed with what. A scope and an audience
+// need not be asked for.
 func checkLine(check *agentidp.Check, width int) string {
-	verdict, words := "ok  ", fmt.Sprintf("%q", check.Got)
+	got := fmt.Sprintf("%q", check.Got)
+	if check.Got == "" && (check.Check == "scope" || check.Check == "audience") {
+		got = "not asked for"
+	}
+	verdict, words := "ok  ", got
 	if !check.OK {
-		verdict, words = "FAIL", fmt.Sprintf("%q, expected %q", check.Got, check.Expected)
+		verdict, words = "FAIL", fmt.Sprintf("%s, expected %q", got, check.Expected)
 	}
 	if check.Claim != "" {
 		words = check.Claim + " " + words

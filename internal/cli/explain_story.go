@@ -70,7 +70,7 @@ func explanationStory(e *agentidp.Explanation, remedy []string) []section {
 		verdict = []string{printable("It would be refused: " + e.Code + because(e.Reason) + "."), "", "What the caller would be told:", "  " + printable(e.Message)}
 	}
 	got := facts([][2]string{{"scope", e.Scope}, {"audience", e.Audience}, {"life", lifeOf(e.Seconds)}})
-	as := &agentidp.Decision{Outcome: agentidp.OutcomeDenied, Provider: e.Provider, Code: e.Code, Checks: e.Checks}
+	as := &agentidp.Decision{Outcome: agentidp.OutcomeDenied, Provider: e.Provider, Code: e.Code, Checks: e.Checks, Nearest: e.Nearest}
 	if e.Allowed {
 		as.Outcome = agentidp.OutcomeAllowed
 	}

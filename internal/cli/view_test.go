@@ -36,15 +36,22 @@ func TestADecisionSaysWhichCheckFailed(t *testing.T) {
 		{PolicyID: "4", Check: "mode", Expected: "enforce", Got: "enforce", OK: true},
 		{PolicyID: "4", Check: "agent", Expected: "a", Got: "b"},
 		{PolicyID: "4", Check: "event", Expected: "push", Got: "fork"},
-	}}
-	const want = `  ok    issuer      "known"
+		{PolicyID: "5", Check: "scope", Expected: "deploy:staging", OK: true},
+		{PolicyID: "5", Check: "audience", Expected: "https://a.example"},
+		{PolicyID: "5", Check: "environment", Expected: "production"},
+	}, Nearest: &agentidp.Miss{PolicyID: "5"}}
+	const want = `  ok    issuer       "known"
+policy 5, the nearest
+  ok    scope        not asked for
+  FAIL  audience     not asked for, expected "https://a.example"
+  FAIL  environment  "", expected "production"
 policy 2
-  ok    repository  repository "acme/deploy"
-  FAIL  ref         ref "refs/heads/d\x1bv", expected "refs/heads/main"
+  ok    repository   repository "acme/deploy"
+  FAIL  ref          ref "refs/heads/d\x1bv", expected "refs/heads/main"
 policy 3
-  FAIL  mode        "disabled", expected "enforce"
+  FAIL  mode         "disabled", expected "enforce"
 policy 4
-  FAIL  agent       "b", expected "a"`
+  FAIL  agent        "b", expected "a"`
 	if got := strings.Join(checksOf(d), "\n"); got != want {
 		t.Errorf("\n%s\nwant\n%s", got, want)
 	}
