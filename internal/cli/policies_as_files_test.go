@@ -49,7 +49,7 @@ func TestPoliciesAsFilesByTheBook(t *testing.T) {
 
 	n.run("rm policies/your-repo.yaml\n")
 	n.session = n.run(n.block("policy export"))
-	n.says(1, `^policies/github/org/your-repo.yaml  3$`)
+	n.says(1, `^policies/github/org/your-repo.yaml  3 policies$`)
 	n.says(1, `^= 3 unchanged$`)
 	n.session = n.run(`sed -i.before '/workflow:/d' policies/github/org/your-repo.yaml` + "\n" +
 		`agentidp policy apply -f policies/ 2>&1 || export AGENTIDP_TOKEN=$ADMIN` + "\n")

@@ -131,7 +131,7 @@ func (e *exported) write(ctx context.Context, std *IO, dir string) error {
 		}
 		shown := filepath.Join(dir, filepath.FromSlash(name))
 		ours[shown] = true
-		say(std.Out, "%s  %d", shown, len(e.files[name]))
+		say(std.Out, "%s  %s", shown, manyPolicies(len(e.files[name])))
 	}
 	there, err := findPolicyFiles(std, []string{dir})
 	for _, f := range there {
@@ -242,4 +242,12 @@ func (e *exported) agent(ctx context.Context, id string) (string, error) {
 	}
 	e.agents[id] = "# " + printable(agent.Name)
 	return e.agents[id], nil
+}
+
+// manyPolicies is a number of policies: 1 policy, 8 policies.
+func manyPolicies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", n)
 }
