@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"regexp"
 
 	"go.yaml.in/yaml/v3"
@@ -65,15 +66,16 @@ func readObject(flag, name string, in io.Reader) (object, error) {
 	if len(data) > maxFile {
 		return nil, usageError{fmt.Errorf("%s: %s is larger than %d KiB", flag, name, maxFile>>10)}
 	}
-	o, err := parseObject(data)
+	o, err := parseObject(name, data)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%s: %s: %w", flag, name, err)}
 	}
 	return o, nil
 }
 
-// parseObject takes what begins with a brace for JSON, all else for YAML.
-func parseObject(data []byte) (object, error) {
+// parseObject takes what begins with a brace for JSON, and all else for YAML; so too what is
+// no JSON, because a mapping of YAML may begin like that.
+func parseObject(name string, data []byte) (object, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
 		return nil, errors.New("it is empty; give one object, such as {\"description\": \"…\"}")
@@ -82,7 +84,8 @@ func parseObject(data []byte) (object, error) {
 		return parseYAML(data)
 	}
 	if err := strictjson.Valid(data, maxDepth); err != nil {
-		return nil, fmt.Errorf("it begins like JSON and is none: %w", err)
+		o, notYAML := parseYAML(data)
+		return o, notJSON(name, fmt.Errorf("it begins like JSON and is none: %w", err), notYAML)
 	}
 	o := object{}
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -91,6 +94,22 @@ func parseObject(data []byte) (object, error) {
 		return nil, errors.New("it is no JSON object")
 	}
 	return o, nil
+}
+
+// notJSON returns what is wrong with a file that begins like JSON and is none: nothing where
+// it is YAML, unless its name says that it should be JSON; else what is wrong with it as what
+// its name says that it is, JSON where that says neither.
+func notJSON(name string, asJSON, asYAML error) error {
+	switch path.Ext(name) {
+	case ".json":
+		return asJSON
+	case ".yaml", ".yml":
+		return asYAML
+	}
+	if asYAML == nil {
+		return nil
+	}
+	return asJSON
 }
 
 // anAnchor is the one error of the YAML parser that repeats what the file says.

@@ -20,6 +20,7 @@ func TestAnObjectIsReadFromAFile(t *testing.T) {
 	}{
 		{"JSON", `{"provider": "github", "repository": "acme/deploy", "events": ["push"], "tokenTtlSeconds": 300}`, policy},
 		{"YAML", "# who may deploy\nprovider: github\nrepository: acme/deploy\nevents: [push]\ntokenTtlSeconds: 300\n", policy},
+		{"YAML that begins like JSON", "{provider: github, repository: acme/deploy, # who may deploy\n events: [push], tokenTtlSeconds: 300}\n", policy},
 		{"text that looks like a day stays text", "branch: 2026-11-21\n", agentidp.TrustPolicySpec{Branch: "2026-11-21"}},
 		{"text that looks like a word of YAML 1.1 too", "branch: on\n", agentidp.TrustPolicySpec{Branch: "on"}},
 		{"a member that is null says nothing", "branch: null\n", agentidp.TrustPolicySpec{}},

@@ -77,7 +77,7 @@ func readPolicies(std *IO, names []string) ([]*declared, error) {
 // policies returns what one file declares: in each of its documents, one policy, or
 // those of the list that is called policies.
 func (f *policyFile) policies() (all []*declared, bad []error) {
-	documents, err := documents(f.data)
+	documents, err := documents(f.name, f.data)
 	if err != nil {
 		bad = append(bad, f.wrong(err))
 	}
@@ -165,15 +165,24 @@ func policyNodes(document *yaml.Node) ([]*yaml.Node, error) {
 	return policies.Content, nil
 }
 
-// documents returns those of a file. What begins with a brace is JSON, which is one.
-func documents(data []byte) ([]*yaml.Node, error) {
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		node, err := jsonNode(data)
-		if err != nil {
-			return nil, err
-		}
+// documents returns those of a file. What begins with a brace is JSON, which is one, or a
+// mapping of YAML.
+func documents(name string, data []byte) ([]*yaml.Node, error) {
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
+		return yamlDocuments(data)
+	}
+	node, err := jsonNode(data)
+	if err == nil {
 		return []*yaml.Node{node}, nil
 	}
+	all, notYAML := yamlDocuments(data)
+	if err := notJSON(name, err, notYAML); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func yamlDocuments(data []byte) ([]*yaml.Node, error) {
 	var all []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var document yaml.Node

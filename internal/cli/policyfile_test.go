@@ -19,7 +19,7 @@ import (
 func TestPoliciesAreReadFromFiles(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name, file string
+		name, file string // the file is called f, or as the name ends: "what it is: f.json"
 		want       string // where each policy is, and its branch; or, after "!", what is wrong
 	}{
 		{"one policy", "provider: github\nbranch: main\n", "f:1 main"},
@@ -45,10 +45,19 @@ func TestPoliciesAreReadFromFiles(t *testing.T) {
 		{"an alias of nothing", "branch: *hunter2\n", "!f: yaml: an alias that names nothing"},
 		{"a member twice", "branch: a\nbranch: b\n", "!f:2: branch is said twice"},
 		{"half a JSON document", "{\"branch\":\n", "!f:2: it begins like JSON and is none: unexpected character or end of data"},
+		{"a mapping of YAML that begins like JSON: f.yaml", "{branch: a}\n---\n{branch: b, # the next\n events: [push]}\n", "f.yaml:1 a, f.yaml:3 b"},
+		{"the same without a name that says so", "{branch: main}\n", "f:1 main"},
+		{"what is called JSON is that: f.json", "{branch: main}\n", "!f.json:1: it begins like JSON and is none: unexpected character or end of data"},
+		{"half a mapping of YAML: f.yml", "{branch: main\n", "!f.yml: yaml: line 1: did not find expected ',' or '}'"},
+		{"a member twice in a mapping: f.yaml", "{branch: a, branch: b}\n", "!f.yaml:1: branch is said twice"},
+		{"JSON as YAML could not read it: f.yaml", "{\n\t\"branch\": \"\\ud83d\\ude00\"\n}\n", "f.yaml:1 \U0001f600"},
 		{"an id that is none", "branch: main\nid: 7\n", "!f:2: id: it must be text; put it in quotes"},
 		{"an id that is no UUID", "branch: main\nid: main\n", "!f:2: id: it is not an id; give the UUID in lower case, or leave it out"},
 	} {
 		f := policyFile{"f", []byte(tt.file)}
+		if _, called, ok := strings.Cut(tt.name, ": "); ok {
+			f.name = called
+		}
 		all, bad := f.policies()
 		var found []string
 		for _, d := range all {
