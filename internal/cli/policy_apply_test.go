@@ -111,12 +111,12 @@ func TestWhatApplySends(t *testing.T) {
 			"a deletion is of the revision that was shown",
 			policyServer{have: []*agentidp.TrustPolicy{there(1, "a"), there(2, "b")}}, "b", []string{"--prune"}, exitOK,
 			`DELETE /01890000-0000-7000-8000-000000000001 "1"`,
-			[]string{"- delete  01890000-0000-7000-8000-000000000001  github acme/deploy branch a bootstrap\n", "Applied: 0 created, 0 updated, 1 deleted.\n"},
+			[]string{"- delete  01890000-0000-7000-8000-000000000001  github acme/deploy branch a bootstrap  grade B, never matched\n", "Applied: 0 created, 0 updated, 1 deleted.\n"},
 		},
 		{
 			"what a registration created stays, and is named",
 			policyServer{have: []*agentidp.TrustPolicy{there(1, "a"), registered}}, "a", []string{"--prune"}, exitOK, "",
-			[]string{"  keep    01890000-0000-7000-8000-000000000003  github acme/deploy branch main agent " + planAgent + "  (in no file; a registration created it)\n", "Plan: 0 to create, 0 to update, 0 to delete.\n"},
+			[]string{"  keep    01890000-0000-7000-8000-000000000003  github acme/deploy branch main agent " + planAgent + "  grade B, never matched  (in no file; a registration created it)\n", "Plan: 0 to create, 0 to update, 0 to delete.\n"},
 		},
 		{
 			"a failure says what was done, what failed and what was not done",

@@ -27,6 +27,7 @@ type plan struct {
 	create, update, remove []change
 	unchanged              int
 	kept                   []*agentidp.TrustPolicy // in no file, and not to be deleted
+	have                   []*agentidp.TrustPolicy // all that there are
 }
 
 func (p *plan) changes() []change { return slices.Concat(p.create, p.update, p.remove) }
@@ -48,7 +49,7 @@ func newPlan(want []change, have []*agentidp.TrustPolicy, prune func(*agentidp.T
 		return nil, usageError{err}
 	}
 	p.byLikeness()
-	out := &plan{}
+	out := &plan{have: have}
 	for _, c := range p.want {
 		switch {
 		case c.have == nil:

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 )
@@ -29,20 +32,75 @@ func (p *plan) print(out io.Writer, prune bool) {
 		}
 		c.sayStrength(out)
 	}
+	alike := p.alike()
 	for i := range p.remove {
-		c := &p.remove[i]
-		say(out, "- delete  %s  %s", c.have.ID, c.name())
+		h := p.remove[i].have
+		say(out, "- delete  %s  %s", h.ID, inUse(h, alike))
 	}
 	for _, k := range p.kept {
 		switch {
 		case byRegistration(k):
-			say(out, "  keep    %s  %s  (in no file; a registration created it)", k.ID, specName(&k.TrustPolicySpec))
+			say(out, "  keep    %s  %s  (in no file; a registration created it)", k.ID, inUse(k, alike))
 		case !prune:
-			say(out, "  keep    %s  %s  (in no file; --prune deletes it)", k.ID, specName(&k.TrustPolicySpec))
+			say(out, "  keep    %s  %s  (in no file; --prune deletes it)", k.ID, inUse(k, alike))
 		}
 	}
 	say(out, "= %d unchanged", p.unchanged)
 	say(out, "Plan: %d to create, %d to update, %d to delete.", len(p.create), len(p.update), len(p.remove))
+}
+
+// alike are the policies that there are, by what people know them by.
+func (p *plan) alike() map[string][]*agentidp.TrustPolicy {
+	all := map[string][]*agentidp.TrustPolicy{}
+	for _, h := range p.have {
+		name := specName(&h.TrustPolicySpec)
+		all[name] = append(all[name], h)
+	}
+	return all
+}
+
+// inUse is what somebody has to know who takes a policy away: which of those that are
+// known by the same name it is, whether it grants anything, to whom, and when it did.
+func inUse(p *agentidp.TrustPolicy, alike map[string][]*agentidp.TrustPolicy) string {
+	name := specName(&p.TrustPolicySpec)
+	grade, _ := gradeOf(&p.PolicyAssessment)
+	said := append(unlike(p, alike[name]), "grade "+grade, lastUse(p))
+	if p.Mode != agentidp.ModeEnforce {
+		said = slices.Insert(said, len(said)-2, "mode "+string(p.Mode))
+	}
+	return name + "  " + strings.Join(said, ", ")
+}
+
+const longest = 60 // of what a member says in a line
+
+// unlike are the members in which a policy differs from others, but for those that are said
+// anyway or change nothing.
+func unlike(p *agentidp.TrustPolicy, others []*agentidp.TrustPolicy) []string {
+	differ := map[string]string{}
+	for _, other := range others {
+		for _, d := range differences(&other.TrustPolicySpec, &p.TrustPolicySpec) {
+			differ[d.member] = d.member + ": " + shorten(cmp.Or(d.to, "(none)"), longest)
+		}
+	}
+	delete(differ, "mode")
+	delete(differ, "description")
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(differ)) {
+		said = append(said, differ[name])
+	}
+	return said
+}
+
+// lastUse is when a policy granted the last time, or would have, and how often it did.
+func lastUse(p *agentidp.TrustPolicy) string {
+	if p.LastMatchedAt == nil {
+		return "never matched"
+	}
+	times := "once"
+	if p.MatchCount != 1 {
+		times = fmt.Sprintf("%d times", p.MatchCount)
+	}
+	return "last matched " + p.LastMatchedAt.UTC().Format(time.DateOnly) + ", " + times
 }
 
 // sayStrength says the grade that a policy has and will have, and what is weak about
@@ -83,8 +141,13 @@ func (c *change) name() string {
 
 // specName is whose runs get what.
 func specName(s *agentidp.TrustPolicySpec) string {
-	parts := []string{s.Provider, cmp.Or(s.Repository, claimsShort(s.Claims))}
-	for _, member := range []string{"Branch", "Tag", "Environment"} {
+	parts := []string{s.Provider}
+	for _, known := range []string{s.Repository, claimsShort(s.Claims)} {
+		if known != "" {
+			parts = append(parts, known)
+		}
+	}
+	for _, member := range []string{"Branch", "Tag", "Environment", "Workflow"} {
 		if value := reflect.ValueOf(s).Elem().FieldByName(member).String(); value != "" {
 			parts = append(parts, strings.ToLower(member)+" "+value)
 		}

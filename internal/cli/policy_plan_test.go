@@ -136,3 +136,32 @@ func TestMembersThatDifferAreSaidEachOnce(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Whoever lets a policy be deleted has to see which one it is, and whether anybody needs it.
+func TestAPlanSaysWhatIsKnownOfAPolicyThatGoes(t *testing.T) {
+	t.Parallel()
+	policies := []*agentidp.TrustPolicy{there(1, "main"), there(2, "main"), there(3, "main"), there(4, "main"), there(5, "main"), there(6, "next")}
+	policies[0].LastMatchedAt, policies[0].MatchCount = new(time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)), 14
+	policies[1].Mode, policies[1].Claims = agentidp.ModeShadow, agentidp.ClaimConditions{"team": {"dev", "ops"}}
+	policies[2].Workflow, policies[2].Grade = ".github/workflows/deploy.yml", ""
+	policies[3].Environment, policies[3].Mode = "production", agentidp.ModeDisabled
+	policies[4].Events, policies[4].Condition, policies[4].Description = []string{"schedule"}, strings.Repeat("claims.ref != '' && ", 9)+"true", "Another."
+	policies[5].LastMatchedAt, policies[5].MatchCount = policies[0].LastMatchedAt, 1
+	p, err := newPlan(nil, policies, func(p *agentidp.TrustPolicy) bool { return p.Branch == "main" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	p.print(&out, false)
+	const name, id = "github acme/deploy branch ", "01890000-0000-7000-8000-00000000000"
+	want := "- delete  " + id + "1  " + name + "main bootstrap  condition: (none), events: push, grade B, last matched 2026-11-20, 14 times\n" +
+		"- delete  " + id + "2  github acme/deploy team=dev|ops branch main bootstrap  mode shadow, grade B, never matched\n" +
+		"- delete  " + id + "3  " + name + "main workflow .github/workflows/deploy.yml bootstrap  grade -, never matched\n" +
+		"- delete  " + id + "4  " + name + "main environment production bootstrap  mode disabled, grade B, never matched\n" +
+		"- delete  " + id + "5  " + name + "main bootstrap  condition: claims.ref != '' && claims.ref…' && claims.ref != '' && true, events: schedule, grade B, never matched\n" +
+		"  keep    " + id + "6  " + name + "next bootstrap  grade B, last matched 2026-11-20, once  (in no file; --prune deletes it)\n" +
+		"= 0 unchanged\nPlan: 0 to create, 0 to update, 5 to delete.\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
