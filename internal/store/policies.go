@@ -73,7 +73,7 @@ func (r reads) Candidates(ctx context.Context, orgID, provider, repository, repo
 type PolicyVersion struct {
 	ID                              string
 	Revision                        int64
-	UpdatedAt                       int64 // microseconds
+	UpdatedAt                       int64  // microseconds
 	RepositoryID, RepositoryOwnerID string // of the pin; empty where there is none
 }
 
