@@ -135,7 +135,7 @@ func (r *Registry) past(ctx context.Context, t *replay, since time.Time, limit i
 	}
 	past, more, err := r.DB.Recorded(ctx, t.org.ID, of, limit)
 	if more {
-		t.note("There may be older exchanges: only the newest were looked at, %d at most, from among the last 20000 of the repository or else of the agent.", limit)
+		t.note("There may be older exchanges: only the newest were looked at, %d at most, from among the last %d of the repository or else of the agent.", limit, store.MaxPast)
 	}
 	return past, err
 }

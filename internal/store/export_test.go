@@ -124,6 +124,3 @@ func PastQuery(orgID string, p *Past, column, value, before string) (string, []a
 	q := pastQuery(orgID, p, [2]string{column, value}, before)
 	return q.text, q.args
 }
-
-// PastScan is how many decisions Recorded looks at, at most.
-const PastScan = pastScan

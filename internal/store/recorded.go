@@ -19,10 +19,11 @@ type Past struct {
 	Since        time.Time
 }
 
-const (
-	pastPage = 1000   // decisions are read at a time
-	pastScan = 20_000 // and at most, of one repository, agent or organization
-)
+// MaxPast is how many decisions of one repository, agent or organization Recorded looks
+// at.
+const MaxPast = 20_000
+
+const pastPage = 1000 // of them are read at a time
 
 // Recorded returns the newest exchanges of the past, at most limit, the newest first:
 // what a list of decisions has of the run, and the claims that are kept, if any are. more
@@ -60,7 +61,7 @@ func (r reads) recorded(ctx context.Context, orgID string, p *Past, lead [2]stri
 		return rows.Scan(&d.ID, microsTime{&d.At}, &d.Code, &d.Provider, &d.Repository, &d.Subject, &d.Ref, &d.Event, &d.AgentID, jsonColumn{&d.Claims})
 	}
 	before := ""
-	for range pastScan / pastPage {
+	for range MaxPast / pastPage {
 		q := pastQuery(orgID, p, lead, before)
 		page, err := list(ctx, r.unprepared(), "read recorded exchanges", scan, q.text, q.args...)
 		if err != nil {

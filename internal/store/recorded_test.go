@@ -88,7 +88,7 @@ func TestALookAtThePastIsBounded(t *testing.T) {
 		store.Exec(t, f.DB, `INSERT INTO decisions (organization_id, id, request_id, at, outcome, code, reason, provider, repository, repository_id, repository_owner_id,
 				ref, event, run_id, agent_id, policy_id, token_id, checks, repository_folded)
 			`+rows+`SELECT $1, $3 || (100000 + i), '', $4, 'allowed', '', '', 'github', 'acme/deploy', '', '', '', '', '', 'b', '', '', '[]', 'acme/deploy' FROM n`,
-			f.org.ID, store.PastScan, agentidp.FirstID(at)[:30], at.UnixMicro())
+			f.org.ID, store.MaxPast, agentidp.FirstID(at)[:30], at.UnixMicro())
 		found, more, err := f.Recorded(t.Context(), f.org.ID, &store.Past{Provider: "github", Repository: "acme/deploy", AgentID: "a"}, 10)
 		if err != nil || len(found) != 0 || !more {
 			t.Errorf("%d found and more %v, %v", len(found), more, err)
