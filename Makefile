@@ -41,9 +41,11 @@ lint: $(GOLANGCI) ## Run the linters at their pinned version
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing. All that
 # tests and their servers print is searched for secrets; there must be a hundred logs
-# of servers, or it is not all.
+# of servers, or it is not all. And each attack of docs/security-cases.md must have been
+made, in a test that has its id in its name and passed.
 race: test/actionscore/node_modules ## Run all tests with the race detector, on SQLite and PostgreSQL; find no secret in what they print
-	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) run ./test/secretscan -logs 100 $(GO) test -race -json -timeout 20m ./...
+	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) run ./test/secretscan -logs 100 \
+		$(GO) run ./test/corpus -page docs/security-cases.md $(GO) test -race -json -timeout 20m ./...
 
 postgres: ## Run the store suite on a throw-away PostgreSQL
 	AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test ./internal/store/...
@@ -115,6 +117,15 @@ soak: ## Let a server work for ten minutes, and look what it holds then
 
 soak-short:
 	$(SOAK) 1m
+
+# What breaks in a test build, and to the real program (docs/reliability.md).
+FAULTS = AGENTIDP_REQUIRE_POSTGRES=1 $(GO) run ./test/secretscan -logs 10 \
+	$(GO) run ./test/corpus -page docs/reliability.md $(GO) test -tags failpoints -json -count=1 -timeout 30m ./internal/... -run '^TestR[0-9]|^TestSoak$$'
+.PHONY: faults faults-short
+faults: ## Break what can break, for some minutes, and look what the server does
+	$(FAULTS) -faults 50
+faults-short:
+	$(FAULTS)
 
 .PHONY: config-docs
 config-docs: ## Write docs/configuration.md and the example file from the Config struct

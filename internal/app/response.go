@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/sentryagent/agentidp/internal/failpoint"
 	"github.com/sentryagent/agentidp/internal/limit"
 )
 
@@ -67,7 +68,11 @@ func (w *response) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	w.leave()
-	return w.ResponseWriter.Write(b)
+	n, err := w.ResponseWriter.Write(b)
+	if err == nil {
+		err = failpoint.Hit(failpoint.AfterAnswer)
+	}
+	return n, err
 }
 
 // Unwrap gives http.ResponseController the connection, for deadlines.

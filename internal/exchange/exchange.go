@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/failpoint"
 	"github.com/sentryagent/agentidp/internal/store"
 	"github.com/sentryagent/agentidp/internal/token"
 	"github.com/sentryagent/agentidp/internal/verify"
@@ -141,6 +142,9 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 
 	// 6. Sign. The token stays here until its record is durable.
 	grant := a.grant(outcome, agent)
+	if err := failpoint.Hit(failpoint.BeforeSigning); err != nil {
+		return nil, unavailable(err)
+	}
 	signed, err := a.sign(ctx, &grant.Token, agent)
 	if err != nil {
 		return nil, unavailable(err)
@@ -154,6 +158,9 @@ func (x *Exchanger) round(ctx context.Context, org *agentidp.Organization, req *
 	case errors.Is(err, store.ErrStale):
 		return nil, store.ErrStale
 	case err != nil:
+		return nil, unavailable(err)
+	}
+	if err := failpoint.Hit(failpoint.BeforeAnswer); err != nil {
 		return nil, unavailable(err)
 	}
 	return agentidp.NewTokenResponse(signed, &grant.Token, req.limit), nil // 8. only after the commit

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/sentryagent/agentidp/internal/failpoint"
 )
 
 var (
@@ -64,7 +66,13 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	if !slices.ContainsFunc(members, func(m *member) bool { return m.err == nil }) {
 		return nil // all were refused, and nothing was written
 	}
-	return c.db.finishCommit(s.tx.Commit())
+	if err := failpoint.Hit(failpoint.BeforeCommit); err != nil {
+		return err
+	}
+	if err := s.tx.Commit(); err != nil {
+		return c.db.finishCommit(err)
+	}
+	return c.db.finishCommit(failpoint.Hit(failpoint.AfterCommit))
 }
 
 func (b *batch) run() error {
@@ -78,12 +86,21 @@ func (b *batch) run() error {
 			return err
 		}
 	}
-	for _, step := range []func() error{b.comparePins, b.useTokens, b.createPins, b.writeRecords} {
+	for _, step := range []func() error{
+		b.comparePins,
+		pass(failpoint.BeforeUsedTokens), b.useTokens, pass(failpoint.AfterUsedTokens),
+		b.createPins, b.writeRecords, pass(failpoint.AfterRecords),
+	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pass is a step at which tests can make a batch fail.
+func pass(p failpoint.Point) func() error {
+	return func() error { return failpoint.Hit(p) }
 }
 
 // live ranges over the members that nothing has refused so far.
