@@ -23,7 +23,7 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race soak-short contract thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
@@ -42,7 +42,7 @@ lint: $(GOLANGCI) ## Run the linters at their pinned version
 # the race tests of the server run on it too, and fail where it is missing. All that
 # tests and their servers print is searched for secrets; there must be a hundred logs
 # of servers, or it is not all. And each attack of docs/security-cases.md must have been
-made, in a test that has its id in its name and passed.
+# made, in a test that has its id in its name and passed.
 race: test/actionscore/node_modules ## Run all tests with the race detector, on SQLite and PostgreSQL; find no secret in what they print
 	AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_REQUIRE_NODE=1 CGO_ENABLED=1 $(GO) run ./test/secretscan -logs 100 \
 		$(GO) run ./test/corpus -page docs/security-cases.md $(GO) test -race -json -timeout 20m ./...
@@ -120,10 +120,10 @@ soak-short:
 
 # What breaks in a test build, and to the real program (docs/reliability.md).
 FAULTS = AGENTIDP_REQUIRE_POSTGRES=1 $(GO) run ./test/secretscan -logs 10 \
-	$(GO) run ./test/corpus -page docs/reliability.md $(GO) test -tags failpoints -json -count=1 -timeout 30m ./internal/... -run '^TestR[0-9]|^TestSoak$$'
+	$(GO) run ./test/corpus -page docs/reliability.md $(GO) test -tags failpoints -json -count=1 -timeout 30m ./internal/... -run '^TestR[0-9]'
 .PHONY: faults faults-short
 faults: ## Break what can break, for some minutes, and look what the server does
-	$(FAULTS) -faults 50
+	AGENTIDP_FAULTS=long $(FAULTS)
 faults-short:
 	$(FAULTS)
 
