@@ -21,14 +21,21 @@ type network struct {
 	name   string // completes "the host's address is …"
 }
 
+// metadata is what clouds tell and give a machine that asks, credentials among it, from
+// an address that is not link-local: Alibaba's, Azure's, Amazon's, Google's, Scaleway's.
+const metadata = "where a cloud has its metadata"
+
 // networks are the special-purpose addresses of IANA's registries (RFC 6890) as far
-// as they are not globally reachable, and those that carry an IPv4 address within. An
-// IPv6 address that is none of them and outside of 2000::/3 is refused as well.
+// as they are not globally reachable, those that carry an IPv4 address within, and the
+// metadata services of clouds. The first that fits counts. An IPv6 address that is none
+// of them and outside of 2000::/3 is refused as well.
 var networks = []network{
 	{netip.MustParsePrefix("0.0.0.0/8"), odd, "unspecified"},
 	{netip.MustParsePrefix("10.0.0.0/8"), private, "private"},
+	{netip.MustParsePrefix("100.100.100.200/32"), odd, metadata},
 	{netip.MustParsePrefix("100.64.0.0/10"), private, "shared by the customers of a carrier"},
 	{netip.MustParsePrefix("127.0.0.0/8"), private, "loopback"},
+	{netip.MustParsePrefix("168.63.129.16/32"), odd, metadata},
 	{netip.MustParsePrefix("169.254.0.0/16"), odd, "link-local, where clouds have their metadata"},
 	{netip.MustParsePrefix("172.16.0.0/12"), private, "private"},
 	{netip.MustParsePrefix("192.0.0.0/24"), odd, "reserved for protocols"},
@@ -49,6 +56,9 @@ var networks = []network{
 	{netip.MustParsePrefix("2001:db8::/32"), odd, "for documentation"},
 	{netip.MustParsePrefix("2002::/16"), odd, "one that carries another (6to4)"},
 	{netip.MustParsePrefix("3fff::/20"), odd, "for documentation"},
+	{netip.MustParsePrefix("fd00:ec2::/32"), odd, metadata},
+	{netip.MustParsePrefix("fd20:ce::254/128"), odd, metadata},
+	{netip.MustParsePrefix("fd00:42::42/128"), odd, metadata},
 	{netip.MustParsePrefix("fc00::/7"), private, "private"},
 	{netip.MustParsePrefix("fe80::/10"), odd, "link-local"},
 	{netip.MustParsePrefix("ff00::/8"), odd, "multicast"},
@@ -58,6 +68,7 @@ var (
 	nat64    = netip.MustParsePrefix("64:ff9b::/96")
 	global6  = netip.MustParsePrefix("2000::/3")
 	reserved = network{nature: odd, name: "reserved"}
+	isatap   = network{nature: odd, name: "one that carries another (ISATAP)"}
 )
 
 // classify says what an address is. An IPv4 address within an IPv6 one counts as
@@ -75,10 +86,21 @@ func classify(addr netip.Addr) network {
 			return n
 		}
 	}
+	if isISATAP(addr) {
+		return isatap
+	}
 	if addr.Is4() || global6.Contains(addr) {
 		return network{}
 	}
 	return reserved
+}
+
+// isISATAP tells an address whose last half is an IPv4 address behind the identifier of
+// RFC 5214 §6.1: a host with such an interface tunnels to that address, whatever the
+// network in front is.
+func isISATAP(addr netip.Addr) bool {
+	b := addr.As16()
+	return addr.Is6() && b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
 }
 
 // addressError is a host whose name leads to an address that is not to be asked. The
