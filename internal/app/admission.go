@@ -37,11 +37,16 @@ type admission struct {
 	requestLines, connectionLines limit.Sampler
 }
 
-func newAdmission(l *config.Limits) *admission {
-	places := l.Concurrency
-	if places == 0 {
-		places = max(128, 64*runtime.GOMAXPROCS(0))
+// placesOf returns how many requests of a sort are in work at once.
+func placesOf(l *config.Limits) int {
+	if l.Concurrency == 0 {
+		return max(128, 64*runtime.GOMAXPROCS(0))
 	}
+	return l.Concurrency
+}
+
+func newAdmission(l *config.Limits) *admission {
+	places := placesOf(l)
 	return &admission{
 		requests:  limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
 		failures:  limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),

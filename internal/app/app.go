@@ -7,6 +7,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -46,33 +47,37 @@ type Options struct {
 	Clock func() time.Time
 	// Resolver, when set, is asked for the addresses of issuers.
 	Resolver *net.Resolver
+	// Authorities, when set, are those whose certificates issuers may have, instead of
+	// the system's.
+	Authorities *x509.CertPool
 }
 
 // App is one server.
 type App struct {
-	cfg      config.Config
-	logger   *slog.Logger
-	clock    func() time.Time
-	lock     *dataLock
-	db       *store.DB
-	ring     *keys.Ring
-	tokens   *token.Tokens
-	registry *registry.Registry
-	resolver *net.Resolver
-	verifier *verify.Verifier
-	exchange *exchange.Exchanger
-	clients  *credential.Authenticator
-	granter  *grant.Granter
-	metrics  *metrics.Metrics
-	routes   routes
-	listener net.Listener
-	http     *http.Server
-	watched  net.Listener // of the metrics; nil: they are not served
-	watch    *http.Server
-	proxies  proxies
-	recorded map[string][]string // claims that are kept beside those that kinds list
-	entrance *admission
-	ending   atomic.Bool // the end was asked for
+	cfg         config.Config
+	logger      *slog.Logger
+	clock       func() time.Time
+	lock        *dataLock
+	db          *store.DB
+	ring        *keys.Ring
+	tokens      *token.Tokens
+	registry    *registry.Registry
+	resolver    *net.Resolver
+	authorities *x509.CertPool
+	verifier    *verify.Verifier
+	exchange    *exchange.Exchanger
+	clients     *credential.Authenticator
+	granter     *grant.Granter
+	metrics     *metrics.Metrics
+	routes      routes
+	listener    net.Listener
+	http        *http.Server
+	watched     net.Listener // of the metrics; nil: they are not served
+	watch       *http.Server
+	proxies     proxies
+	recorded    map[string][]string // claims that are kept beside those that kinds list
+	entrance    *admission
+	ending      atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
 
@@ -85,7 +90,7 @@ type App struct {
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, metrics: metrics.New(opt.Version)}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, authorities: opt.Authorities, metrics: metrics.New(opt.Version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -133,8 +138,10 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 
 func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verifier {
 	return verify.New(verify.Config{
-		Kinds: kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
-		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver,
+		// Whoever waits for an issuer has one of the places: all of them together half.
+		Waiters: max(1, placesOf(&a.cfg.Limits)/4),
+		Kinds:   kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
+		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver, RootCAs: a.authorities,
 	})
 }
 

@@ -54,7 +54,7 @@ func TestA185A188AddressesThatAreNotUsed(t *testing.T) {
 		body := string(jwks(t, w.key))
 		w.config.SetTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 			requests++
-			return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(body))}, nil
+			return answered(body), nil
 		}))
 		w.restart(t)
 		for address, ok := range map[string]bool{
@@ -138,6 +138,11 @@ func TestPlainHTTPOnLoopbackIsForDevelopment(t *testing.T) {
 	w.restart(t)
 	w.provider.JWKSURI = plainServer(t, body)
 	w.mustVerify(t, w.good(t))
+}
+
+// answered is an answer that is what it should be.
+func answered(body string) *http.Response {
+	return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(body))}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -233,7 +238,7 @@ func TestAnHonestTokenNeverWaitsForARefresh(t *testing.T) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
-			return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(body))}, nil
+			return answered(body), nil
 		}))
 		w.restart(t)
 		w.mustVerify(t, token)

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ type keyCache struct {
 	mu      sync.Mutex // guards what follows; a source's own lock may be held when it is taken
 	closed  bool
 	count   Stats
+	waiters int // at most, of one source
+	waiting int // of all sources
 	fetched map[string]*source
 	static  map[staticID]*staticSet
 }
@@ -71,7 +74,7 @@ type staticSet struct {
 func newKeyCache(cfg Config, f *fetcher) *keyCache {
 	c := &keyCache{
 		now: cfg.Clock, log: cfg.Logger, load: cfg.Load, save: cfg.Save,
-		fetcher: f,
+		fetcher: f, waiters: cmp.Or(cfg.Waiters, defaultWaiters),
 		fetched: map[string]*source{},
 		static:  map[staticID]*staticSet{},
 	}
@@ -94,8 +97,8 @@ func (c *keyCache) renewed(ctx context.Context, p *agentidp.Provider, old *jose.
 	if p.JWKS != nil {
 		return nil
 	}
-	key := c.source(p.JWKSURI).renewed(ctx, old.ID, rsaBinding(p.Algorithms))
-	if key == nil || key.Equal(old) {
+	key, err := c.source(p.JWKSURI).renewed(ctx, old.ID, rsaBinding(p.Algorithms))
+	if err != nil || key == nil || key.Equal(old) {
 		return nil
 	}
 	return key

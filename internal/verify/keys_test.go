@@ -60,6 +60,8 @@ func TestKnownKeysCauseOneFetch(t *testing.T) {
 func TestManyTokensAtTheStartShareOneFetch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
+	w.config.Waiters = 50
+	w.restart(t)
 	release := make(chan struct{})
 	body := jwks(t, w.key)
 	w.issuer.handle(func(rw http.ResponseWriter, _ *http.Request) {

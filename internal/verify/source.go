@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -22,7 +23,7 @@ const (
 
 // source is the key set of one address and its state. Tokens whose key is known
 // never wait here. At most one fetch is under way, whoever needs it waits for
-// that one, and it goes on when they leave.
+// that one, and it goes on when they leave. So many wait at most (see waiters).
 type source struct {
 	cache   *keyCache
 	address string
@@ -36,6 +37,7 @@ type source struct {
 	failedAt time.Time     // when the latest fetch failed; zero: it did not
 	cause    error         // why it failed
 	flight   chan struct{} // closed at the end of the fetch that is under way; nil: none
+	waiting  int           // for it; guarded by cache.mu
 }
 
 // key returns the key with this id. An id that is not known is a reason to fetch,
@@ -44,31 +46,34 @@ type source struct {
 func (s *source) key(ctx context.Context, id, binding string) (*jose.Key, error) {
 	set := s.current()
 	if set == nil {
-		s.renew(ctx, 0)
+		err := s.renew(ctx, 0)
 		if set = s.current(); set == nil {
-			return nil, s.unreachable(ctx)
+			return nil, cmp.Or(err, s.unreachable(ctx))
 		}
 	}
 	if key := set.find(id, binding); key != nil {
 		return key, nil
 	}
-	if key := s.renewed(ctx, id, binding); key != nil {
+	key, err := s.renewed(ctx, id, binding)
+	switch {
+	case key != nil:
 		return key, nil
-	}
-	if s.failing() || ctx.Err() != nil {
+	case err != nil:
+		return nil, err
+	case s.failing() || ctx.Err() != nil:
 		return nil, s.unreachable(ctx)
 	}
 	return nil, errUnknownKey()
 }
 
 // renewed returns the key with this id, or nil, after a fetch if the limit on
-// fetches that tokens provoke allows one.
-func (s *source) renewed(ctx context.Context, id, binding string) *jose.Key {
-	s.renew(ctx, provokedInterval)
+// fetches that tokens provoke allows one. The error is that of renew.
+func (s *source) renewed(ctx context.Context, id, binding string) (*jose.Key, error) {
+	err := s.renew(ctx, provokedInterval)
 	if set := s.current(); set != nil {
-		return set.find(id, binding)
+		return set.find(id, binding), err
 	}
-	return nil
+	return nil, err
 }
 
 // current returns the set if it may be used, and has it refreshed in the background
@@ -91,8 +96,9 @@ func (s *source) current() *keySet {
 }
 
 // renew waits for the fetch that is under way, or for one that it starts if the
-// latest began at least interval ago. Otherwise it returns at once.
-func (s *source) renew(ctx context.Context, interval time.Duration) {
+// latest began at least interval ago. Otherwise it returns at once. The error says
+// that too many wait already; the fetch is then under way all the same.
+func (s *source) renew(ctx context.Context, interval time.Duration) error {
 	now := s.cache.now()
 	s.mu.Lock()
 	if s.flight == nil && s.mayFetch(now, interval) {
@@ -101,12 +107,17 @@ func (s *source) renew(ctx context.Context, interval time.Duration) {
 	flight := s.flight
 	s.mu.Unlock()
 	if flight == nil {
-		return
+		return nil
 	}
+	if !s.cache.wait(s) {
+		return errCrowded()
+	}
+	defer s.cache.waited(s)
 	select {
 	case <-flight:
 	case <-ctx.Done():
 	}
+	return nil
 }
 
 // mayFetch needs s.mu. Where the clock was set back, limits do not hold.

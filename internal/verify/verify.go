@@ -48,6 +48,11 @@ type Config struct {
 	// localhost: for development and demonstrations only.
 	AllowInsecureLoopback bool
 
+	// Waiters are how many calls of Verify wait at most for a fetch of one key set, and
+	// twice as many for all; what comes beyond that is refused as Unavailable at once,
+	// if its key is not known. 0: 32.
+	Waiters int
+
 	// Load and Save persist key sets, so that a restart while an issuer is down
 	// does not stop exchanges. Load returns nil, nil for an unknown source. Either
 	// may be nil. Their contexts are not those of requests.
