@@ -59,6 +59,9 @@ func TestParseJWKSReadsWhatGitHubPublishes(t *testing.T) {
 	}
 }
 
+// rocaModulus is that of json_web_key_test.json, tcId 7.
+const rocaModulus = "AanFpofbj7KjD4Lf-N2hVMKR7yewSyXhhbirIMTGpfYEhZ_lnt5UoK98DnKIgArXGTu3MaW_HhFw16HGaTDUHqPrId7fe4r11CqRw09yBFuW79V8sYIwHdzCaWflUI6auImYbVfoN9_nD5n8N8SY9DwXw7mwZM9wREPXoDPgOoIWl6q_MPsp7n0zs3Z5ZaiQWOOzl1S9OhwAfSiiOwz6efnXEaxuTEtPd7BjSx7NaFka8Dx9U7YqXy2RFj1O9PjyaDGuRh7YXsX3iMUSP_wSyHQg_c_qHRtKUsNSGCT7OZg0hzm2KphtjnayKJvC64vAbROBR4Ubg6Bxg9IQVZ-QYyE"
+
 func TestParseJWKSIgnores(t *testing.T) {
 	t.Parallel()
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -82,6 +85,7 @@ func TestParseJWKSIgnores(t *testing.T) {
 		{"A-012 n even", jose.RS256, change{"n": number(new(big.Int).Sub(rsaN, big.NewInt(1)))}},
 		{"A-012 n = 0", jose.RS256, change{"n": "AA"}},
 		{"A-013 RSA of 16384 bits", jose.RS256, change{"n": number(new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 16383), big.NewInt(1)))}},
+		{"RSA of a card with ROCA (Wycheproof)", jose.RS256, change{"n": rocaModulus}},
 		{"A-018 alg not allowed", jose.RS256, change{"alg": "PS256"}},
 		{"A-181 alg of another type", jose.RS256, change{"alg": jose.ES256}},
 		{"A-022 alg of another curve", jose.ES384, change{"alg": jose.ES256}},

@@ -116,6 +116,8 @@ func checkRSA(pub crypto.PublicKey) error {
 		return fmt.Errorf("the RSA modulus has %d bits, not %d to %d", key.N.BitLen(), minRSABits, maxRSABits)
 	case key.E < 3 || key.E&1 == 0 || int64(key.E) > 1<<31-1:
 		return errors.New("the RSA exponent is not odd and from 3 to 2^31-1")
+	case isROCA(key.N):
+		return errors.New("the RSA modulus is one of ROCA (CVE-2017-15361): its private key can be computed; make another key with other hardware or software")
 	}
 	return nil
 }
