@@ -23,7 +23,7 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract wycheproof thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
@@ -31,12 +31,14 @@ vet:
 	cd test/openapi && $(GO) mod tidy -diff
 	cd test/thirdparty/golang && $(GO) mod tidy -diff
 	cd test/verifytokens && $(GO) mod tidy -diff
+	cd test/wycheproof && $(GO) mod tidy -diff
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
 	cd test/openapi && $(GOLANGCI) run ./...
 	cd test/thirdparty/golang && $(GOLANGCI) run ./...
 	cd test/verifytokens && $(GOLANGCI) run ./...
+	cd test/wycheproof && $(GOLANGCI) run ./...
 
 # The race detector needs cgo. PostgreSQL is required here: the store suite and
 # the race tests of the server run on it too, and fail where it is missing. All that
@@ -88,6 +90,10 @@ openapi-check:
 # Modules of their own, because they need more than the product does.
 contract: ## Hold api/openapi.json against the running server, with 3,000 generated requests
 	cd test/openapi && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+.PHONY: wycheproof
+wycheproof: ## Hold the verifier of signatures against the vectors of Wycheproof
+	cd test/wycheproof && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 .PHONY: thirdparty soak soak-short
 thirdparty: build test/thirdparty/node/node_modules ## Let OAuth clients and verifiers of others talk to the server
