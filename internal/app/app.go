@@ -41,6 +41,8 @@ type Options struct {
 	Config  config.Config
 	Version string
 	Logger  *slog.Logger
+	// LinesDropped, when set, says how many lines of the log were dropped so far.
+	LinesDropped func() int64
 	// Listener, when set, is used instead of listening on Config.Listen.
 	Listener net.Listener
 	// Clock, when set, replaces the system's.
@@ -80,6 +82,7 @@ type App struct {
 	ending      atomic.Bool // the end was asked for
 
 	certificates *certificates // nil without TLS
+	linesDropped func() int64  // nil: none ever are
 
 	retention struct {
 		sync.Mutex
@@ -90,7 +93,7 @@ type App struct {
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, authorities: opt.Authorities, metrics: metrics.New(opt.Version)}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, authorities: opt.Authorities, metrics: metrics.New(opt.Version), linesDropped: opt.LinesDropped}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

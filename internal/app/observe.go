@@ -130,6 +130,9 @@ func (a *App) sample() metrics.Sample {
 		KeyFetches: fetched.Fetches, KeyFailures: fetched.Failures,
 		DatabaseBytes: a.databaseBytes(),
 	}
+	if a.linesDropped != nil {
+		s.LogLinesDropped = a.linesDropped()
+	}
 	if since := a.ring.OldestTurn(); !since.IsZero() {
 		s.SigningKeyAge = now.Sub(since)
 	}

@@ -34,10 +34,12 @@ const helpWidth = 100
 type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
+
+	rest func() // waits a moment until all of Err is written; nil: it always is
 }
 
 // Std returns the process's own.
-func Std() *IO { return &IO{os.Stdin, os.Stdout, os.Stderr} }
+func Std() *IO { return &IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr} }
 
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the server."`
@@ -106,6 +108,11 @@ func newParser(ctx context.Context, std *IO, exit func(int), more ...kong.Option
 // Main runs one command line (without the program's name) and returns the exit
 // code.
 func Main(ctx context.Context, args []string, std *IO) int {
+	defer func() {
+		if std.rest != nil {
+			std.rest()
+		}
+	}()
 	exit := -1
 	given := newSettings()
 	parser, err := newParser(ctx, std, func(code int) { exit = code }, given.options())

@@ -183,15 +183,24 @@ func (i *installation) subject(repository, ref string) string {
 type serverProcess struct {
 	cmd     *exec.Cmd
 	listens chan string
+	reading sync.Mutex  // whoever holds it keeps everybody from reading the log
+	gone    atomic.Bool // the reader has ended
 
 	mu   sync.Mutex
 	log  bytes.Buffer
 	line []byte // that is not yet whole
 	told bool
+
+	metrics string // the address that they are served on; known when it listens
 }
 
 // Write takes the log, and finds in it where the server listens.
 func (s *serverProcess) Write(b []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.gone.Load() {
+		return 0, os.ErrClosed // and the pipe is closed
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.Write(b)
@@ -202,8 +211,9 @@ func (s *serverProcess) Write(b []byte) (int, error) {
 		if s.line = append(s.line, c); c != '\n' {
 			continue
 		}
-		var entry struct{ Address string }
+		var entry struct{ Address, Metrics string }
 		if json.Unmarshal(s.line, &entry) == nil && entry.Address != "" {
+			s.metrics = entry.Metrics
 			s.listens <- entry.Address
 			s.told = true
 		}

@@ -44,8 +44,9 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context, given *set
 	if c.CheckConfig {
 		return given.print(std, k)
 	}
-	logger := newLogger(std.Err, c.LogFormat, c.LogLevel)
-	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger})
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log is gone: no reason to end
+	logger, lines := pipeLog(std, c.LogFormat, c.LogLevel)
+	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger, LinesDropped: lines.Dropped})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Sample struct {
 	// DatabaseBytes are the sizes of the files of an embedded database, by what they
 	// are.
 	DatabaseBytes map[string]int64
+	// LogLinesDropped counts the lines of the log that nobody read.
+	LogLinesDropped int64
 }
 
 // Issuer is a key set that is fetched, of the host that it comes from.
@@ -62,11 +64,12 @@ var (
 	issuerAgeDesc  = desc("issuer_keys_age_seconds", "Time since the key set of this host was fetched, of the oldest where there are several.", "host")
 	signingAgeDesc = desc("signing_key_age_seconds", "How long the oldest signing key that still signs has signed, of the organizations that this process has served.")
 	databaseDesc   = desc("database_size_bytes", "Size of the SQLite database by file (database, wal); absent with PostgreSQL.", "file")
+	linesDesc      = desc("log_lines_dropped_total", "Lines of the log that were dropped, because nobody read it or it could not be written.")
 )
 
 // Describe is part of prometheus.Collector.
 func (s *sampled) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{readyDesc, eventsDesc, failuresDesc, waitsDesc, fetchesDesc, reachableDesc, issuerAgeDesc, signingAgeDesc, databaseDesc} {
+	for _, d := range []*prometheus.Desc{readyDesc, eventsDesc, failuresDesc, waitsDesc, fetchesDesc, reachableDesc, issuerAgeDesc, signingAgeDesc, databaseDesc, linesDesc} {
 		ch <- d
 	}
 }
@@ -92,6 +95,7 @@ func (s *sampled) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	send(signingAgeDesc, prometheus.GaugeValue, math.Max(0, now.SigningKeyAge.Seconds()))
+	send(linesDesc, prometheus.CounterValue, float64(now.LogLinesDropped))
 	for file, size := range now.DatabaseBytes {
 		send(databaseDesc, prometheus.GaugeValue, float64(size), file)
 	}
