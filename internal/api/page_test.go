@@ -12,7 +12,7 @@ import (
 
 // the page runs nothing, fetches nothing, and its policy would let it do
 // neither.
-func TestThePageShowsEveryOperationAndRunsNothing(t *testing.T) {
+func TestA220ThePageShowsEveryOperationAndRunsNothing(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	New(mux, Config{Version: "1<2"})

@@ -81,7 +81,7 @@ func TestATokenIsBoundToAKey(t *testing.T) {
 
 // A-240, S-068: at the doors a proof that is not good is a bad request. It uses nothing
 // up, and nothing was proven: there is no record of it.
-func TestSecurityProofsAtTheDoors(t *testing.T) {
+func TestSecurityA240ProofsAtTheDoors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	agent := w.agentWithPolicy(w.admin())
@@ -123,7 +123,7 @@ func TestSecurityProofsAtTheDoors(t *testing.T) {
 
 // a proof is good for one request, whoever sends it, at whichever door; and to
 // whoever proves nothing it costs the server no write.
-func TestSecurityAProofIsGoodForOneRequest(t *testing.T) {
+func TestSecurityA240AProofIsGoodForOneRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	agent := w.agentWithPolicy(w.admin())
@@ -149,7 +149,7 @@ func TestSecurityAProofIsGoodForOneRequest(t *testing.T) {
 
 // A-240, S-070: our own API takes a bound token with a proof by its key, for this method,
 // this URL and this token, once; and by the scheme DPoP alone.
-func TestSecurityABoundTokenAtOurAPI(t *testing.T) {
+func TestSecurityA240ABoundTokenAtOurAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()

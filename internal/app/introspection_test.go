@@ -49,7 +49,7 @@ func (w *world) asIntrospection(a *answer) {
 
 // whatever ends a token, at whichever node, it is inactive at every node
 // once that call has returned.
-func TestATokenThatHasEndedIsInactiveEverywhere(t *testing.T) {
+func TestA237ATokenThatHasEndedIsInactiveEverywhere(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		w, last := nodes[0], nodes[len(nodes)-1]
@@ -106,7 +106,7 @@ func TestATokenThatHasEndedIsInactiveEverywhere(t *testing.T) {
 
 // who is told of whose tokens. What nobody may tell the caller is
 // answered like what there is not.
-func TestWhoMayIntrospectWhat(t *testing.T) {
+func TestA235WhoMayIntrospectWhat(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -185,7 +185,7 @@ func TestWhatIsNoTokenIsInactive(t *testing.T) {
 
 // there is nothing that a cache could keep, and nothing in an address that a log
 // could.
-func TestIntrospectionIsPostedAndNotCached(t *testing.T) {
+func TestA209IntrospectionIsPostedAndNotCached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()

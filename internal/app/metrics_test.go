@@ -200,7 +200,7 @@ func TestMetricsTellWhetherTheServerIsReady(t *testing.T) {
 
 // the public port tells clients nothing of the inside, and the port of the
 // metrics is good for nothing else.
-func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
+func TestA225MetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, watched, profiled)
 	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/vars"} {
@@ -295,7 +295,7 @@ func TestMetricLabelsAreFew(t *testing.T) {
 }
 
 // those who watch see no token, no key and nobody's data.
-func TestNothingSecretIsToldToThoseWhoWatch(t *testing.T) {
+func TestA219NothingSecretIsToldToThoseWhoWatch(t *testing.T) {
 	t.Parallel()
 	w := aDay(t, profiled)
 	secrets := []string{w.admin(), w.subject(nil), repository, agentName, w.org().ID}

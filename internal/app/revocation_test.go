@@ -135,7 +135,7 @@ func TestWhatIsNoTokenIsRevokedToo(t *testing.T) {
 
 // whoever authenticates is held to what that credential may do, and is
 // told when it may not.
-func TestWhoseTokensOneMayRevoke(t *testing.T) {
+func TestA236WhoseTokensOneMayRevoke(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -306,7 +306,7 @@ func TestNoTokenOfARevokedPolicyIsGood(t *testing.T) {
 
 // a revocation is a mark on the token's record, made once, however often and
 // by how many it is asked for.
-func TestOneTokenRevokedManyTimesAtOnce(t *testing.T) {
+func TestA238OneTokenRevokedManyTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		w := nodes[0]

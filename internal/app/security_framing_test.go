@@ -87,7 +87,7 @@ func TestSizes(t *testing.T) {
 }
 
 // what a proxy in front may read otherwise than we do.
-func TestFramesThatCanBeReadInTwoWays(t *testing.T) {
+func TestA201FramesThatCanBeReadInTwoWays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const head = "POST " + exchangePath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

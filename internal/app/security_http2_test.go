@@ -107,7 +107,7 @@ func h2Request(method byte, path string) []byte {
 }
 
 // what one connection may have going on at once is bounded.
-func TestAnHTTP2ConnectionHasAHundredRequestsAtOnce(t *testing.T) {
+func TestA203AConnectionHasAHundredRequestsAtOnce(t *testing.T) {
 	t.Parallel()
 	w, p := newTLSWorld(t, month)
 	c := dialH2(t, w, p)
@@ -144,7 +144,7 @@ func TestAnHTTP2ConnectionHasAHundredRequestsAtOnce(t *testing.T) {
 
 // requests that are taken back at once are not worked on without end
 // (CVE-2023-44487).
-func TestAnHTTP2ConnectionThatResetsAllItsRequestsHarmsNobody(t *testing.T) {
+func TestA203AConnectionThatResetsAllItsRequestsHarmsNobody(t *testing.T) {
 	t.Parallel()
 	w, p := newTLSWorld(t, month)
 	c := dialH2(t, w, p)
@@ -175,7 +175,7 @@ func TestAnHTTP2ConnectionThatResetsAllItsRequestsHarmsNobody(t *testing.T) {
 }
 
 // a header without end ends the connection (CVE-2023-45288).
-func TestAnHTTP2HeaderWithoutEndEndsTheConnection(t *testing.T) {
+func TestA203AHeaderWithoutEndEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	w, p := newTLSWorld(t, month)
 	c := dialH2(t, w, p)

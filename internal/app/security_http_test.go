@@ -19,7 +19,7 @@ import (
 
 const exchangePath = "/api/v1/oidc/token"
 
-func TestTokensInTheQueryAreNotRead(t *testing.T) {
+func TestA193TokensInTheQueryAreNotRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -43,7 +43,6 @@ func TestTokensInTheQueryAreNotRead(t *testing.T) {
 	// The harness asserts at the end that the log holds no token.
 }
 
-// A-194, A-200.
 func TestMediaTypes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -53,18 +52,24 @@ func TestMediaTypes(t *testing.T) {
 		"", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "application/json; charset=latin1",
 		"application/json; version=1", "application/jsonp", "application/problem+json", "application/*", "*/*", "application/json, text/plain", "json", ";",
 	} {
-		body := fmt.Sprintf(`{"token":%q,"agentId":%q}`, w.subject(nil), agent)
-		a := w.want(w.do("POST", exchangePath, "", body, "Content-Type", media), 415, agentidp.CodeUnsupportedMediaType)
-		w.isProblem(a)
-		a = w.want(w.do("POST", agentsPath, admin, `{"name":"x@ci.acme.example"}`, "Content-Type", media), 415, agentidp.CodeUnsupportedMediaType)
-		w.isProblem(a)
+		t.Run("A-194 "+media, func(t *testing.T) {
+			w := w.in(t)
+			body := fmt.Sprintf(`{"token":%q,"agentId":%q}`, w.subject(nil), agent)
+			a := w.want(w.do("POST", exchangePath, "", body, "Content-Type", media), 415, agentidp.CodeUnsupportedMediaType)
+			w.isProblem(a)
+			a = w.want(w.do("POST", agentsPath, admin, `{"name":"x@ci.acme.example"}`, "Content-Type", media), 415, agentidp.CodeUnsupportedMediaType)
+			w.isProblem(a)
+		})
 	}
 	for _, media := range []string{"application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=UTF-8", `application/json; charset="utf-8"`} {
 		w.want(w.do("POST", exchangePath, "", exchangeBody(w.subject(nil), agent), "Content-Type", media), 200)
 	}
 	for _, encoding := range []string{"gzip", "deflate", "identity", "br"} {
-		w.isProblem(w.want(w.do("POST", exchangePath, "", "\x1f\x8b", "Content-Encoding", encoding), 415, agentidp.CodeUnsupportedMediaType))
-		w.isProblem(w.want(w.do("POST", policiesPath, admin, "\x1f\x8b", "Content-Encoding", encoding), 415, agentidp.CodeUnsupportedMediaType))
+		t.Run("A-200 "+encoding, func(t *testing.T) {
+			w := w.in(t)
+			w.isProblem(w.want(w.do("POST", exchangePath, "", "\x1f\x8b", "Content-Encoding", encoding), 415, agentidp.CodeUnsupportedMediaType))
+			w.isProblem(w.want(w.do("POST", policiesPath, admin, "\x1f\x8b", "Content-Encoding", encoding), 415, agentidp.CodeUnsupportedMediaType))
+		})
 	}
 }
 
@@ -137,7 +142,7 @@ func TestBodiesThatAreNotTheDocumentedObject(t *testing.T) {
 	}
 }
 
-func TestPathsHaveOneSpelling(t *testing.T) {
+func TestA206PathsHaveOneSpelling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -164,8 +169,8 @@ func TestPathsHaveOneSpelling(t *testing.T) {
 	}
 }
 
-// A-207, A-208, A-222.
-func TestOriginsAndHeaders(t *testing.T) {
+// A-208, and A-222: no page may frame an answer.
+func TestA208A222HeadersOfEveryAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -211,6 +216,14 @@ func TestOriginsAndHeaders(t *testing.T) {
 			t.Errorf("%s: request_id %q, X-Request-Id %q", name, id, a.Header.Get("X-Request-Id"))
 		}
 	}
+}
+
+// A-207: what a page of another origin sends is refused before it is looked at, and no
+// answer but a public document lets it read anything.
+func TestA207PagesOfOtherOrigins(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
 	for _, origin := range []string{"https://evil.example", "null", w.url + ".evil.example", w.url} {
 		status, code := 405, agentidp.CodeMethodNotAllowed
 		if origin != w.url {
@@ -273,7 +286,7 @@ func TestTheHostHeaderIsNotRead(t *testing.T) {
 	}
 }
 
-func TestLogLinesCannotBeForged(t *testing.T) {
+func TestA218LogLinesCannotBeForged(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
@@ -326,7 +339,7 @@ func (w *world) sendForgedLines() {
 	w.raw("GET /%0d%0a%7b%22msg%22:%22forged%22%7d%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 }
 
-func TestTheSamePolicyTwentyTimesAtOnce(t *testing.T) {
+func TestA228TheSamePolicyTwentyTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()

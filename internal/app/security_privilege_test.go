@@ -304,7 +304,7 @@ func flipped(token string) string {
 }
 
 // what a stranger's repository learns is the same whatever it asks for.
-func TestNoOracleForStrangers(t *testing.T) {
+func TestA213NoOracleForStrangers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()

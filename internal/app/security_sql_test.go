@@ -17,11 +17,11 @@ var sqlTexts = []string{
 // form before storage is asked.
 var freely = map[string]bool{"body.description": true, "body.version": true, "body.branch": true, "run.repository": true, "run.repository_id": true, "run.repository_owner_id": true}
 
-// TestSQLInEveryInput: every text in every request of the matrix, in its path,
+// TestA226SQLInEveryInput: every text in every request of the matrix, in its path,
 // query and body, is SQL, alone and behind what is valid. No statement fails for it, no
 // filter finds more for it, what is stored is what was sent, and what another
 // organization has stays as it was.
-func TestSQLInEveryInput(t *testing.T) {
+func TestA226SQLInEveryInput(t *testing.T) {
 	t.Parallel()
 	m := newMatrix(t)
 	asked := 0

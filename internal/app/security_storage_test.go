@@ -17,7 +17,7 @@ import (
 // whoever has the data directory but not the master key has no key that signs:
 // no private key is in it that is not sealed, and the master key is in its own file
 // alone. Tokens are not there either (TestNoTokenIsStored).
-func TestADatabaseAloneSignsNothing(t *testing.T) {
+func TestA234ADatabaseAloneSignsNothing(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
 		t.Run(alg, func(t *testing.T) {

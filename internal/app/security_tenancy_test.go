@@ -358,7 +358,7 @@ func TestTheRecordOfAnotherOrganizationIsUnknown(t *testing.T) {
 }
 
 // a cursor is a position and gives nothing away, whoever's id it is.
-func TestACursorOfAnotherOrganizationListsOwnItems(t *testing.T) {
+func TestA227ACursorOfAnotherOrganizationListsOwnItems(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t)
 	b := a.tenant("bravo")

@@ -201,20 +201,22 @@ func TestEveryRefusal(t *testing.T) {
 		{"of a disabled policy", boot(d.policy(agentidp.ModeDisabled, nil)), "is no longer in force"},
 		{"of a policy that expires now", boot(d.policy(agentidp.ModeEnforce, &past)), "is no longer in force"},
 	} {
-		p, err := d.Authenticate(t.Context(), d.a, tt.token, nil)
-		e := agentidp.AsError(err)
-		if err == nil || p != nil || e.Kind != agentidp.Unauthenticated || e.Code != agentidp.CodeInvalidToken || !strings.Contains(e.Message, tt.why) {
-			t.Errorf("%s: %+v, %v; want %q", tt.name, p, err, tt.why)
-		}
-		if len(tt.token) > 20 && err != nil && strings.Contains(err.Error(), tt.token) {
-			t.Errorf("%s: the error holds the token", tt.name)
-		}
-		// What is refused here for its audience alone is good elsewhere; of the rest nothing is said.
-		in, err := d.Introspect(t.Context(), d.a, "", nil, tt.token)
-		unsigned := strings.HasPrefix(tt.why, "It is not an access token") || strings.HasPrefix(tt.why, "No key of")
-		if elsewhere := strings.HasPrefix(tt.name, "for "); err != nil || in.Active != elsewhere || !elsewhere && *in != (agentidp.Introspection{Unproven: unsigned}) {
-			t.Errorf("%s: introspection: %+v, %v", tt.name, in, err)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := d.Authenticate(t.Context(), d.a, tt.token, nil)
+			e := agentidp.AsError(err)
+			if err == nil || p != nil || e.Kind != agentidp.Unauthenticated || e.Code != agentidp.CodeInvalidToken || !strings.Contains(e.Message, tt.why) {
+				t.Errorf("%+v, %v; want %q", p, err, tt.why)
+			}
+			if len(tt.token) > 20 && err != nil && strings.Contains(err.Error(), tt.token) {
+				t.Error("the error holds the token")
+			}
+			// What is refused here for its audience alone is good elsewhere; of the rest nothing is said.
+			in, err := d.Introspect(t.Context(), d.a, "", nil, tt.token)
+			unsigned := strings.HasPrefix(tt.why, "It is not an access token") || strings.HasPrefix(tt.why, "No key of")
+			if elsewhere := strings.HasPrefix(tt.name, "for "); err != nil || in.Active != elsewhere || !elsewhere && *in != (agentidp.Introspection{Unproven: unsigned}) {
+				t.Errorf("introspection: %+v, %v", in, err)
+			}
+		})
 	}
 	if _, err := d.Authenticate(t.Context(), d.a, good, nil); err != nil {
 		t.Errorf("the good one: %v", err)
