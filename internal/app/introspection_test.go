@@ -80,20 +80,23 @@ func TestA237ATokenThatHasEndedIsInactiveEverywhere(t *testing.T) {
 			{"its policy is deleted", ofDeleted, change("DELETE", policiesPath+"/"+deleted, nil)},
 			{"its policy is disabled", ofDisabled, change("PUT", policiesPath+"/"+disabled,
 				map[string]any{"provider": "github", "repository": "acme/disabled", "mode": "disabled"}, "If-Match", `"1"`)},
-			{"its agent is suspended", suspended, change("POST", agentsPath+"/"+agent+"/suspend", nil)},
+			{"A-153 its agent is suspended", suspended, change("POST", agentsPath+"/"+agent+"/suspend", nil)},
 		} {
-			for _, node := range nodes {
-				node.active(r.name+", before", node.introspect("", r.token), r.token)
-			}
-			r.end(r.token)
-			for _, node := range []*world{last, w} {
-				node.inactive(r.name, node.introspect("", r.token))
-				node.inactive(r.name+", to an administrator", node.introspect(admin, r.token))
-				// It is no credential either, whatever it asks about.
-				for _, about := range []string{r.token, admin} {
-					node.wantOAuth(node.introspect(r.token, about), 401, "invalid_token", agentidp.CodeInvalidToken)
+			t.Run(r.name, func(t *testing.T) {
+				for _, node := range nodes {
+					node := node.in(t)
+					node.active(r.name+", before", node.introspect("", r.token), r.token)
 				}
-			}
+				r.end(r.token)
+				for _, node := range []*world{last.in(t), w.in(t)} {
+					node.inactive(r.name, node.introspect("", r.token))
+					node.inactive(r.name+", to an administrator", node.introspect(admin, r.token))
+					// It is no credential either, whatever it asks about.
+					for _, about := range []string{r.token, admin} {
+						node.wantOAuth(node.introspect(r.token, about), 401, "invalid_token", agentidp.CodeInvalidToken)
+					}
+				}
+			})
 		}
 		change("POST", agentsPath+"/"+agent+"/reactivate", nil)("")
 		last.active("its agent is active again", last.introspect("", suspended), suspended)
@@ -142,17 +145,20 @@ func TestA235WhoMayIntrospectWhat(t *testing.T) {
 		{"another organization's administrator", other.admin(), map[string]string{elsewhere: refused, management: refused, boot: refused, someAdmin: refused}},
 		{"a CI token", w.subject(nil), map[string]string{elsewhere: refused, management: refused, boot: refused, someAdmin: refused}},
 	} {
-		for name, token := range map[string]string{"for a service": elsewhere, "for the API": management, "a bootstrap token": boot, "an administrator's": someAdmin} {
-			a := w.introspect(r.bearer, token)
-			switch r.of[token] {
-			case all:
-				w.active(r.name+": "+name, a, token)
-			case refused:
-				w.wantOAuth(a, 401, "invalid_token", agentidp.CodeInvalidToken)
-			default:
-				w.inactive(r.name+": "+name, a)
+		t.Run(r.name, func(t *testing.T) {
+			w := w.in(t)
+			for name, token := range map[string]string{"for a service": elsewhere, "for the API": management, "a bootstrap token": boot, "an administrator's": someAdmin} {
+				a := w.introspect(r.bearer, token)
+				switch r.of[token] {
+				case all:
+					w.active(r.name+": "+name, a, token)
+				case refused:
+					w.wantOAuth(a, 401, "invalid_token", agentidp.CodeInvalidToken)
+				default:
+					w.inactive(r.name+": "+name, a)
+				}
 			}
-		}
+		})
 	}
 	// Of another organization nothing is known, under whosever prefix it is asked.
 	for _, token := range []string{admin, management, boot} {

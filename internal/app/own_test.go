@@ -133,14 +133,14 @@ func TestATokenUnderAnotherType(t *testing.T) {
 	const urn = "urn:ietf:params:oauth:token-type:"
 	unknown := ""
 	for _, tt := range []struct{ name, form, code string }{
-		{"a CI's token as an access token", with(w.subject(nil), urn+"access_token"), agentidp.CodeInvalidToken},
-		{"an access token as a CI's", with(p.held, urn+"jwt") + "&agent_id=" + p.subject, agentidp.CodeInvalidToken},
-		{"an access token as an id token", with(p.held, urn+"id_token") + "&agent_id=" + p.subject, agentidp.CodeInvalidToken},
-		{"as a refresh token", with(p.held, urn+"refresh_token"), agentidp.CodeInvalidRequest},
-		{"as an assertion of SAML", with(p.held, urn+"saml2"), agentidp.CodeInvalidRequest},
-		{"as what there is not", with(p.held, "urn:example:token"), agentidp.CodeInvalidRequest},
-		{"as nothing", with(p.held, ""), agentidp.CodeInvalidRequest},
-		{"in another case", with(p.held, urn+"Access_Token"), agentidp.CodeInvalidRequest},
+		{"A-165 a CI's token as an access token", with(w.subject(nil), urn+"access_token"), agentidp.CodeInvalidToken},
+		{"A-158 A-165 an access token as a CI's", with(p.held, urn+"jwt") + "&agent_id=" + p.subject, agentidp.CodeInvalidToken},
+		{"A-158 A-165 an access token as an id token", with(p.held, urn+"id_token") + "&agent_id=" + p.subject, agentidp.CodeInvalidToken},
+		{"A-165 as a refresh token", with(p.held, urn+"refresh_token"), agentidp.CodeInvalidRequest},
+		{"A-165 as an assertion of SAML", with(p.held, urn+"saml2"), agentidp.CodeInvalidRequest},
+		{"A-165 as what there is not", with(p.held, "urn:example:token"), agentidp.CodeInvalidRequest},
+		{"A-165 as nothing", with(p.held, ""), agentidp.CodeInvalidRequest},
+		{"A-165 in another case", with(p.held, urn+"Access_Token"), agentidp.CodeInvalidRequest},
 		{"an administrator's", ownForm(admin), agentidp.CodeInvalidRequest},
 		{"a bootstrap token", ownForm(boot), agentidp.CodeInvalidRequest},
 		{"A-164 an actor's token without its type", ownForm(p.held, "actor_token", p.actors), agentidp.CodeInvalidRequest},
@@ -150,16 +150,19 @@ func TestATokenUnderAnotherType(t *testing.T) {
 		{"A-164 an actor that is not named", actForm(p.actors, p.held), agentidp.CodeDelegationNotPermitted},
 		{"another organization's", ownForm(theirs.held), agentidp.CodeInvalidToken},
 		{"an actor of another organization", actForm(p.held, theirs.actors), agentidp.CodeInvalidToken},
-		{"for another kind of token", ownForm(p.held, "requested_token_type", urn+"refresh_token"), agentidp.CodeInvalidRequest},
+		{"A-166 for another kind of token", ownForm(p.held, "requested_token_type", urn+"refresh_token"), agentidp.CodeInvalidRequest},
 		{"for a named agent", ownForm(p.held, "agent_id", p.subject), agentidp.CodeInvalidRequest},
 	} {
-		a := w.ownExchange(tt.form)
-		if w.want(a, 400, tt.code); a.str("error") != "invalid_request" {
-			t.Errorf("%s: %s", tt.name, a.Raw)
-		}
-		if w.isOAuth(a); tt.name == "another organization's" {
-			unknown = a.str("error_description")
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			w := w.in(t)
+			a := w.ownExchange(tt.form)
+			if w.want(a, 400, tt.code); a.str("error") != "invalid_request" {
+				t.Errorf("%s", a.Raw)
+			}
+			if w.isOAuth(a); tt.name == "another organization's" {
+				unknown = a.str("error_description")
+			}
+		})
 	}
 	// A token that is nobody's is answered alike.
 	if a := w.ownExchange(ownForm(newWorld(t).admin())); a.str("error_description") != unknown {
@@ -168,7 +171,7 @@ func TestATokenUnderAnotherType(t *testing.T) {
 }
 
 // what is in the token, as a service reads it, and at introspection.
-func TestADelegatedTokenAsAServiceReadsIt(t *testing.T) {
+func TestA163ADelegatedTokenAsAServiceReadsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock.freeze()

@@ -64,22 +64,22 @@ type change struct {
 }
 
 var changes = []change{
-	{"the policy is deleted", func(w *world, admin, _ string, p *answer) *answer {
+	{"A-154 the policy is deleted", func(w *world, admin, _ string, p *answer) *answer {
 		return w.want(w.do("DELETE", policiesPath+"/"+p.str("id"), admin, nil), 204)
 	}, agentidp.CodeTrustPolicyViolation},
-	{"the policy is narrowed to another branch", func(w *world, admin, agent string, p *answer) *answer {
+	{"A-156 the policy is narrowed to another branch", func(w *world, admin, agent string, p *answer) *answer {
 		return w.replace(admin, p, map[string]any{"agentId": agent, "branch": "release"})
 	}, agentidp.CodeBranchNotPermitted},
-	{"the policy is narrowed to another event", func(w *world, admin, agent string, p *answer) *answer {
+	{"A-156 the policy is narrowed to another event", func(w *world, admin, agent string, p *answer) *answer {
 		return w.replace(admin, p, map[string]any{"agentId": agent, "branch": "main", "events": []string{"schedule"}})
 	}, agentidp.CodeEventNotPermitted},
-	{"the policy is disabled", func(w *world, admin, agent string, p *answer) *answer {
+	{"A-154 the policy is disabled", func(w *world, admin, agent string, p *answer) *answer {
 		return w.replace(admin, p, map[string]any{"agentId": agent, "branch": "main", "mode": "disabled"})
 	}, agentidp.CodeTrustPolicyViolation},
-	{"the agent is suspended", func(w *world, admin, agent string, _ *answer) *answer {
+	{"A-153 the agent is suspended", func(w *world, admin, agent string, _ *answer) *answer {
 		return w.want(w.do("POST", agentsPath+"/"+agent+"/suspend", admin, nil), 200)
 	}, agentidp.CodeAgentNotActive},
-	{"the agent is decommissioned", func(w *world, admin, agent string, _ *answer) *answer {
+	{"A-153 the agent is decommissioned", func(w *world, admin, agent string, _ *answer) *answer {
 		return w.want(w.do("DELETE", agentsPath+"/"+agent, admin, nil), 204)
 	}, agentidp.CodeAgentNotActive},
 }
@@ -134,8 +134,8 @@ func (r *exchangeRace) run(change func()) {
 	r.t.Helper()
 	var wg sync.WaitGroup
 	errs := make([]error, raceClients)
-	for i := range raceClients {
-		wg.Go(func() { errs[i] = r.client(r.nodes[i%len(r.nodes)]) })
+	for i := range raceClients { // at each node through each door
+		wg.Go(func() { errs[i] = r.client(r.nodes[i%len(r.nodes)].through(allDoors[i/len(r.nodes)%len(allDoors)])) })
 	}
 	<-r.warm
 	change()
@@ -166,7 +166,7 @@ func (r *exchangeRace) client(node *world) error {
 			r.grant(1)
 			token = r.subject(r.says)
 		case a.str("code") == agentidp.CodeTemporarilyUnavailable: // it may come at any point
-		case a.str("code") != r.code || a.Status != r.status():
+		case a.str("code") != r.code || a.Status != r.status(node.door):
 			r.grant(raceGrants)
 			return fmt.Errorf("refused with %s, want %s", a.Raw, r.code)
 		}
@@ -185,11 +185,15 @@ func (r *exchangeRace) ask(node *world, token string) (*answer, error) {
 		}
 		return node.send("POST", tokenPath, "", r.own, headers...)
 	}
+	if node.door != nil {
+		return node.send("POST", tokenPath, "", node.door.form(exchangeBody(token, r.agent)), "Content-Type", formType)
+	}
 	return node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
 }
 
-// status is that of the refusals after the change.
-func (r *exchangeRace) status() int {
+// status is that of the refusals after the change, at a door.
+func (r *exchangeRace) status(d *door) int {
+	status := 403
 	switch {
 	case r.code == agentidp.CodeInvalidClient:
 		return 401
@@ -198,9 +202,12 @@ func (r *exchangeRace) status() int {
 	case r.code == agentidp.CodeNotFound:
 		return 404
 	case r.code == agentidp.CodeInvalidToken:
-		return 401
+		status = 401
 	}
-	return 403
+	if d != nil {
+		status, _ = d.at(status, r.code)
+	}
+	return status
 }
 
 func (r *exchangeRace) grant(n int64) {
@@ -241,7 +248,9 @@ func TestAWarmCacheIsNoWindow(t *testing.T) {
 func (w *world) everywhere(nodes []*world, agent, code string) {
 	w.t.Helper()
 	for _, node := range nodes {
-		node.outcome(exchangeBody(w.subject(nil), agent), code, "")
+		for _, d := range allDoors {
+			node.through(d).outcome(exchangeBody(w.subject(nil), agent), code, "")
+		}
 	}
 }
 

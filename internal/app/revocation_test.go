@@ -150,7 +150,7 @@ func TestA236WhoseTokensOneMayRevoke(t *testing.T) {
 		status       int
 		code         string
 	}{
-		{"a bootstrap token", w.bootstrap(nil), 403, agentidp.CodeInsufficientScope},
+		{"A-145 a bootstrap token", w.bootstrap(nil), 403, agentidp.CodeInsufficientScope},
 		{"an administrator without the scope", w.admin("tokens:read", "agents:write", "policies:write"), 403, agentidp.CodeInsufficientScope},
 		{"another organization's administrator", other.admin(), 401, agentidp.CodeInvalidToken},
 		{"a revoked token", gone, 401, agentidp.CodeInvalidToken},
@@ -160,20 +160,23 @@ func TestA236WhoseTokensOneMayRevoke(t *testing.T) {
 		{"admin", admin, 200, ""},
 	} {
 		for _, form := range []string{"token", "id"} {
-			victim := w.admin("agents:read")
-			given := map[string]string{"token": victim, "id": w.jti(victim)}[form]
-			a := w.revoke(r.bearer, given)
-			if r.status == 200 {
-				w.ended(a)
-			} else {
-				w.wantOAuth(a, r.status, r.code, r.code) // our code is OAuth's
-				if strings.Contains(string(a.Raw), given) {
-					t.Errorf("%s: the answer repeats the %s: %s", r.name, form, a.Raw)
+			t.Run(r.name+", by the "+form, func(t *testing.T) {
+				w := w.in(t)
+				victim := w.admin("agents:read")
+				given := map[string]string{"token": victim, "id": w.jti(victim)}[form]
+				a := w.revoke(r.bearer, given)
+				if r.status == 200 {
+					w.ended(a)
+				} else {
+					w.wantOAuth(a, r.status, r.code, r.code) // our code is OAuth's
+					if strings.Contains(string(a.Raw), given) {
+						t.Errorf("the answer repeats it: %s", a.Raw)
+					}
 				}
-			}
-			if w.revoked(victim) != (r.status == 200) {
-				t.Errorf("%s, by %s: revoked is %v", r.name, form, w.revoked(victim))
-			}
+				if w.revoked(victim) != (r.status == 200) {
+					t.Errorf("revoked is %v", w.revoked(victim))
+				}
+			})
 		}
 	}
 	// Nobody learns which ids there are.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -64,9 +65,12 @@ func TestWhatABootstrapTokenMaySayOfAnAgent(t *testing.T) {
 		"registeredBy": map[string]string{"subject": "admin:x"}, "policyId": "x", "isAdmin": true, "revision": 7, "Name": "x@ci.acme.example",
 	} {
 		for _, v := range []any{value, nil} {
-			a := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "mass@ci.acme.example", member: v}), 400, agentidp.CodeInvalidRequest)
-			w.isProblem(a)
-			w.names(a, member)
+			t.Run(fmt.Sprintf("A-143 %s is %v", member, v), func(t *testing.T) {
+				w := w.in(t)
+				a := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "mass@ci.acme.example", member: v}), 400, agentidp.CodeInvalidRequest)
+				w.isProblem(a)
+				w.names(a, member)
+			})
 		}
 	}
 	agents, err := w.app.db.Agents(t.Context(), w.org().ID, &agentidp.AgentFilter{}, "", 10)
@@ -99,10 +103,13 @@ func TestABootstrapTokenTakesNoName(t *testing.T) {
 		{"another repository's, in another case", strangers, "OWN@CI.acme.example"},
 		{"another repository's decommissioned agent", strangers, "gone@ci.acme.example"},
 	} {
-		a := w.want(w.do("POST", agentsPath, r.token, map[string]any{"name": r.agent}), 409, agentidp.CodeAgentNameTaken)
-		w.isProblem(a)
-		w.discreet(map[string]any{"name": r.agent}, a)
-		taken = append(taken, neutral(a))
+		t.Run("A-144 "+r.name, func(t *testing.T) {
+			w := w.in(t)
+			a := w.want(w.do("POST", agentsPath, r.token, map[string]any{"name": r.agent}), 409, agentidp.CodeAgentNameTaken)
+			w.isProblem(a)
+			w.discreet(map[string]any{"name": r.agent}, a)
+			taken = append(taken, neutral(a))
+		})
 	}
 	for _, body := range taken {
 		if body != taken[0] {
@@ -110,7 +117,13 @@ func TestABootstrapTokenTakesNoName(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"оwn@ci.acme.example", "own@ci.acme.example ", "own@ci.acme.example\u200b", "own@ci.acme.e\u0301xample", "own\u0000@ci.acme.example"} {
-		w.want(w.do("POST", agentsPath, token, map[string]any{"name": name}), 400, agentidp.CodeInvalidRequest)
+		t.Run(fmt.Sprintf("A-144 the name %+q", name), func(t *testing.T) {
+			w, field := w.in(t), "name"
+			if strings.Contains(name, "\x00") {
+				field = "body" // no strict JSON at all
+			}
+			w.names(w.want(w.do("POST", agentsPath, token, map[string]any{"name": name}), 400, agentidp.CodeInvalidRequest), field)
+		})
 	}
 	again := w.want(w.do("POST", agentsPath, token, map[string]any{"name": "OWN@ci.acme.example", "description": "other"}), 200)
 	if string(again.Raw) != string(own.Raw) {
@@ -120,7 +133,7 @@ func TestABootstrapTokenTakesNoName(t *testing.T) {
 }
 
 // A-146 in terms of the contract: a limit on living agents of a policy.
-func TestALimitOnRegistration(t *testing.T) {
+func TestA146ALimitOnRegistration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()

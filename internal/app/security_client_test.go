@@ -162,16 +162,18 @@ func TestAClientThatAuthenticatesOnAnExchange(t *testing.T) {
 			return form
 		}
 		for _, method := range clientMethods {
-			token := w.subject(nil)
-			w.want(here.obtains(method, form(token, "")), 401, agentidp.CodeInvalidClient)
-			w.want(stranger.obtains(method, form(token, "")), 401, agentidp.CodeInvalidClient)
-			w.want(foreign.obtains(method, form(token, "")), 400, agentidp.CodeInvalidToken, agentidp.ReasonAudienceMismatch)
-			w.want(c.obtains(method, form(token, other.id)), 400, agentidp.CodeInvalidRequest)
-			// None of that used it up; and with the client's id it is no bootstrap request.
-			if a := w.want(c.obtains(method, form(token, "")), 200); a.str("agent_id") != c.id || jwtClaims(t, a.str("access_token"))["workload"] == nil {
-				t.Errorf("%s, by %s: %s", d, method, neutral(a))
-			}
-			w.want(c.obtains(method, form(w.subject(nil), c.id)), 200)
+			t.Run("A-167 "+d.String()+", by "+method, func(t *testing.T) {
+				w, token := w.in(t), w.subject(nil)
+				w.want(here.obtains(method, form(token, "")), 401, agentidp.CodeInvalidClient)
+				w.want(stranger.obtains(method, form(token, "")), 401, agentidp.CodeInvalidClient)
+				w.want(foreign.obtains(method, form(token, "")), 400, agentidp.CodeInvalidToken, agentidp.ReasonAudienceMismatch)
+				w.want(c.obtains(method, form(token, other.id)), 400, agentidp.CodeInvalidRequest)
+				// None of that used it up; and with the client's id it is no bootstrap request.
+				if a := w.want(c.obtains(method, form(token, "")), 200); a.str("agent_id") != c.id || jwtClaims(t, a.str("access_token"))["workload"] == nil {
+					t.Errorf("%s", neutral(a))
+				}
+				w.want(c.obtains(method, form(w.subject(nil), c.id)), 200)
+			})
 		}
 	}
 }
@@ -211,10 +213,13 @@ func TestOwnTokensAtTheTokenEndpoint(t *testing.T) {
 		"for an agent":                   {"agent_id", c.id},
 		"a life that is no number":       {"requested_expires_in", "1e3"},
 	} {
-		a := w.postForm(form(more...))
-		if w.isOAuth(a); a.Status != 400 || a.str("error") != agentidp.CodeInvalidRequest || strings.Contains(string(a.Raw), c.secret) {
-			t.Errorf("%s: %d %s", name, a.Status, jwtPattern.ReplaceAll(a.Raw, []byte("(a secret)")))
-		}
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			a := w.postForm(form(more...))
+			if w.isOAuth(a); a.Status != 400 || a.str("error") != agentidp.CodeInvalidRequest || strings.Contains(string(a.Raw), c.secret) {
+				t.Errorf("%d %s", a.Status, jwtPattern.ReplaceAll(a.Raw, []byte("(a secret)")))
+			}
+		})
 	}
 	w.want(w.postForm(form("scope", "deploy:production")), 400, agentidp.CodeInvalidScope)
 	w.want(w.postForm(form("audience", "https://other.example")), 400, agentidp.CodeInvalidTarget)

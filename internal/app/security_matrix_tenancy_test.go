@@ -23,7 +23,7 @@ func TestWhatIsAnothersIsLikeWhatIsNot(t *testing.T) {
 	named := 0
 	for _, op := range m.all {
 		for i, build := range matrixRequests[op.id] {
-			t.Run(fmt.Sprint(op.id, " ", i), func(t *testing.T) {
+			t.Run(fmt.Sprint("A-152 ", op.id, " ", i), func(t *testing.T) {
 				x := &intrusion{op, build, m.alpha.in(t), m.bravo.in(t), nil, nil, sent}
 				x.theirs = build(x.alpha)
 				names := x.theirs.names(build(x.bravo))

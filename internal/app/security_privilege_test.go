@@ -188,19 +188,23 @@ func TestAnAgentThatIsNotActive(t *testing.T) {
 			held = get()
 			continue
 		}
-		w.isProblem(w.want(w.do("GET", agentsPath, held, nil), 401, agentidp.CodeInvalidToken))
-		for _, d := range allDoors {
-			w := w.through(d)
-			w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeAgentNotActive)
-			// Only a run that a policy names may learn that.
-			w.refused(exchangeBody(w.subject(stranger("mallory/deploy")), agent), 403, agentidp.CodeTrustPolicyViolation)
-		}
+		t.Run(r.name, func(t *testing.T) {
+			w := w.in(t)
+			w.isProblem(w.want(w.do("GET", agentsPath, held, nil), 401, agentidp.CodeInvalidToken))
+			w.inactive(r.name, w.introspect("", held))
+			for _, d := range allDoors {
+				w := w.through(d)
+				w.refused(exchangeBody(w.subject(nil), agent), 403, agentidp.CodeAgentNotActive)
+				// Only a run that a policy names may learn that.
+				w.refused(exchangeBody(w.subject(stranger("mallory/deploy")), agent), 403, agentidp.CodeTrustPolicyViolation)
+			}
+		})
 	}
 }
 
 // what the contract says of deletion. Tokens of an agent live on, unless they
 // are to end too; a bootstrap token stands for its policy and ends with it.
-func TestTokensOfADeletedPolicy(t *testing.T) {
+func TestA155TokensOfADeletedPolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.admin()
@@ -266,12 +270,14 @@ func TestTokensInTheWrongPlace(t *testing.T) {
 		"an administrator's":      admin,
 	} {
 		for _, d := range allDoors {
-			for _, id := range []string{agent, ""} {
-				a := w.through(d).refused(exchangeBody(token, id), 401, agentidp.CodeInvalidToken)
-				if a.str("decision_id") != "" || a.Body["claims"] != nil {
-					t.Errorf("A-158 %s access token as a subject token: %s", name, a.Raw)
+			t.Run("A-158 "+name+" access token as a subject token, by "+d.String(), func(t *testing.T) {
+				for _, id := range []string{agent, ""} {
+					a := w.in(t).through(d).refused(exchangeBody(token, id), 401, agentidp.CodeInvalidToken)
+					if a.str("decision_id") != "" || a.Body["claims"] != nil {
+						t.Errorf("more is said than of garbage: %s", a.Raw)
+					}
 				}
-			}
+			})
 		}
 	}
 	for name, token := range map[string]string{
@@ -283,11 +289,14 @@ func TestTokensInTheWrongPlace(t *testing.T) {
 		"no token at all":                    "x",
 	} {
 		for _, r := range [][2]string{{"GET", agentsPath}, {"POST", agentsPath}, {"GET", policiesPath}, {"DELETE", agentsPath + "/" + agent}} {
-			a := w.want(w.do(r[0], r[1], token, nil), 401, agentidp.CodeInvalidToken)
-			w.isProblem(a)
-			if strings.Contains(string(a.Raw), token) && token != "x" {
-				t.Errorf("%s: the answer repeats it", name)
-			}
+			t.Run(name+": "+r[0]+" "+r[1], func(t *testing.T) {
+				w := w.in(t)
+				a := w.want(w.do(r[0], r[1], token, nil), 401, agentidp.CodeInvalidToken)
+				w.isProblem(a)
+				if strings.Contains(string(a.Raw), token) && token != "x" {
+					t.Error("the answer repeats it")
+				}
+			})
 		}
 	}
 	w.want(w.do("GET", agentsPath, forAudience(w.url+"/api/v1"), nil), 200)

@@ -102,14 +102,17 @@ func TestFormsOfATokenRequest(t *testing.T) {
 			doors = []*door{r.door}
 		}
 		for _, d := range doors {
-			a := w.postForm(d.with(token, agent, r.changes, r.appended))
-			w.isOAuth(a)
-			if a.Status != 400 || a.str("error") != r.error || !strings.Contains(a.str("error_description"), r.says) || a.str("decision_id") != "" {
-				t.Errorf("%s, by %s: %d, want the error %s about %q: %s", r.name, d, a.Status, r.error, r.says, a.Raw)
-			}
-			if strings.Contains(string(a.Raw), token) {
-				t.Errorf("%s, by %s: the answer repeats the token", r.name, d)
-			}
+			t.Run(r.name+", by "+d.String(), func(t *testing.T) {
+				w := w.in(t)
+				a := w.postForm(d.with(token, agent, r.changes, r.appended))
+				w.isOAuth(a)
+				if a.Status != 400 || a.str("error") != r.error || !strings.Contains(a.str("error_description"), r.says) || a.str("decision_id") != "" {
+					t.Errorf("%d, want the error %s about %q: %s", a.Status, r.error, r.says, a.Raw)
+				}
+				if strings.Contains(string(a.Raw), token) {
+					t.Error("the answer repeats the token")
+				}
+			})
 		}
 	}
 	w.granted(exchangeBody(token, agent)) // none of that used it up
