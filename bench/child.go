@@ -39,6 +39,8 @@ type usage struct {
 	Bytes   uint64        `json:"bytes"`
 	Batches int64         `json:"batches"`
 	Members int64         `json:"members"`
+
+	Answered map[int]int64 `json:"answered,omitempty"` // by status: of an attacker
 }
 
 // child is a server in a process of its own.
@@ -50,11 +52,17 @@ type child struct {
 }
 
 func startChild(ctx context.Context, role string, env ...string) (*child, error) {
+	return launch(ctx, nil, role, nil, env...)
+}
+
+// launch starts a child behind other words of a command, and says something to it first.
+func launch(ctx context.Context, before []string, role string, say []byte, env ...string) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.CommandContext(ctx, exe)}
+	words := append(before, exe)
+	c := &child{cmd: exec.CommandContext(ctx, words[0], words[1:]...)} //nolint:gosec // this program
 	c.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -68,7 +76,8 @@ func startChild(ctx context.Context, role string, env ...string) (*child, error)
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := c.read(&c.ready); err != nil {
+	_, err = c.in.Write(say)
+	if err = errors.Join(err, c.read(&c.ready)); err != nil {
 		return nil, fmt.Errorf("start the %s: %w", role, errors.Join(err, c.stop()))
 	}
 	return c, nil
@@ -95,12 +104,14 @@ func (c *child) stop() error {
 
 // attend is a child's side: it says that it is ready and answers each line with
 // its usage, until its standard input ends.
-func attend(r ready, extra func(*usage)) error {
+func attend(r ready, extra func(*usage)) error { return attendTo(os.Stdin, r, extra) }
+
+func attendTo(in io.Reader, r ready, extra func(*usage)) error {
 	enc := json.NewEncoder(os.Stdout)
 	if err := enc.Encode(r); err != nil {
 		return err
 	}
-	lines := bufio.NewScanner(os.Stdin)
+	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		cpu, err := cpuTime()
 		if err != nil {
@@ -124,6 +135,21 @@ func cpuTime() (time.Duration, error) {
 	return time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano()), err
 }
 
+// limits are those of every server, and where it is measured what an exchange costs the
+// load stays below them: it comes from one address, for one repository, and a flood speaks
+// for other addresses.
+func limits() config.Limits {
+	l := config.Limits{
+		RefusalsPerMinute: 60, AddressRequestsPerMinute: 12_000, AddressFailuresPerMinute: 300, ExchangesPerMinute: 600,
+		ClientRequestsPerMinute: 6000, AgentTokensPerMinute: 1200, TokenRequestsPerMinute: 3000, MaxConnections: 4096, AddressConnections: 1024,
+	}
+	if os.Getenv(attackedVariable) == "" {
+		l.TrustedProxies, l.AddressRequestsPerMinute = []string{"127.0.0.1"}, 10_000_000
+		l.ExchangesPerMinute, l.ClientRequestsPerMinute, l.AgentTokensPerMinute = 10_000_000, 10_000_000, 10_000_000
+	}
+	return l
+}
+
 // serve is the child that runs AgentIdP, with one agent and its policy.
 func serve(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "agentidp-bench-")
@@ -139,13 +165,11 @@ func serve(ctx context.Context) (err error) {
 		Storage:   config.Storage{DataDir: filepath.Join(dir, "data"), DatabaseURL: os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), MasterKey: os.Getenv("AGENTIDP_BENCH_MASTER_KEY")},
 		PublicURL: "http://" + listener.Addr().String(), GitHubIssuer: os.Getenv("AGENTIDP_BENCH_ISSUER"),
 		MetricsListen: config.Off, SigningAlg: "ES256", TokenTTL: 15 * time.Minute, KeepClaims: 30 * 24 * time.Hour, Dev: true,
-		Listen: listener.Addr().String(),
-		// The limits count as they always do, and the load stays below them: it comes
-		// from one address, for one repository. A flood speaks for other addresses.
-		Limits: config.Limits{
-			RefusalsPerMinute: 60, TrustedProxies: []string{"127.0.0.1"}, AddressRequestsPerMinute: 10_000_000, AddressFailuresPerMinute: 300,
-			ExchangesPerMinute: 10_000_000, ClientRequestsPerMinute: 10_000_000, AgentTokensPerMinute: 10_000_000, TokenRequestsPerMinute: 3000, MaxConnections: 4096, AddressConnections: 1024,
-		},
+		Listen:      listener.Addr().String(),
+		TLSCertFile: os.Getenv(certificateVariable), TLSKeyFile: os.Getenv(keyVariable), Limits: limits(),
+	}
+	if cfg.TLS() {
+		cfg.PublicURL = "https://" + listener.Addr().String()
 	}
 	if err := cfg.Complete(); err != nil {
 		return err
@@ -201,16 +225,22 @@ func prepare(ctx context.Context, a *app.App) (*ready, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin := &client.Client{BaseURL: a.URL(), Token: token}
+	hc, err := certified(os.Getenv(certificateVariable))
+	if err != nil {
+		return nil, err
+	}
+	admin := &client.Client{BaseURL: a.URL(), Token: token, HTTP: hc}
 	agent, err := admin.RegisterAgent(ctx, agentidp.AgentSpec{Name: "bench@acme.example", Capabilities: []string{"deploy:staging"}, Audiences: []string{benchAudience}})
 	if err != nil {
 		return nil, err
 	}
-	_, err = admin.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{
-		Provider: "github", Repository: benchRepository, Branch: "main", AgentID: agent.AgentID, Audiences: []string{benchAudience},
-	})
-	if err != nil {
-		return nil, err
+	for _, repository := range append(honestRepositories(), benchRepository) {
+		_, err = admin.CreateTrustPolicy(ctx, agentidp.TrustPolicySpec{
+			Provider: "github", Repository: repository, Branch: "main", AgentID: agent.AgentID, Audiences: []string{benchAudience},
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	secret, err := admin.CreateCredential(ctx, agent.AgentID, agentidp.CredentialSpec{Type: agentidp.CredentialSecret})
 	if err != nil {

@@ -30,18 +30,13 @@ const maxTokens = 1000
 func introspections(ctx context.Context, server *child, by *agentidp.CreatedCredential, count int) (*requests, error) {
 	hc := &http.Client{Timeout: 30 * time.Second}
 	defer hc.CloseIdleConnections()
-	get := clientCredentials(&server.ready.Credential, 1)
 	bodies := make([][]byte, min(count, maxTokens))
 	for i := range bodies {
-		answer, err := post(ctx, hc, server.ready.URL+get.path, get, get.bodies[0])
+		token, err := granted(ctx, hc, server)
 		if err != nil {
 			return nil, err
 		}
-		var got agentidp.TokenResponse
-		if err := json.Unmarshal(answer, &got); err != nil {
-			return nil, err
-		}
-		bodies[i] = []byte("token=" + url.QueryEscape(got.AccessToken))
+		bodies[i] = asked(token)
 	}
 	for len(bodies) < count {
 		bodies = append(bodies, bodies[len(bodies)%maxTokens])
@@ -49,6 +44,21 @@ func introspections(ctx context.Context, server *child, by *agentidp.CreatedCred
 	send := &requests{path: "/oauth2/introspect", media: mediaForm, by: by, bodies: bodies}
 	return send, asActive(ctx, hc, server, send)
 }
+
+// granted returns an access token of the server's client.
+func granted(ctx context.Context, hc *http.Client, server *child) (string, error) {
+	get := clientCredentials(&server.ready.Credential, 1)
+	answer, err := post(ctx, hc, server.ready.URL+get.path, get, get.bodies[0])
+	if err != nil {
+		return "", err
+	}
+	var got agentidp.TokenResponse
+	err = json.Unmarshal(answer, &got)
+	return got.AccessToken, err
+}
+
+// asked is the body of an introspection.
+func asked(token string) []byte { return []byte("token=" + url.QueryEscape(token)) }
 
 // asActive holds an introspection's answer against what is meant to be measured: that a
 // token is not active would be cheaper to say.

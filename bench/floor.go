@@ -44,15 +44,19 @@ func startIssuer(ctx context.Context) (*issuer, error) {
 }
 
 // exchanges mints tokens ahead of the load: an RS256 signature costs more than an
-// exchange.
-func (i *issuer) exchanges(audience, agentID string, count int) (*requests, error) {
+// exchange. They are of each repository in its turn; none: of the emulator's own.
+func (i *issuer) exchanges(audience, agentID string, count int, repositories ...string) (*requests, error) {
 	bodies := make([][]byte, count)
 	errs := make([]error, runtime.NumCPU())
 	var wg sync.WaitGroup
 	for w := range errs {
 		wg.Go(func() {
 			for n := w; n < count; n += len(errs) {
-				token, err := i.Mint(emulator.Options{Audience: audience})
+				of := emulator.Options{Audience: audience}
+				if len(repositories) > 0 {
+					of.Run = &emulator.Run{Repository: repositories[n%len(repositories)], Ref: "refs/heads/main"}
+				}
+				token, err := i.Mint(of)
 				if err != nil {
 					errs[w] = err
 					return

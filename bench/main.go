@@ -27,6 +27,10 @@ import (
 const (
 	roleVariable    = "AGENTIDP_BENCH_ROLE"
 	profileVariable = "AGENTIDP_BENCH_CPUPROFILE"
+
+	attackedVariable    = "AGENTIDP_BENCH_ATTACKED" // the limits are the product's
+	certificateVariable = "AGENTIDP_BENCH_CERTIFICATE"
+	keyVariable         = "AGENTIDP_BENCH_KEY"
 )
 
 func main() {
@@ -37,6 +41,8 @@ func main() {
 		err = serve(ctx)
 	case "echo":
 		err = echo(ctx)
+	case "attacker":
+		err = attackerMain(ctx)
 	default:
 		err = run(ctx)
 	}
@@ -54,7 +60,15 @@ func run(ctx context.Context) error {
 	flood := flag.Int("flood", 0, "measure each number of clients again while so many others, each of an address of its own, send tokens whose signature is noise")
 	only := flag.String("only", "", "measure only what has this in its name")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the server process to this file")
+	under := attackOptions{}
+	flag.StringVar(&under.names, "attack", "", "measure nothing but what becomes of honest requests during these attacks, separated by commas, or all of them: "+attackNames())
+	flag.IntVar(&under.rate, "rate", 100, "honest requests a second during an attack")
+	flag.DurationVar(&under.span, "for", 10*time.Second, "how long an attack is measured, and as long without it")
+	flag.BoolVar(&under.pin, "pin", false, "the attacked server has the first processor for itself (taskset)")
 	flag.Parse()
+	if under.names != "" {
+		return runAttacks(ctx, &under)
+	}
 	var levels []int
 	for field := range strings.SplitSeq(*clients, ",") {
 		n, err := strconv.Atoi(field)

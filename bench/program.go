@@ -54,7 +54,11 @@ func measureStart(ctx context.Context, binary, dataDir, name string) (err error)
 	}
 	ready := time.Since(begin)
 	time.Sleep(time.Second) // idle
-	fmt.Printf("%s: ready after %d ms, %s idle\n", name, ready.Milliseconds(), residentMemory(cmd.Process.Pid))
+	idle := "unknown memory"
+	if mib, ok := residentMemory(cmd.Process.Pid); ok {
+		idle = fmt.Sprintf("%.1f MiB resident", mib)
+	}
+	fmt.Printf("%s: ready after %d ms, %s idle\n", name, ready.Milliseconds(), idle)
 	return nil
 }
 
@@ -88,19 +92,19 @@ func waitReady(ctx context.Context, url string) error {
 	}
 }
 
-// residentMemory reads VmRSS, where the system has it.
-func residentMemory(pid int) string {
+// residentMemory reads VmRSS, in MiB, where the system has it.
+func residentMemory(pid int) (mib float64, ok bool) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return "unknown memory"
+		return 0, false
 	}
 	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
 			var kib float64
 			if _, err := fmt.Sscan(value, &kib); err == nil {
-				return fmt.Sprintf("%.1f MiB resident", kib/1024)
+				return kib / 1024, true
 			}
 		}
 	}
-	return "unknown memory"
+	return 0, false
 }
