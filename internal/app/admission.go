@@ -22,6 +22,9 @@ const maxAddresses = 50_000
 // patience is how long a request waits for a place.
 const patience = 500 * time.Millisecond
 
+// connKey is under what a request's context has its connection.
+type connKey struct{}
+
 // admission decides which requests are worked on at all, before anything is spent on
 // them. Health and readiness pass always, at the root: an organization has to be looked up.
 type admission struct {
@@ -118,6 +121,7 @@ func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 			return err
 		}
 	}
+	w.begin()
 	if !gate.Enter(r.Context(), last) {
 		w.early = true
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,

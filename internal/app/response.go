@@ -20,9 +20,18 @@ type response struct {
 	remote  string      // the client's address, for the log
 	counted netip.Addr  // what it is counted as
 	gate    *limit.Gate // whose place the request has
+	conn    *limit.Conn // over which it came; nil: in no connection of the server's
+	working bool        // the connection is told that it is worked on
 	body    *body       // what was read ahead of it
 	early   bool        // it was turned away before any work
 	foreign bool        // a page of another site had its visitor's browser send it
+}
+
+// begin has the connection stay: the request is there. What comes before that, and after
+// the answer has begun, is waiting for the client, which may have to make room.
+func (w *response) begin() {
+	w.conn.Begin()
+	w.working = true
 }
 
 // leave gives the place back, and the memory of the body. It comes with the first byte
@@ -34,6 +43,10 @@ func (w *response) leave() {
 	if w.gate != nil {
 		w.gate.Leave()
 		w.gate = nil
+	}
+	if w.working {
+		w.conn.End()
+		w.working = false
 	}
 }
 

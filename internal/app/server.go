@@ -46,6 +46,7 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		client, shown := a.proxies.client(r)
 		a.strangerSays(r)
 		rw := &response{ResponseWriter: w, remote: shown, counted: limit.Key(client)}
+		rw.conn, _ = r.Context().Value(connKey{}).(*limit.Conn)
 		a.metrics.Begun()
 
 		h := w.Header()

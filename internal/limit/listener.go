@@ -4,80 +4,164 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Listener accepts so many connections at once, of all and of one address, and closes
-// what is beyond that as soon as it is accepted. Fields must not change once it is
-// in use.
+// met is how many connections are looked at for one that may go.
+const met = 32
+
+// Listener accepts so many connections at once, of all and of one address. What an address
+// has beyond its number is closed as soon as it is accepted. Beyond that of all, one that
+// keeps the server waiting makes room: with a few thousand connections that do nothing, a
+// stranger would shut everybody else out. Fields must not change once it is in use.
 type Listener struct {
 	net.Listener
 	Total, PerAddress int                   // 0: no limit
-	Trusted           func(netip.Addr) bool // addresses that stand for many, such as a proxy's: only Total counts
+	Trusted           func(netip.Addr) bool // addresses that stand for many, such as a proxy's: only Total counts, and none of theirs makes room
 	Refused           func(netip.Addr)      // is told of each connection that is closed for a limit; it must not wait
 
 	mu   sync.Mutex
-	open int
+	open map[*Conn]struct{}
 	of   map[netip.Addr]int // by Key; addresses with an open connection
 }
 
 // Accept returns the next connection that is within the limits.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		inner, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		addr := Address(c.RemoteAddr().String())
-		key := Key(addr)
+		addr := Address(inner.RemoteAddr().String())
+		c := &Conn{Conn: inner, of: Key(addr)}
 		if l.Trusted(addr) {
-			key = netip.Addr{}
+			c.of = netip.Addr{}
 		}
-		if l.take(key) {
-			return &conn{Conn: c, close: sync.OnceFunc(func() { l.give(key) })}, nil
+		c.close = sync.OnceFunc(func() { l.give(c) })
+		c.since.Store(now())
+		taken, slow := l.take(c)
+		if slow != nil {
+			_ = slow.Close() // its reader finds out
+			l.Refused(Address(slow.RemoteAddr().String()))
 		}
-		_ = c.Close() // whoever it was is gone either way
+		if taken {
+			return c, nil
+		}
+		_ = inner.Close() // whoever it was is gone either way
 		l.Refused(addr)
 	}
 }
 
-func (l *Listener) take(key netip.Addr) bool {
+// take reports whether there is room for a connection, and returns the one that has to be
+// closed for it, if any: its place is given away already.
+func (l *Listener) take(c *Conn) (ok bool, slow *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.Total > 0 && l.open >= l.Total || l.PerAddress > 0 && key.IsValid() && l.of[key] >= l.PerAddress {
-		return false
+	if l.PerAddress > 0 && c.of.IsValid() && l.of[c.of] >= l.PerAddress {
+		return false, nil
+	}
+	if l.Total > 0 && len(l.open) >= l.Total {
+		if slow = l.slow(); slow == nil {
+			return false, nil
+		}
+		l.remove(slow)
 	}
 	if l.of == nil {
-		l.of = map[netip.Addr]int{}
+		l.of, l.open = map[netip.Addr]int{}, map[*Conn]struct{}{}
 	}
-	l.open++
-	l.of[key]++
-	return true
+	l.open[c] = struct{}{}
+	l.of[c.of]++
+	return true, slow
 }
 
-func (l *Listener) give(key netip.Addr) {
+// slow returns, of the first connections that are met on which nothing is worked, the one
+// that has kept the server waiting longest, counted as often as its address has
+// connections: it says what somebody takes of all. Whoever is honest sends in a moment,
+// and does not come so often.
+func (l *Listener) slow() (slow *Conn) {
+	var most int64
+	at, seen := now(), 0
+	for c := range l.open {
+		if seen++; seen > met {
+			break
+		}
+		if !c.of.IsValid() || c.works.Load() > 0 {
+			continue
+		}
+		if waits := (at - c.since.Load() + 1) * int64(l.of[c.of]); slow == nil || waits > most {
+			slow, most = c, waits
+		}
+	}
+	return slow
+}
+
+func (l *Listener) give(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.open--
-	if l.of[key]--; l.of[key] == 0 {
-		delete(l.of, key)
+	l.remove(c)
+}
+
+// remove gives a connection's place back, once.
+func (l *Listener) remove(c *Conn) {
+	if _, ok := l.open[c]; !ok {
+		return
+	}
+	delete(l.open, c)
+	if l.of[c.of]--; l.of[c.of] == 0 {
+		delete(l.of, c.of)
 	}
 }
 
-// conn gives its place back when it is closed.
-type conn struct {
+// Conn gives its place back when it is closed, and knows whether something is worked on.
+type Conn struct {
 	net.Conn
+	of    netip.Addr // what it counts as; the zero one: it stands for many
 	close func()
+
+	works atomic.Int32 // requests that are there and have no answer yet
+	since atomic.Int64 // when it was accepted, or the latest work ended
+}
+
+// began is where the clock of connections begins: one that nobody sets.
+var began = time.Now()
+
+func now() int64 { return int64(time.Since(began)) }
+
+// ConnOf returns the Conn that a connection of net/http is, or runs over; nil: none.
+func ConnOf(c net.Conn) *Conn {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn()
+	}
+	own, _ := c.(*Conn)
+	return own
+}
+
+// Begin says that a request is there to be worked on: the connection makes room for no
+// other until End. nil has none to make.
+func (c *Conn) Begin() {
+	if c != nil {
+		c.works.Add(1)
+	}
+}
+
+// End says that a request has its answer. To send that takes as long as the client wants.
+func (c *Conn) End() {
+	if c != nil {
+		c.since.Store(now())
+		c.works.Add(-1)
+	}
 }
 
 // Close closes the connection.
-func (c *conn) Close() error {
+func (c *Conn) Close() error {
 	c.close()
 	return c.Conn.Close()
 }
 
 // CloseWrite ends what is sent and still reads, where the connection can do that:
 // net/http wants it, so that a client which is still sending gets to read its answer.
-func (c *conn) CloseWrite() error {
+func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}

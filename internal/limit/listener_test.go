@@ -1,9 +1,11 @@
 package limit
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // arrivals is a listener at which connections arrive from where the test says.
@@ -42,7 +44,7 @@ func TestListener(t *testing.T) {
 		{"no limit", 0, 0, []string{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.1:4"}, nil},
 		{"of one address", 0, 2, []string{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.2:1"}, []int{2}},
 		{"of one network of IPv6", 0, 2, []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1"}, []int{2}},
-		{"of all", 3, 2, []string{"192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"}, []int{3}},
+		{"of all, while they are worked on", 3, 2, []string{"192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"}, []int{3}},
 		{"a proxy stands for many", 0, 2, []string{proxy, proxy, proxy, proxy}, nil},
 		{"a proxy counts among all", 3, 2, []string{proxy, proxy, proxy, proxy}, []int{3}},
 	} {
@@ -65,6 +67,7 @@ func TestListener(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				ConnOf(c).Begin()
 				open = append(open, c)
 			}
 			close(come)
@@ -79,11 +82,88 @@ func TestListener(t *testing.T) {
 			for _, c := range open {
 				_, _ = c.Close(), c.Close() // twice gives one place back
 			}
-			if l.open != 0 || len(l.of) != 0 {
-				t.Errorf("when all are closed, %d are open, of %d addresses", l.open, len(l.of))
+			if len(l.open) != 0 || len(l.of) != 0 {
+				t.Errorf("when all are closed, %d are open, of %d addresses", len(l.open), len(l.of))
 			}
 		})
 	}
+}
+
+// when there is room for no more, the connection goes that keeps the server waiting,
+// and whose address has most.
+func TestAConnectionThatWaitsMakesRoom(t *testing.T) {
+	t.Parallel()
+	const proxy = "10.0.0.1:1"
+	type peer struct {
+		from         string
+		waits, works int
+	}
+	for _, tt := range []struct {
+		name string
+		open []peer
+		goes int // -1: the new one
+	}{
+		{"the one that has waited longest", []peer{{"192.0.2.1:1", 5, 0}, {"192.0.2.2:1", 9, 0}, {"192.0.2.3:1", 7, 0}}, 1},
+		{"none with a request in work", []peer{{"192.0.2.1:1", 5, 0}, {"192.0.2.2:1", 9, 1}, {"192.0.2.3:1", 7, 2}}, 0},
+		{"of the address that has most", []peer{{"192.0.2.1:1", 5, 0}, {"192.0.2.1:2", 6, 0}, {"192.0.2.3:1", 7, 0}}, 1},
+		{"of a network of IPv6", []peer{{"[2001:db8::1]:1", 5, 0}, {"[2001:db8::2]:1", 6, 0}, {"192.0.2.3:1", 7, 0}}, 1},
+		{"none of a proxy's", []peer{{proxy, 9, 0}, {proxy, 9, 0}, {"192.0.2.3:1", 1, 0}}, 2},
+		{"the new one, where proxies have all", []peer{{proxy, 9, 0}, {proxy, 9, 0}, {proxy, 9, 0}}, -1},
+		{"the new one, where all have work", []peer{{"192.0.2.1:1", 9, 1}, {"192.0.2.2:1", 9, 1}, {"192.0.2.3:1", 9, 1}}, -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			come := make(arrivals, 10)
+			refused := 0
+			l := &Listener{
+				Listener: come, Total: len(tt.open),
+				Trusted: func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.1") }, Refused: func(netip.Addr) { refused++ },
+			}
+			var all []*arrival
+			for _, p := range tt.open {
+				all = append(all, &arrival{from: p.from})
+				come <- all[len(all)-1]
+				c, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range p.works + 1 {
+					ConnOf(c).Begin()
+				}
+				ConnOf(c).End() // and from then on it waits
+				ConnOf(c).since.Add(-int64(p.waits) * int64(time.Hour))
+			}
+			late := &arrival{from: "198.51.100.1:1"}
+			come <- late
+			close(come)
+			if c, err := l.Accept(); (err == nil) != (tt.goes >= 0) {
+				t.Errorf("%v, %v", c, err)
+			}
+			for i, one := range append(all, late) {
+				if goes := i == tt.goes || tt.goes < 0 && one == late; one.closed != goes {
+					t.Errorf("number %d: closed is %t", i, one.closed)
+				}
+			}
+			if refused != 1 || len(l.open) != len(tt.open) {
+				t.Errorf("told of %d, %d are open", refused, len(l.open))
+			}
+		})
+	}
+}
+
+// What runs over a connection of ours is that connection; any other is none.
+func TestConnOf(t *testing.T) {
+	t.Parallel()
+	c := &Conn{}
+	if ConnOf(c) != c || ConnOf(tls.Server(c, nil)) != c {
+		t.Error("not found")
+	}
+	none := ConnOf(&arrival{})
+	if none != nil {
+		t.Error("found in another")
+	}
+	none.Begin()
+	none.End()
 }
 
 // A client that is still sending must get to read its answer.
@@ -111,7 +191,7 @@ func TestCloseWriteReachesTheConnection(t *testing.T) {
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Error("the client sees no end")
 	}
-	if err := (&conn{Conn: &arrival{}}).CloseWrite(); err != nil {
+	if err := (&Conn{Conn: &arrival{}}).CloseWrite(); err != nil {
 		t.Errorf("of a connection that cannot: %v", err)
 	}
 }
