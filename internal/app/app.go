@@ -167,6 +167,9 @@ func (a *App) wire(version string) {
 	oauth.New(&a.routes, oauth.Config{Ring: a.ring, Tokens: a.tokens, Exchanger: a.exchange, Clients: a.clients, Granter: a.granter, Observe: a.exchanged, SigningAlg: a.cfg.SigningAlg, Clock: a.clock})
 	a.routes.HandleFunc("GET "+healthPath, a.healthz)
 	a.routes.HandleFunc("GET "+readyPath, a.readyz)
+	if a.cfg.SecurityContact != "" {
+		a.routes.HandleFunc("GET "+securityPath, a.securityTxt)
+	}
 	a.metrics.Read(a.sample)
 	a.http = &http.Server{
 		Handler:           a.handler(&a.routes.ServeMux),

@@ -122,10 +122,10 @@ func errorForm(rest string) func(http.ResponseWriter, *http.Request, error) {
 
 // organization returns the organization of a request: as it is now for all that
 // authorizes or changes something. It is nil for the liveness of the process, which
-// is asked for because storage may hang.
+// is asked for because storage may hang, and for what is of the host alone.
 func (a *App) organization(ctx context.Context, slug, rest string) (*agentidp.Organization, error) {
 	switch {
-	case slug == agentidp.DefaultOrganization && rest == healthPath:
+	case slug == agentidp.DefaultOrganization && (rest == healthPath || rest == securityPath):
 		return nil, nil
 	case rest == api.ExchangePath || rest == oauth.TokenPath || rest == oauth.IntrospectionPath:
 		return a.registry.RecentOrganization(ctx, slug)

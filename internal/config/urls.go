@@ -30,7 +30,7 @@ func (c *Config) completeURLs() error {
 	if c.PublicURL == "" {
 		c.PublicURL = localURL(c.TLS(), listens, port)
 	}
-	errs = append(errs, c.checkTLS(), CheckPublicURL(c.PublicURL), c.checkIssuer(), c.checkIssuerHosts())
+	errs = append(errs, c.checkTLS(), CheckPublicURL(c.PublicURL), c.checkIssuer(), c.checkIssuerHosts(), c.checkSecurityContact())
 	if c.GitHubIssuer == c.PublicURL || strings.HasPrefix(c.GitHubIssuer, c.PublicURL+"/o/") {
 		errs = append(errs, fmt.Errorf("github-issuer (AGENTIDP_GITHUB_ISSUER): %q is this server itself, and its own tokens must not buy others; give the CI's issuer", c.GitHubIssuer))
 	}
@@ -164,4 +164,21 @@ func IsLoopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// checkSecurityContact wants what RFC 9116 §2.5.3 takes as a contact: a URI, on a line of
+// its own.
+func (c *Config) checkSecurityContact() error {
+	s := c.SecurityContact
+	u, err := url.Parse(s)
+	ok := err == nil && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	switch {
+	case s == "":
+		return nil
+	case ok && u.Scheme == "mailto" && strings.IndexByte(u.Opaque, '@') > 0 && !strings.HasSuffix(u.Opaque, "@"):
+		return nil
+	case ok && u.Scheme == "https" && u.Hostname() != "" && u.User == nil, ok && u.Scheme == "tel" && u.Opaque != "":
+		return nil
+	}
+	return fmt.Errorf("security-contact (AGENTIDP_SECURITY_CONTACT): %q is no URI such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123", s)
 }
