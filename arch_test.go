@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/jose":       {"internal/strictjson"},
 	"internal/strictjson": {},
 	"internal/failpoint":  {},
-	"internal/pgtest":     {},
+	"internal/pgtest":     {"internal/printed"},
 	"internal/dnstest":    {},
 	"internal/dpoptest":   {},
 	"internal/logpipe":    {},

@@ -4,6 +4,9 @@
 // It owns finding the binaries, initdb, the server process and its end. It knows
 // nothing of AgentIdP; only tests import it.
 //
+// Where all that tests print is searched for secrets (test/secretscan), so is the log of
+// the server, with every statement and its parameters.
+//
 // The server listens on a Unix socket in its own folder and on no TCP port. It
 // runs with fsync off: a test may kill clients as it likes, but a test of what
 // survives a power cut needs a server of its own.
@@ -61,6 +64,7 @@ func Start(t testing.TB) string {
 		if err := s.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
+		s.hand(t)
 	})
 	return s.url(name)
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sentryagent/agentidp/internal/pgtest"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 func TestEachStartIsAnEmptyDatabaseOfItsOwn(t *testing.T) {
@@ -31,6 +33,48 @@ func TestTheServerHasNoTCPPort(t *testing.T) {
 	var addresses string
 	if err := conn.QueryRow(t.Context(), "SHOW listen_addresses").Scan(&addresses); err != nil || addresses != "" {
 		t.Fatalf("listen_addresses = %q, %v; want none", addresses, err)
+	}
+}
+
+// What a statement is given is in the log that the scan gets, and each line once.
+func TestTheLogHasParametersAndIsHandedOver(t *testing.T) {
+	if os.Getenv(printed.Folder) != "" {
+		t.Skip("this is scanned itself; the helper of another run shows it")
+	}
+	pgtest.Start(t) // skips where there is no PostgreSQL
+	folder := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperQueries$")
+	cmd.Env = append(os.Environ(), printed.Folder+"="+folder)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*"+printed.LogSuffix))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%d logs, %v", len(files), err)
+	}
+	var all string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(content)
+	}
+	for _, parameter := range []string{"the first parameter", "the second parameter"} {
+		if n := strings.Count(all, parameter); n != 1 {
+			t.Errorf("%s is %d times in the logs, want once", parameter, n)
+		}
+	}
+}
+
+func TestHelperQueries(t *testing.T) {
+	if os.Getenv(printed.Folder) == "" {
+		t.Skip("runs only as a child of another test, and where all is scanned")
+	}
+	for _, parameter := range []string{"the first parameter", "the second parameter"} {
+		t.Run(parameter, func(t *testing.T) {
+			run(t, pgtest.Start(t), "SELECT $1::text", parameter)
+		})
 	}
 }
 
@@ -82,14 +126,14 @@ func TestHelperProcess(t *testing.T) {
 	select {} // until killed
 }
 
-func run(t *testing.T, dsn, statement string) {
+func run(t *testing.T, dsn, statement string, parameters ...any) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.Exec(t.Context(), statement); err != nil {
+	if _, err := conn.Exec(t.Context(), statement, parameters...); err != nil {
 		t.Fatal(err)
 	}
 }

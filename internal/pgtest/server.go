@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
+	"testing"
 	"time"
+
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 // watchdog runs the command "$@" until its standard input closes, then stops it
@@ -35,6 +40,9 @@ func (e *notInstalledError) Error() string { return e.what }
 type server struct {
 	folder string
 	alive  io.Closer // closing it ends the server
+
+	mu     sync.Mutex
+	handed int64 // bytes of its log that were kept for the scan
 }
 
 // startServer makes a cluster in a temporary folder, starts a server on it and
@@ -71,6 +79,9 @@ func startServer() (_ *server, err error) {
 	postgres := append(slices.Clone(prefix), filepath.Join(bin, "postgres"), "-D", data, "-k", folder,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off",
 		"-c", "max_connections=300", "-c", "shared_buffers=32MB")
+	if scanned() {
+		postgres = append(postgres, "-c", "log_statement=all", "-c", "log_parameter_max_length=-1", "-c", "log_parameter_max_length_on_error=-1")
+	}
 	s, err := watch(folder, postgres)
 	if err != nil {
 		return nil, err
@@ -96,6 +107,32 @@ func watch(folder string, command []string) (*server, error) {
 		return nil, err
 	}
 	return &server{folder: folder, alive: alive}, nil
+}
+
+// scanned reports whether all that tests print is searched for secrets. Then the server
+// logs every statement with its parameters, as an operator's may.
+func scanned() bool { return os.Getenv(printed.Folder) != "" }
+
+// hand keeps for the scan what the server has logged since it was last handed over.
+func (s *server) hand(t testing.TB) {
+	t.Helper()
+	if !scanned() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log, err := os.Open(filepath.Join(s.folder, "log"))
+	if err != nil {
+		t.Errorf("read the log of PostgreSQL: %v", err)
+		return
+	}
+	defer func() { _ = log.Close() }()
+	rest, err := io.ReadAll(io.NewSectionReader(log, s.handed, math.MaxInt64-s.handed))
+	if err != nil {
+		t.Errorf("read the log of PostgreSQL: %v", err)
+	}
+	s.handed += int64(len(rest))
+	printed.Log(t, rest)
 }
 
 // ready waits until the server takes connections.
