@@ -56,12 +56,11 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 		if secure {
 			h["Strict-Transport-Security"] = hsts
 		}
-		if len(r.TransferEncoding) > 0 {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) || a.ending.Load() {
 			// RFC 9112 §6.3: the connection ends after a request that had a length as
-			// well, which net/http does not tell. A proxy may have read the length.
-			h["Connection"] = connectionClose
-		}
-		if a.ending.Load() {
+			// well as chunks, which net/http does not tell. A proxy may have read the
+			// length. §6.1: so it does after HTTP/1.0 with chunks, of which net/http
+			// tells nothing, and takes what may be the body for the next request.
 			h["Connection"] = connectionClose
 		}
 		defer a.finish(rw, r, trace, start)
