@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -99,17 +100,40 @@ func newTransport(cfg Config, g *guard) *transport {
 	if t.proxy == nil {
 		t.proxy = http.ProxyFromEnvironment
 	}
+	dial := cfg.dial
+	if dial == nil {
+		dial = g.dial
+	}
 	direct := &http.Transport{
-		DialContext:            g.dial,
+		DialContext:            bounded(dial),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableKeepAlives:      true, // a fetch in ten minutes keeps no connection
 		ForceAttemptHTTP2:      true,
 	}
 	proxied := direct.Clone()
-	proxied.DialContext, proxied.Proxy = nil, t.proxy
+	proxied.DialContext, proxied.Proxy = bounded((&net.Dialer{}).DialContext), t.proxy
 	t.direct, t.proxied = direct, proxied
 	return t
+}
+
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// bounded ends a connection when the fetch that it is for has had its time. net/http
+// goes on with a dial and with a handshake after the request has left, for another one
+// to use: whoever accepts connections and says nothing would be given one more with
+// every fetch, and all of them would stay.
+func bounded(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		deadline := time.Now().Add(fetchTimeout)
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return conn, conn.SetDeadline(deadline)
+	}
 }
 
 // RoundTrip implements http.RoundTripper.

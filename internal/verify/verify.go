@@ -64,6 +64,7 @@ type Config struct {
 	Proxy    func(*http.Request) (*url.URL, error) // nil: of the environment
 
 	transport http.RoundTripper // nil: the guarded one
+	dial      dialFunc          // nil: under guard
 }
 
 // Verifier checks subject tokens. It is safe for concurrent use.
