@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,7 +41,8 @@ type world struct {
 	clock   *testClock
 	fetches *atomic.Int64  // requests that the issuer got
 	outage  *atomic.Bool   // the issuer fails
-	dns     *dnstest.Names // all that the server can ask; it knows what dnsTable has
+	dns     *dnstest.Names // all that the server can ask; it knows where leads says
+	issuers *x509.CertPool // authorities of issuers; none at first
 	logs    *syncBuffer
 	rules   *rules
 	tune    func(*http.Server) // changes the next server before it serves; nil: nothing
@@ -54,8 +58,22 @@ const (
 // dnsTable has the names that lead where nothing may be fetched from.
 var dnsTable = map[string][]string{
 	"loopback.example": {"127.0.0.1", "::1"}, "private.example": {"10.0.0.1", "fd00::1"}, "cloud.example": {"169.254.169.254"},
-	"shared.example": {"100.64.0.1"}, "mapped.example": {"::ffff:10.0.0.1"}, "translated.example": {"64:ff9b::a00:1"}, "unspecified.example": {"0.0.0.0"},
+	"keys.example": {"127.0.0.1"}, "shared.example": {"100.64.0.1"}, "mapped.example": {"::ffff:10.0.0.1"}, "translated.example": {"64:ff9b::a00:1"}, "unspecified.example": {"0.0.0.0"},
 }
+
+// leads is where names lead: as dnsTable has it, or, below at.example, to the address
+// that the name is, in hexadecimal.
+func leads(name string) []netip.Addr {
+	if addr, err := hex.DecodeString(strings.TrimSuffix(name, ".at.example")); err == nil {
+		if addr, ok := netip.AddrFromSlice(addr); ok {
+			return []netip.Addr{addr}
+		}
+	}
+	return dnstest.Table(dnsTable)(name)
+}
+
+// nameOf returns the name that leads to an address.
+func nameOf(addr netip.Addr) string { return hex.EncodeToString(addr.AsSlice()) + ".at.example" }
 
 // issuerKey is the key of the CI issuer, one for all worlds: RSA keys are slow to
 // make.
@@ -74,7 +92,7 @@ type option func(*config.Config)
 // loopback. Everything ends with the test.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, outage: &atomic.Bool{}, logs: &syncBuffer{}, rules: &rules{}, dns: dnstest.New(dnstest.Table(dnsTable))}
+	w := &world{t: t, slug: agentidp.DefaultOrganization, clock: &testClock{}, fetches: &atomic.Int64{}, outage: &atomic.Bool{}, logs: &syncBuffer{}, rules: &rules{}, dns: dnstest.New(leads), issuers: x509.NewCertPool()}
 	issuer := httptest.NewUnstartedServer(nil)
 	w.issuer = "http://" + issuer.Listener.Addr().String()
 	var err error
@@ -124,7 +142,7 @@ func (w *world) start(cfg config.Config, listener net.Listener) {
 	if cfg.LogFormat == "text" {
 		logger = slog.New(slog.NewTextHandler(w.logs, all))
 	}
-	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(), Logger: logger})
+	w.app, err = New(ctx, Options{Config: cfg, Version: "test", Listener: listener, Clock: w.clock.Now, Resolver: w.dns.Resolver(), Authorities: w.issuers, Logger: logger})
 	if err != nil {
 		cancel()
 		w.t.Fatal(err)

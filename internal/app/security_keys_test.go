@@ -5,12 +5,14 @@ import (
 	"crypto/elliptic"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 // source is a provider that publishes keys of elliptic curves, k1 at first.
@@ -24,9 +26,9 @@ type source struct {
 	both   string
 }
 
-func newSource(t *testing.T) *source {
+func newSource(t *testing.T, options ...option) *source {
 	t.Helper()
-	f := newForger(t)
+	f := newForger(t, options...)
 	k1, k2 := newECKey(t, elliptic.P256()), newECKey(t, elliptic.P256())
 	j1, j2 := jwk(k1.Public(), "k1", nil), jwk(k2.Public(), "k2", nil)
 	s := &source{
@@ -54,25 +56,53 @@ func (s *source) granted1() {
 	s.want(s.submit(s.by("k1", s.k1)), http.StatusOK)
 }
 
-func TestSecurityKeyRotationUnderAFlood(t *testing.T) {
+// Ten thousand tokens in a minute, each with a key id of its own; honest exchanges go on,
+// through every door, and the issuer rotates its keys a moment after the flood had them
+// fetched, which is the worst one.
+func TestSecurityA173A174AFloodOfUnknownKeyIDs(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, watched)
+	s.becomesAfter(1, s.by("k1", s.k1), "granted")
+	payload, was := s.payload(claims{"iss": s.issuer}), s.ledger()
+	const flood, every = 10_000, 6 * time.Millisecond
+	granted, refused := 0, int64(flood)
+	for i := range flood {
+		s.clock.advance(every)
+		token := compact(header("ES256", agentidp.NewID(s.clock.Now())), payload, raw(random(64)))
+		if status, err := s.hand(nil, asJSON(exchangeBody(token, s.agentID))); status != http.StatusUnauthorized || err != nil {
+			t.Fatalf("A-173 token %d: %d, %v", i, status, err)
+		}
+		switch {
+		case i == flood/2: // 30 s are over with the token before
+			s.keys.publish(s.both)
+		case i%100 == 0:
+			s.becomes(s.by("k1", s.k1), "granted")
+			granted++
+		case i > flood/2 && i%100 == 50:
+			s.becomes(s.by("k2", s.k2), "unknown_key")
+			refused++
+		}
+	}
+	s.attacks([]attack{{"A-174 the new key is known when the interval is over", s.by("k2", s.k2), "granted"}})
+	is := s.ledger()
+	is.expect(t, was, rows{decisions: granted + 1, events: granted + 1, tokens: granted + 1, used: granted + 1}, 2)
+	unknown := agentidp.RefusalCount{Reason: "unknown_key", Provider: "keys"}
+	if n := is.refusals[unknown] - was.refusals[unknown]; n != refused {
+		t.Errorf("A-173 %d refusals were counted, want %d", n, refused)
+	}
+	s.counts(map[string]string{
+		`agentidp_issuer_key_fetches_total{result="ok"}`:    "4", // GitHub's, the first of the source, and two in the minute
+		`agentidp_issuer_key_fetches_total{result="error"}`: "0",
+	})
+}
+
+func TestSecurityA174ANewKeyRightAfterAFetch(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
-	payload := s.payload(claims{"iss": s.issuer})
-	was := s.fetches.Load()
-	for i := range 600 { // one minute
-		s.clock.advance(100 * time.Millisecond)
-		flood := compact(header("ES256", agentidp.NewID(s.clock.Now())), payload, raw(random(64)))
-		s.want(s.submit(flood), http.StatusUnauthorized, agentidp.CodeInvalidToken)
-		if i%60 == 59 {
-			s.becomes(s.by("k1", s.k1), "granted")
-		}
-	}
-	if got := s.fetches.Load() - was; got != 2 {
-		t.Errorf("A-173 a minute's flood caused %d fetches, want one in 30 s", got)
-	}
-
-	s.keys.publish(s.both) // right after the second of them
+	s.clock.advance(30 * time.Second)
+	s.becomesAfter(1, compact(header("ES256", "unknown"), s.payload(claims{"iss": s.issuer}), raw(random(64))), "unknown_key")
+	s.keys.publish(s.both)
 	token := s.by("k2", s.k2)
 	s.attacks([]attack{{"A-174 a new key within the interval", token, "unknown_key"}})
 	s.clock.advance(29999 * time.Millisecond)
@@ -80,6 +110,51 @@ func TestSecurityKeyRotationUnderAFlood(t *testing.T) {
 	s.clock.advance(time.Millisecond)
 	t.Run("A-174 after 30 s", func(t *testing.T) { s.in(t).becomesAfter(1, token, "granted") })
 	s.attacks([]attack{{"A-174 and from then on", s.by("k2", s.k2), "granted"}})
+}
+
+// A key set that hangs costs nobody a place but those few that wait for it: here four of
+// sixteen, and a flood of unknown key ids wants all.
+func TestSecurityA173A177AFloodWhileTheIssuerHangs(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, func(c *config.Config) { c.Concurrency = 16 })
+	s.becomesAfter(1, s.by("k1", s.k1), "granted")
+	hung := make(chan struct{})
+	s.keys.answer(func(w http.ResponseWriter, r *http.Request) {
+		close(hung)
+		<-r.Context().Done()
+	})
+	s.clock.advance(30 * time.Second)
+	payload, was := s.payload(claims{"iss": s.issuer}), s.fetches.Load()
+	const flood, wait = 64, 4
+	codes := make(chan string, flood)
+	for range flood {
+		token := compact(header("ES256", agentidp.NewID(s.clock.Now())), payload, raw(random(64)))
+		go func() {
+			a, err := s.send(http.MethodPost, exchangePath, "", exchangeBody(token, s.agentID))
+			if err != nil {
+				codes <- err.Error()
+				return
+			}
+			codes <- strconv.Itoa(a.Status) + " " + a.str("code") + " " + a.Header.Get("Retry-After")
+		}()
+	}
+	<-hung
+	for range flood - wait {
+		if code := <-codes; code != "503 temporarily_unavailable 1" {
+			t.Errorf("A-173 at once: %s", code)
+		}
+	}
+	for range 3 * len(allDoors) { // meanwhile, through every door
+		s.in(t).becomes(s.by("k1", s.k1), "granted")
+	}
+	for range wait {
+		if code := <-codes; code != "503 issuer_unreachable 5" {
+			t.Errorf("A-177 in the end: %s", code)
+		}
+	}
+	if n := s.fetches.Load() - was; n != 1 {
+		t.Errorf("A-173 %d fetches", n)
+	}
 }
 
 func TestSecurityA175AKeyIsReplacedUnderItsID(t *testing.T) {
