@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,4 +195,50 @@ func TestA163ADelegatedTokenAsAServiceReadsIt(t *testing.T) {
 		token = w.want(w.ownExchange(ownForm(token)), 200).str("access_token")
 	}
 	w.want(w.ownExchange(ownForm(token)), 400, agentidp.CodeInvalidRequest)
+}
+
+// A-163, as the row says it: fifty times, each for the one before, with another acting each
+// time or not. Four are granted, none of them lives longer or may do more, and all end with
+// the first.
+func TestA163FiftyExchangesInARow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock.freeze()
+	admin := w.admin()
+	for name, form := range map[string]func(p *ownPair, token string) string{
+		"for itself":     func(_ *ownPair, token string) string { return ownForm(token) },
+		"another acting": func(p *ownPair, token string) string { return actForm(token, p.actors) },
+		"for longer":     func(_ *ownPair, token string) string { return ownForm(token, "requested_expires_in", "3600") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			p := w.newPair(admin, strings.ReplaceAll(name, " ", "-"))
+			line := []string{p.held}
+			for range 50 {
+				w.clock.advance(time.Second)
+				a := w.ownExchange(form(p, line[len(line)-1]))
+				if a.Status != 200 {
+					w.want(a, 400, agentidp.CodeInvalidRequest)
+					continue
+				}
+				line = append(line, a.str("access_token"))
+			}
+			if len(line) != 5 {
+				t.Fatalf("%d were granted, want 4", len(line)-1)
+			}
+			first := jwtClaims(t, p.held)
+			for i, token := range line[1:] {
+				said := jwtClaims(t, token)
+				if said["exp"] != first["exp"] || said["scope"] != first["scope"] || said["sub"] != first["sub"] || said["aud"] != first["aud"] {
+					t.Errorf("the %dth says %v, and the first %v", i+1, said, first)
+				}
+			}
+			more := w.ownExchange(ownForm(line[1], "scope", "deploy:staging deploy:production admin"))
+			w.want(more, 400, agentidp.CodeInvalidScope)
+			w.ended(w.revoke("", p.held))
+			for i, token := range line {
+				w.inactive(fmt.Sprint("the one at ", i), w.introspect("", token))
+			}
+		})
+	}
 }

@@ -185,10 +185,7 @@ func (r *exchangeRace) ask(node *world, token string) (*answer, error) {
 		}
 		return node.send("POST", tokenPath, "", r.own, headers...)
 	}
-	if node.door != nil {
-		return node.send("POST", tokenPath, "", node.door.form(exchangeBody(token, r.agent)), "Content-Type", formType)
-	}
-	return node.send("POST", exchangePath, "", exchangeBody(token, r.agent))
+	return node.submits(exchangeBody(token, r.agent))
 }
 
 // status is that of the refusals after the change, at a door.

@@ -151,3 +151,21 @@ func TestA146ALimitOnRegistration(t *testing.T) {
 	w.want(w.do("DELETE", agentsPath+"/"+one, admin, nil), 204)
 	w.want(w.do("POST", agentsPath, token, name("three")), 201)
 }
+
+// one run registers as many as its policy says by default, and however often it
+// comes back, no more.
+func TestA146AThousandAgentsFromOneRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	policy := w.policy(w.admin(), nil).str("id")
+	token := w.bootstrap(nil)
+	counts := atOnce(t, 1000, func(i int) (*answer, error) {
+		return w.send("POST", agentsPath, token, map[string]any{"name": fmt.Sprintf("a%d@ci.acme.example", i)})
+	})
+	living, err := w.app.db.CountLivingAgents(t.Context(), w.org().ID, policy)
+	if err != nil || living != 10 || counts["201 "] != 10 || counts["403 "+agentidp.CodeAgentLimitReached]+counts["429 "+agentidp.CodeRateLimited] != 990 {
+		t.Errorf("%d living, %v; %v", living, err, counts)
+	}
+	again := w.bootstrap(nil) // a later job of the run
+	w.want(w.do("POST", agentsPath, again, map[string]any{"name": "later@ci.acme.example"}), 403, agentidp.CodeAgentLimitReached)
+}
