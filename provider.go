@@ -103,6 +103,11 @@ type ProviderKind struct {
 	// on one of them.
 	IdentityClaims []string
 
+	// PersonClaims say at some issuers of the kind who started a job, and not what runs:
+	// such a claim → where, and what to use instead. A policy may read one, and says so in
+	// its warnings.
+	PersonClaims map[string]string
+
 	UnsafeClaims  map[string]string        // claims that no policy may rest on → why, and what to use instead
 	DefaultEvents []string                 // events that a policy admits when it names none; none: the tokens name no event
 	OutsiderEvent map[string]OutsiderEvent // events that others than those who may write to the repository can cause

@@ -271,6 +271,18 @@ func TestGitLabAsAnyIssuer(t *testing.T) {
 			w.in(t).outcome(exchangeBody(gitlab.token(r.sub, run(r.claims)), agent), r.code, "")
 		})
 	}
+	for name, fields := range map[string]map[string]any{
+		"the claims have": {"claims": map[string]any{"sub": sub, "user_login": "octocat"}},
+		"reads the claim": {"claims": map[string]any{"sub": sub}, "condition": `claims.user_access_level == "owner"`},
+	} {
+		t.Run("A-140 a policy on who started the pipeline: "+name, func(t *testing.T) {
+			fields["provider"] = "gitlab"
+			a := w.in(t).want(w.do("POST", policiesPath, w.admin(), fields), http.StatusCreated)
+			if said := strings.ToLower(string(a.Raw)); !strings.Contains(said, `"code":"unsafe_claim"`) || !strings.Contains(said, name) || a.str("grade") != "C" {
+				t.Errorf("no warning, or a grade for it: %s", a.Raw)
+			}
+		})
+	}
 }
 
 // A-138, A-139: conditions on what else GitHub's tokens say.

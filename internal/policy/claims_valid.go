@@ -145,6 +145,19 @@ func (p *problems) claimValues(field string, values agentidp.ClaimValues, exact 
 	}
 }
 
+// personClaims returns the warnings about conditions on who started a job.
+func personClaims(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnings []agentidp.Warning) {
+	if kind == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Claims)) {
+		if why := kind.PersonClaims[name]; why != "" {
+			warnings = append(warnings, agentidp.Warning{Code: warnUnsafeClaim, Message: fmt.Sprintf("The claims have a condition on %s. %s", name, why)})
+		}
+	}
+	return warnings
+}
+
 // unknownClaims returns the warnings about claims that the provider's tokens are not known
 // to have. There may be some that are not known here yet, so it is no error.
 func unknownClaims(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) (warnings []agentidp.Warning) {

@@ -127,6 +127,9 @@ func conditionWarnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind) []a
 		if why := kind.UnsafeClaims[name]; why != "" {
 			warnings = append(warnings, agentidp.Warning{Code: warnUnsafeClaim, Message: fmt.Sprintf("The condition reads the claim %s, which cannot be relied on. %s", name, why)})
 		}
+		if why := kind.PersonClaims[name]; why != "" {
+			warnings = append(warnings, agentidp.Warning{Code: warnUnsafeClaim, Message: fmt.Sprintf("The condition reads the claim %s. %s", name, why)})
+		}
 	}
 	for _, name := range c.Unknown() {
 		warnings = append(warnings, agentidp.Warning{Code: warnUnknownClaim, Message: fmt.Sprintf(

@@ -44,6 +44,7 @@ var (
 	// is known.
 	oidc = &agentidp.ProviderKind{
 		Name: "oidc", ClaimNames: map[agentidp.Claim]string{agentidp.ClaimTokenID: "jti"}, IdentityClaims: []string{"sub"},
+		PersonClaims: map[string]string{"user_login": "It is whoever started the job. Use project_id."},
 	}
 )
 

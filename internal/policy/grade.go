@@ -66,18 +66,21 @@ func gradeRepository(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now t
 }
 
 // gradeWorkload grades a policy that is as strong as its claims: C where they say whose
-// the token is, B where they say more.
+// the token is, or who started the job, B where they say more.
 func gradeWorkload(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Time) (agentidp.Grade, *agentidp.WeakestToken) {
 	s := newSearch(p, kind, now)
 	weakest := &agentidp.WeakestToken{Who: whoIsGiven(p, kind)}
 	grade := agentidp.GradeC
+	saysMore := func(name string) bool {
+		return !slices.Contains(kind.IdentityClaims, name) && kind.PersonClaims[name] == ""
+	}
 	for name, patterns := range p.Claims {
-		if !slices.Contains(kind.IdentityClaims, name) && !slices.ContainsFunc(patterns, func(s string) bool { return strings.Trim(s, "*/") == "" }) {
+		if saysMore(name) && !slices.ContainsFunc(patterns, func(s string) bool { return strings.Trim(s, "*/") == "" }) {
 			grade = agentidp.GradeB
 		}
 	}
 	found := s.accepted()
-	if found && slices.ContainsFunc(s.readByCondition(), func(name string) bool { return !slices.Contains(kind.IdentityClaims, name) }) {
+	if found && slices.ContainsFunc(s.readByCondition(), saysMore) {
 		grade = agentidp.GradeB
 	}
 	if found {

@@ -99,6 +99,10 @@ func TestGrades(t *testing.T) {
 			"whoever the issuer of provider cluster gives a token whose sub is a or b", true},
 		{"a workload with a further condition", `{"provider": "cluster", "claims": {"sub": "a"}, "condition": "claims.team == 'ops'"}`, "B",
 			"whoever the issuer of provider cluster gives a token whose sub is a", true},
+		{"a workload, and who started the job", `{"provider": "cluster", "claims": {"sub": "a", "user_login": "octocat"}}`, "C",
+			"whoever the issuer of provider cluster gives a token whose sub is a", true},
+		{"a workload with a condition on who started the job", `{"provider": "cluster", "claims": {"sub": "a"}, "condition": "claims.user_id == '7'"}`, "C",
+			"whoever the issuer of provider cluster gives a token whose sub is a", true},
 		{"a workload with a condition on an object", `{"provider": "cluster", "claims": {"sub": "a"}, "condition": "claims['kubernetes.io'].namespace == 'build'"}`, "C",
 			"whoever the issuer of provider cluster gives a token whose sub is a, as far as the condition lets them", false},
 	} {

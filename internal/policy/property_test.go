@@ -324,3 +324,41 @@ func TestAddingAConditionNeverAllowsMore(t *testing.T) {
 		}
 	}
 }
+
+// What a token says beside the claims that policies read never changes a decision: neither
+// names that nobody knows, nor those of GitHub in another spelling.
+func TestUnheardOfClaimsChangeNothing(t *testing.T) {
+	t.Parallel()
+	names := rapid.OneOf(rapid.StringMatching(`[a-zA-Z_:/. -]{1,20}`), rapid.SampledFrom([]string{
+		"Repository", "REF", "ref ", "refType", "event", "environment_name", "scope", "scp", "roles", "admin", "agent_id", "act", "may_act", "aud ", "iss",
+	}))
+	outcomes := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		policies, in := drawPolicies(t), drawInput(t)
+		plain := policy.Match(compiled(policies...), in)
+		source := maps.Clone(in.Claims.Source.(said))
+		for name, value := range rapid.MapOfN(names, rapid.SampledFrom([]string{"", "acme/deploy", "main", "admin", "*", "true"}), 1, 8).Draw(t, "more") {
+			if _, known := source[name]; !known && !readBy(policies, name) {
+				source[name] = value
+			}
+		}
+		in.Claims.Source = source
+		if more := policy.Match(compiled(policies...), in); !reflect.DeepEqual(more, plain) {
+			t.Fatalf("with %v more the answer is %q, and without %q", source, code(more), code(plain))
+		}
+		outcomes[code(plain)]++
+	})
+	for _, stage := range stages {
+		if outcomes[stage] == 0 {
+			t.Errorf("no draw answers %q: the generator is too narrow", stage)
+		}
+	}
+}
+
+// readBy reports whether one of the policies has a condition on a claim.
+func readBy(policies []*agentidp.TrustPolicy, name string) bool {
+	return slices.ContainsFunc(policies, func(p *agentidp.TrustPolicy) bool {
+		_, claim := p.Claims[name]
+		return claim || strings.Contains(p.Condition, "claims."+name)
+	})
+}

@@ -85,6 +85,7 @@ func Warnings(p *agentidp.TrustPolicy, kind *agentidp.ProviderKind, now time.Tim
 	if reserved := slices.DeleteFunc(slices.Clone(p.Scopes), func(s string) bool { return !agentidp.IsManagementScope(s) }); len(reserved) > 0 {
 		warn(warnManagementScope, "Tokens may carry scopes of the management API: %s. Remove them unless this agent administers AgentIdP.", strings.Join(reserved, ", "))
 	}
+	warnings = append(warnings, personClaims(p, kind)...)
 	warnings = append(warnings, unknownClaims(p, kind)...)
 	if p.TrustRegisteredAgents {
 		warn(warnTrustsRegistered, "Every agent that this policy registers gets a trust policy of its own that nobody looked at: the runs that are permitted here get tokens in its name at once, with whatever capabilities it is given later, for the shared default audience. Leave trustRegisteredAgents out unless all of these runs may act as all of these agents; then create a policy with scopes and audiences for each agent.")

@@ -68,6 +68,8 @@ func TestWarnings(t *testing.T) {
 		{"what soon will, yes", pol(own, expires(day), created(300*day)), "expires_soon never_matched", ""},
 		{"a workload's policy is as strong as its claims", pol(own, workload("build")), "claims_only",
 			"whoever the issuer of provider cluster gives a token that says them gets a token here, and nothing is pinned."},
+		{"who started a job says little of what runs", pol(own, workload("build"), needs("user_login", "octocat")), "claims_only unsafe_claim", ""},
+		{"nor does it in a condition", pol(own, workload("build"), when(`claims.user_login == "octocat"`)), "claims_only unsafe_claim", ""},
 		{"and never pinned", pol(own, workload("build"), created(300*day), matched(1)), "claims_only", ""},
 		{"conditions on claims are no weakness", pol(own, hosted), "", ""},
 		{"all at once", pol(unpinned, branch(""), created(300*day), onEvents("pull_request_target", "merge_group"), withScopes("admin")),
@@ -75,7 +77,7 @@ func TestWarnings(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got := policy.Warnings(test.policy, github, now)
+			got := policy.Warnings(test.policy, kindOf(test.policy.Provider), now)
 			var codes []string
 			for _, w := range got {
 				codes = append(codes, w.Code)

@@ -55,6 +55,7 @@ type file struct {
 	Required       []agentidp.Claim          `yaml:"required"`
 	IdentityClaims []string                  `yaml:"identityClaims"`
 	UnsafeClaims   map[string]string         `yaml:"unsafeClaims"`
+	PersonClaims   map[string]string         `yaml:"personClaims"`
 	DefaultEvents  []string                  `yaml:"defaultEvents"`
 	OutsiderEvents map[string]outsiderEvent  `yaml:"outsiderEvents"`
 
@@ -84,7 +85,7 @@ func parseKind(name string, data []byte) (*agentidp.ProviderKind, error) {
 	return &agentidp.ProviderKind{
 		Name: f.Name, Issuer: f.Issuer, JWKSPath: f.JWKSPath, Algorithms: f.Algorithms,
 		MaxTokenAge: f.MaxTokenAge, ClaimNames: f.Claims, Required: f.Required,
-		IdentityClaims: f.IdentityClaims, UnsafeClaims: f.UnsafeClaims,
+		IdentityClaims: f.IdentityClaims, UnsafeClaims: f.UnsafeClaims, PersonClaims: f.PersonClaims,
 		DefaultEvents: f.DefaultEvents, OutsiderEvent: f.outsiderEvents(), EventRefs: f.EventRefs,
 		KnownClaims: f.KnownClaims, KnownPrefixes: f.KnownPrefixes, RecordedClaims: f.RecordedClaims,
 	}, nil
@@ -165,13 +166,18 @@ func (f *file) checkConditions() (errs []error) {
 			errs = append(errs, fmt.Errorf("identityClaims: %q identifies nobody", name))
 		case slices.Contains(f.IdentityClaims[:i], name):
 			errs = append(errs, fmt.Errorf("identityClaims: %q stands there twice", name))
-		case f.UnsafeClaims[name] != "":
-			errs = append(errs, fmt.Errorf("identityClaims: %q is unsafe", name))
+		case f.UnsafeClaims[name] != "" || f.PersonClaims[name] != "":
+			errs = append(errs, fmt.Errorf("identityClaims: %q is unsafe, or a person's", name))
 		}
 	}
 	for name, why := range f.UnsafeClaims {
 		if name == "" || why == "" {
 			errs = append(errs, fmt.Errorf("unsafeClaims: %q says not why", name))
+		}
+	}
+	for name, why := range f.PersonClaims {
+		if name == "" || why == "" || f.UnsafeClaims[name] != "" {
+			errs = append(errs, fmt.Errorf("personClaims: %q says not why, or is among the unsafeClaims", name))
 		}
 	}
 	return append(errs, f.checkKnown()...)
@@ -197,6 +203,7 @@ func (f *file) checkKnown() (errs []error) {
 	}
 	known("identityClaims", f.IdentityClaims...)
 	known("unsafeClaims", slices.Collect(maps.Keys(f.UnsafeClaims))...)
+	known("personClaims", slices.Collect(maps.Keys(f.PersonClaims))...)
 	known("recordedClaims", f.RecordedClaims...)
 	if slices.Contains(f.KnownPrefixes, "") {
 		errs = append(errs, errors.New("knownPrefixes: an empty one"))

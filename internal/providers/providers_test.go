@@ -115,6 +115,7 @@ claims: {repository: repo, event: why, jti: jti}
 required: [jti]
 identityClaims: [sub, repo]
 unsafeClaims: {nickname: anybody}
+personClaims: {user: somebody}
 defaultEvents: [push]
 outsiderEvents: {pull_request: {forkReachable: true, why: because}}
 eventRefs: {release: tag}
@@ -159,6 +160,9 @@ func TestParseKindRefuses(t *testing.T) {
 		{"what identifies, twice", "[sub, repo]", "[sub, sub]", "twice"},
 		{"what identifies and is unsafe", "[sub, repo]", "[nickname]", "is unsafe"},
 		{"an unsafe claim without a reason", "anybody", `""`, "unsafeClaims:"},
+		{"a person who identifies", "[sub, repo]", "[user]", "or a person's"},
+		{"a person's claim without a reason", "somebody", `""`, "personClaims:"},
+		{"a person's claim that is unsafe, too", "user:", "nickname:", "personClaims:"},
 		{"an outsider's event among the defaults", "[push]", "[pull_request]", "is a default event"},
 		{"an outsider's event without a reason", "because", `""`, "says not why"},
 		{"an event for a ref that is none", "eventRefs: {release: tag}", "eventRefs: {release: tags}", "eventRefs:"},
