@@ -76,8 +76,7 @@ func (a *attempt) deny(ctx context.Context, out *policy.Outcome, err error) erro
 	if e.Reason != "" {
 		event.Data["reason"] = e.Reason
 	}
-	// The caller may leave; its refusal is recorded all the same.
-	if err := a.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
+	if err := a.DB.Record(ctx, d, event); err != nil {
 		return unavailable(err)
 	}
 	denied := *e

@@ -73,8 +73,7 @@ func (g *Granter) record(ctx context.Context, d *agentidp.Decision, counted stri
 	if e.Reason != "" {
 		event.Data["reason"] = e.Reason
 	}
-	// The caller may leave; its refusal is recorded all the same.
-	if err := g.DB.Record(context.WithoutCancel(ctx), d, event); err != nil {
+	if err := g.DB.Record(ctx, d, event); err != nil {
 		return unavailable(err)
 	}
 	if d.CredentialID != "" {

@@ -46,14 +46,21 @@ func (db *DB) Issue(ctx context.Context, g *Grant) error {
 }
 
 // Record writes a refused exchange and its events, with the same commit as the
-// exchanges of the moment. Errors are those of Issue.
+// exchanges of the moment, also if the caller leaves meanwhile; but nobody waits beyond
+// his deadline. Errors are those of Issue.
 func (db *DB) Record(ctx context.Context, d *agentidp.Decision, events ...agentidp.Event) error {
 	m := &member{
 		done: make(chan error, 1), matchedAt: d.At, shadows: shadowed(d.OrganizationID, d),
 		decision: decisionRow(d.OrganizationID, d), claims: claimsRow(d.OrganizationID, d),
 	}
 	m.addEvents(d.OrganizationID, events)
-	return db.committer.submit(ctx, m)
+	own := context.WithoutCancel(ctx)
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		own, cancel = context.WithDeadline(own, end)
+		defer cancel()
+	}
+	return db.committer.submit(own, m)
 }
 
 // Once is something that is good for one use beside subject tokens: a client's

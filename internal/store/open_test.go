@@ -49,7 +49,7 @@ func TestARelativeSQLitePath(t *testing.T) {
 
 func TestSQLiteRunsAsDurablyAsPromised(t *testing.T) {
 	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "pragmas.db"))
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "trusted_schema": "0", "query_only": "1"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "2500", "trusted_schema": "0", "query_only": "1"} {
 		if got := store.Strings(t, f.DB, "PRAGMA "+pragma); len(got) != 1 || got[0] != want {
 			t.Errorf("%s = %v, want %s", pragma, got, want)
 		}

@@ -99,10 +99,11 @@ func createPrivate(path string) error {
 }
 
 // sqliteDSN gives every connection of a pool the same pragmas. A statement waits for
-// another process to finish for as long as _busy_timeout says (milliseconds).
+// another process to finish for as long as _busy_timeout says (milliseconds): a quarter
+// of txTimeout, because nothing else ends that wait, and a request must get its answer.
 func sqliteDSN(path, extra string) string {
 	return sqliteFile(path) + "?" + strings.Join([]string{
-		"_busy_timeout=5000",
+		"_busy_timeout=2500",
 		"_journal_mode=WAL",
 		"_synchronous=FULL", // an answered exchange survives a power cut
 		"_defensive=1",

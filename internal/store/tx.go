@@ -11,7 +11,7 @@ import (
 // Limits of one transaction.
 const (
 	maxRetries = 3                // after the first try
-	txTimeout  = 10 * time.Second // whoever asked may have left long before
+	txTimeout  = 10 * time.Second // with all its tries; whoever asked may have left long before
 )
 
 // Tx is a transaction of DB.Write. It reads its own writes.
@@ -36,9 +36,11 @@ type Tx struct {
 // for this transaction to end. After an error from a method of the Tx, other than ErrNotFound, ErrStale and
 // the ErrExists of a Create method, fn must return.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), txTimeout)
+	defer cancel()
 	for try := 0; ; try++ {
-		err := db.writeOnce(ctx, fn)
-		if err == nil || try == maxRetries || !db.retryable(err) || !pause(ctx, try) {
+		err := db.writeOnce(ctx, own, fn)
+		if err == nil || try == maxRetries || !db.retryable(err) || own.Err() != nil || !pause(ctx, try) {
 			return err
 		}
 	}
@@ -46,9 +48,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 
 // writeOnce begins on a context of its own: a caller that leaves during the
 // commit must not turn a known outcome into an unknown one.
-func (db *DB) writeOnce(ctx context.Context, fn func(*Tx) error) error {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), txTimeout)
-	defer cancel()
+func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
