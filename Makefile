@@ -117,7 +117,7 @@ test/verifytokens/node_modules: test/verifytokens/package-lock.json
 
 # At least three days of the server's clock, with rotation, retention and policies that
 # come and go; CI runs it for a minute.
-SOAK = $(GO) test ./internal/app -run '^TestSoak$$' -count=1 -timeout 30m -v -soak
+SOAK = $(GO) test ./internal/app -run '^TestR24Soak$$' -count=1 -timeout 30m -v -soak
 soak: ## Let a server work for ten minutes, and look what it holds then
 	$(SOAK) 10m
 

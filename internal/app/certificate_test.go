@@ -152,7 +152,7 @@ func TestTheListenerSpeaksTLS(t *testing.T) {
 }
 
 // a certificate is replaced while connections are open, also by what is none.
-func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
+func TestR28ACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	t.Parallel()
 	w, p := newTLSWorld(t, month)
 	w.clock.freeze()

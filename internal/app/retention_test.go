@@ -102,7 +102,7 @@ func (w *world) decisions() map[agentidp.Outcome]int {
 }
 
 // what is removed does not come back, so a clock that jumps removes nothing.
-func TestAClockThatJumpsRemovesNothing(t *testing.T) {
+func TestR19AClockThatJumpsRemovesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keeping)
 	nodes := []*world{w}
@@ -148,7 +148,7 @@ func TestAClockThatJumpsRemovesNothing(t *testing.T) {
 }
 
 // Of two servers whose clocks differ, neither is believed.
-func TestServersWhoseClocksDifferRemoveNothing(t *testing.T) {
+func TestR19ServersWhoseClocksDifferRemoveNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keeping)
 	w.agentWithPolicy(w.admin())

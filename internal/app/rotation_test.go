@@ -78,7 +78,7 @@ func (w *world) accessToken(first *world, agent string) (string, error) {
 
 // through a rotation under load, no relying party that honours the key set's
 // Cache-Control refuses a token, and no administrator is locked out.
-func TestARotationUnderLoad(t *testing.T) {
+func TestR17A231ARotationUnderLoad(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		w := nodes[0]

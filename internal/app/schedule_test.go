@@ -14,7 +14,7 @@ import (
 // through a year of rotations nobody asked for, of several servers one makes each
 // key, the key set stays small, and no relying party that honours its Cache-Control
 // meets a token of a key that it does not know.
-func TestAYearOfScheduledRotations(t *testing.T) {
+func TestR17AYearOfScheduledRotations(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		const year = 365 * day

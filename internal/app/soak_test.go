@@ -19,7 +19,7 @@ import (
 
 // soakFor is how long the soak lasts, but never less than three days of its clock. Where
 // it is not asked for, it lasts six hours of that.
-var soakFor = flag.Duration("soak", 0, "how long TestSoak lasts")
+var soakFor = flag.Duration("soak", 0, "how long TestR24Soak lasts")
 
 const (
 	soakRounds   = 72 // at least
@@ -60,7 +60,7 @@ func (s *soak) in(table string, at sample) int { return at.rows[slices.Index(s.t
 var growing = []string{"access_tokens", "decisions", "events", "used_tokens"}
 
 // Not parallel: it counts goroutines and files of the process.
-func TestSoak(t *testing.T) {
+func TestR24Soak(t *testing.T) {
 	s := &soak{samples: make([]sample, 0, soakSamples), forger: newForger(t, func(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeyRotation = day, day, day })}
 	s.warm()
 	before := s.sample(0)

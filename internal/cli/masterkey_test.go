@@ -13,9 +13,9 @@ import (
 	"github.com/sentryagent/agentidp/client"
 )
 
-// TestALostMasterKey does what docs/lost-master-key.md says, word for word, and
+// TestR18ALostMasterKey does what docs/lost-master-key.md says, word for word, and
 // looks after each block at what has come of it.
-func TestALostMasterKey(t *testing.T) {
+func TestR18ALostMasterKey(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
 	used := d.subject("acme/other", "refs/heads/main")

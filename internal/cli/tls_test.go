@@ -19,7 +19,7 @@ import (
 )
 
 // the program serves over TLS, and SIGHUP gives it the new certificate.
-func TestSIGHUPReadsTheCertificateAgain(t *testing.T) {
+func TestR28SIGHUPReadsTheCertificateAgain(t *testing.T) {
 	t.Parallel()
 	cert, key := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
 	i := newInstallation(t, "AGENTIDP_LISTEN=0.0.0.0:0", "AGENTIDP_DEV=false", "AGENTIDP_GITHUB_ISSUER=https://ci.example.com",
