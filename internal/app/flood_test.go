@@ -107,11 +107,15 @@ func (f *forger) post(client *http.Client, body string) (status int, err error) 
 }
 
 func (f *forger) hand(_ *http.Client, body string) (status int, err error) {
+	return f.handed(body).Code, nil
+}
+
+func (f *forger) handed(body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(f.t.Context(), http.MethodPost, exchangePath, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	f.app.http.Handler.ServeHTTP(w, r)
-	return w.Code, nil
+	return w
 }
 
 // live is what the heap holds once nothing is left to collect, in bytes.

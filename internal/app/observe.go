@@ -128,6 +128,7 @@ func (a *App) sample() metrics.Sample {
 		Events:         written.Events,
 		CommitFailures: written.Failures, CommitWaits: written.Waits,
 		KeyFetches: fetched.Fetches, KeyFailures: fetched.Failures,
+		ClockSlow: fetched.ClockSlow, ClockFast: fetched.ClockFast,
 		DatabaseBytes: a.databaseBytes(),
 	}
 	if a.linesDropped != nil {
@@ -137,7 +138,7 @@ func (a *App) sample() metrics.Sample {
 		s.SigningKeyAge = now.Sub(since)
 	}
 	for _, source := range a.verifier.Sources() {
-		issuer := metrics.Issuer{Host: "unknown", Reachable: !source.Failing, Age: -1}
+		issuer := metrics.Issuer{Host: "unknown", Reachable: !source.Failing, Age: -1, Ignored: source.Ignored}
 		if u, err := url.Parse(source.Address); err == nil {
 			issuer.Host = u.Hostname()
 		}

@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -147,7 +148,7 @@ func (k *rsaByHand) jwk(kid string) claims {
 // TestSecurityWeakKeys publishes weak keys beside a good one, and signs with them.
 func TestSecurityWeakKeys(t *testing.T) {
 	t.Parallel()
-	f := newForger(t)
+	f := newForger(t, watched)
 	weak1024, weak512 := newRSAByHand(t, 1024), newRSAByHand(t, 512)
 	e1 := &rsaByHand{ciKey().N, big.NewInt(1), big.NewInt(1)} // anyone signs with it
 	big33 := withExponent(big.NewInt(1<<32 + 15))
@@ -206,13 +207,44 @@ func TestSecurityWeakKeys(t *testing.T) {
 			f.attacks([]attack{a})
 		}
 	}
+	t.Run("A-011 A-012 A-013 A-023 the operator is told", func(t *testing.T) {
+		f := f.in(t)
+		f.counts(map[string]string{ // two hosts with one name: that of the CI has none
+			`agentidp_issuer_keys_ignored{host="127.0.0.1"}`:   "16",
+			`agentidp_issuer_keys_reachable{host="127.0.0.1"}`: "1",
+		})
+		const line = "an issuer publishes keys that are not used"
+		if log := f.logs.String(); strings.Count(log, line) != 1 || !strings.Contains(log, "the RSA modulus has 1024 bits, not 2048 to 8192") {
+			t.Errorf("the log must say once what is wrong with the keys: %s", log[max(0, strings.Index(log, line)):])
+		}
+		test := func(name string) (usable bool, problems int) {
+			report := f.want(f.do(http.MethodPost, "/api/v1/oidc/providers/"+name+"/test", f.admin(), nil), http.StatusOK)
+			for _, key := range report.Body["keys"].([]any) {
+				if key.(map[string]any)["problem"] != nil {
+					problems++
+				}
+			}
+			return report.Body["usable"] == true, problems
+		}
+		for _, name := range []string{"static", "fetched"} {
+			if usable, problems := test(name); !usable || problems != 16 {
+				t.Errorf("the test of the provider %s: usable %v, problems with %d keys", name, usable, problems)
+			}
+		}
+		published.publish(keySet(jwk(ciKey().Public(), f.kid, nil), jwk(good.Public(), "for encryption", claims{"use": "enc"})))
+		f.clock.advance(refreshed)
+		f.want(f.submit(f.signed(claims{"iss": "https://fetched.ci.example"})), http.StatusOK) // which has them fetched
+		eventually(t, "the keys are fetched", func() bool {
+			return f.series()[`agentidp_issuer_keys_ignored{host="127.0.0.1"}`] == "0"
+		})
+	})
 }
 
 // TestSecurityA011NoOtherKey: where nothing but a weak key is published, keys are
 // not to be had.
 func TestSecurityA011NoOtherKey(t *testing.T) {
 	t.Parallel()
-	f := newForger(t)
+	f := newForger(t, watched)
 	weak := newRSAByHand(t, 1024)
 	set := keySet(weak.jwk("1024"))
 	f.provider("fetched", "https://fetched.ci.example", f.publisher(set).URL, "RS256")
@@ -226,6 +258,7 @@ func TestSecurityA011NoOtherKey(t *testing.T) {
 		eventually(t, "the operator is told", func() bool {
 			return strings.Contains(f.logs.String(), "keys of an issuer could not be renewed")
 		})
+		f.counts(map[string]string{`agentidp_issuer_keys_reachable{host="127.0.0.1"}`: "0"})
 	})
 }
 
@@ -373,13 +406,39 @@ func TestSecurityAlteredTokens(t *testing.T) {
 		name   string
 		stride int
 	}{{"header", 7}, {"payload", 71}, {"signature", 17}} {
-		for bit := 0; bit < 8*len(unb64(s[i])); bit += segment.stride {
+		flip := func(bit int) string {
 			flipped := unb64(s[i])
 			flipped[bit/8] ^= 1 << (bit % 8)
 			parts := []string{s[0], s[1], s[2]}
 			parts[i] = b64(flipped)
-			f.attacks([]attack{{fmt.Sprintf("A-020 bit %d of the %s flipped", bit, segment.name), strings.Join(parts, "."), "unproven"}})
+			return strings.Join(parts, ".")
 		}
+		bits := 8 * len(unb64(s[i]))
+		for bit := 0; bit < bits; bit += segment.stride {
+			f.attacks([]attack{{fmt.Sprintf("A-020 bit %d of the %s flipped", bit, segment.name), flip(bit), "unproven"}})
+		}
+		t.Run("A-020 every bit of the "+segment.name, func(t *testing.T) { f.in(t).unprovenAll(bits, flip) })
 	}
 	f.attacks([]attack{{"A-020 no bit flipped", token, "granted"}})
+}
+
+// unprovenAll sends tokens that differ too little to be told apart by name: none may get
+// another answer than garbage, and each is counted.
+func (f *forger) unprovenAll(n int, token func(i int) string) {
+	f.t.Helper()
+	was := f.ledger()
+	like := strings.ReplaceAll(string(f.garbage[nil].Raw), quoted(f.garbage[nil].Header.Get("X-Request-Id")), `""`)
+	for i := range n {
+		a := f.handed(asJSON(exchangeBody(token(i), f.agentID)))
+		body := strings.ReplaceAll(a.Body.String(), quoted(a.Header().Get("X-Request-Id")), `""`)
+		if a.Code != http.StatusUnauthorized || body != like {
+			f.t.Errorf("%d: %d %s", i, a.Code, body)
+		}
+	}
+	f.abides()
+	is := f.ledger()
+	is.expect(f.t, was, rows{}, 0)
+	if counted := len(is.refusedSince(was)); counted != n {
+		f.t.Errorf("%d of %d were counted", counted, n)
+	}
 }

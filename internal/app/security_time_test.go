@@ -88,9 +88,17 @@ func TestSecurityDates(t *testing.T) {
 // clock said iat = 0 s and exp = 300 s.
 func TestSecurityClock(t *testing.T) {
 	t.Parallel()
-	f := newForger(t)
+	f := newForger(t, watched)
 	start := f.clock.Now()
 	at := func(d time.Duration) { f.clock.advance(start.Add(d).Sub(f.clock.Now())) }
+	suspected := func(clock string) (n int) {
+		t.Helper()
+		n, err := strconv.Atoi(f.series()[`agentidp_clock_skew_suspected_total{clock="`+clock+`"}`])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	for _, tt := range []struct {
 		name string
 		at   time.Duration
@@ -104,6 +112,8 @@ func TestSecurityClock(t *testing.T) {
 		{"A-086 expired by the skew and 1 s", 361 * time.Second, agentidp.ReasonTokenExpired},
 		{"A-090 our clock is 5 min fast, the token new", 300 * time.Second, "granted"},
 		{"A-090 our clock is 10 min fast", 600 * time.Second, agentidp.ReasonTokenExpired},
+		{"A-090 a token that expired less than 15 min ago", 1200*time.Second - time.Microsecond, agentidp.ReasonTokenExpired},
+		{"A-090 one that did 15 min ago says nothing of a clock", 1200 * time.Second, agentidp.ReasonTokenExpired},
 		{"A-090 our clock is 60 s slow", -60 * time.Second, "granted"},
 		{"A-090 our clock is 60.000001 s slow", -60*time.Second - time.Microsecond, agentidp.ReasonTokenNotYetValid},
 		{"A-090 our clock is 5 min slow", -300 * time.Second, agentidp.ReasonTokenNotYetValid},
@@ -113,7 +123,17 @@ func TestSecurityClock(t *testing.T) {
 			at(0)
 			token := f.signed()
 			at(tt.at)
+			slow, fast := suspected("slow"), suspected("fast")
 			a := f.becomes(token, tt.fate)
+			if tt.fate == agentidp.ReasonTokenNotYetValid {
+				slow++
+			}
+			if tt.fate == agentidp.ReasonTokenExpired && tt.at < 1200*time.Second {
+				fast++
+			}
+			if gotSlow, gotFast := suspected("slow"), suspected("fast"); gotSlow != slow || gotFast != fast {
+				t.Errorf("suspected as slow %d times and as fast %d, want %d and %d", gotSlow, gotFast, slow, fast)
+			}
 			if tt.fate != "granted" && !strings.Contains(a.said(), f.clock.Now().UTC().Format(time.RFC3339)) {
 				t.Errorf("the answer does not say what our clock says: %s", a.Raw)
 			}
@@ -123,6 +143,16 @@ func TestSecurityClock(t *testing.T) {
 			}
 		})
 	}
+	t.Run("A-090 what anybody can make says nothing of a clock", func(t *testing.T) {
+		f := f.in(t)
+		at(0)
+		slow, fast := suspected("slow"), suspected("fast")
+		forged := compact(header("RS256", f.kid), f.payload(claims{"iat": f.clock.Now().Unix() + 300}), raw(random(256)))
+		f.becomesAfter(1, forged, "signature") // the key may be another by now: the clock was moved
+		if suspected("slow") != slow || suspected("fast") != fast {
+			t.Error("a clock is suspected on the word of a forged token")
+		}
+	})
 }
 
 func TestSecurityTokenIDs(t *testing.T) {

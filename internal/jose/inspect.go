@@ -16,7 +16,14 @@ type Entry struct {
 	Err                 error // nil: the key is good
 }
 
+// Ignored reports whether a key was published for signatures, and none is verified with
+// it here: something is wrong with it, or its algorithm is not supported.
+func (e *Entry) Ignored() bool {
+	return e.Err != nil && !errors.Is(e.Err, errOtherUse) && !errors.Is(e.Err, errRepeated)
+}
+
 var (
+	errOtherUse  = errors.New("use is not sig")
 	errAmbiguous = errors.New("its kid stands for another key, too")
 	errRepeated  = errors.New("it is in the set twice")
 )

@@ -112,7 +112,7 @@ func shown(s string) string {
 // usableKey makes the key of a JWK's members.
 func usableKey(members map[string]string, allowed []string) (*Key, error) {
 	if use, ok := members["use"]; ok && use != "sig" {
-		return nil, errors.New("use is not sig")
+		return nil, errOtherUse
 	}
 	id, ok := members["kid"]
 	if ok && !isKeyID(id) {

@@ -23,6 +23,10 @@ type Sample struct {
 	KeyFetches, KeyFailures uint64
 	Issuers                 []Issuer
 
+	// ClockSlow and ClockFast count authentic tokens that were refused as if the clock
+	// here were slow, or fast.
+	ClockSlow, ClockFast uint64
+
 	// SigningKeyAge is how long the oldest of the keys that sign has signed.
 	SigningKeyAge time.Duration
 	// DatabaseBytes are the sizes of the files of an embedded database, by what they
@@ -37,6 +41,7 @@ type Issuer struct {
 	Host      string
 	Reachable bool          // the latest attempt to fetch it did not fail
 	Age       time.Duration // since it was fetched; negative: it is not known
+	Ignored   int           // keys for signatures that are not used
 }
 
 // Read registers the metrics that are read at each scrape. take must return soon.
@@ -62,6 +67,8 @@ var (
 	fetchesDesc    = desc("issuer_key_fetches_total", "Requests for key sets of issuers, by result (ok, error).", "result")
 	reachableDesc  = desc("issuer_keys_reachable", "1 if the latest attempt to fetch a key set from this host did not fail; else 0.", "host")
 	issuerAgeDesc  = desc("issuer_keys_age_seconds", "Time since the key set of this host was fetched, of the oldest where there are several.", "host")
+	ignoredDesc    = desc("issuer_keys_ignored", "Keys for signatures in the key sets of this host that are not used: weak, malformed, or of an algorithm that is not supported.", "host")
+	clockDesc      = desc("clock_skew_suspected_total", "Authentic tokens that were refused as if the clock here were slow (not valid yet) or fast (expired a few minutes ago).", "clock")
 	signingAgeDesc = desc("signing_key_age_seconds", "How long the oldest signing key that still signs has signed, of the organizations that this process has served.")
 	databaseDesc   = desc("database_size_bytes", "Size of the SQLite database by file (database, wal); absent with PostgreSQL.", "file")
 	linesDesc      = desc("log_lines_dropped_total", "Lines of the log that were dropped, because nobody read it or it could not be written.")
@@ -69,7 +76,7 @@ var (
 
 // Describe is part of prometheus.Collector.
 func (s *sampled) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{readyDesc, eventsDesc, failuresDesc, waitsDesc, fetchesDesc, reachableDesc, issuerAgeDesc, signingAgeDesc, databaseDesc, linesDesc} {
+	for _, d := range []*prometheus.Desc{readyDesc, eventsDesc, failuresDesc, waitsDesc, fetchesDesc, reachableDesc, issuerAgeDesc, ignoredDesc, clockDesc, signingAgeDesc, databaseDesc, linesDesc} {
 		ch <- d
 	}
 }
@@ -90,10 +97,13 @@ func (s *sampled) Collect(ch chan<- prometheus.Metric) {
 	send(fetchesDesc, prometheus.CounterValue, float64(now.KeyFailures), "error")
 	for host, of := range s.byHost(now.Issuers) {
 		send(reachableDesc, prometheus.GaugeValue, truth(of.Reachable), host)
+		send(ignoredDesc, prometheus.GaugeValue, float64(of.Ignored), host)
 		if of.Age >= 0 {
 			send(issuerAgeDesc, prometheus.GaugeValue, of.Age.Seconds(), host)
 		}
 	}
+	send(clockDesc, prometheus.CounterValue, float64(now.ClockSlow), "slow")
+	send(clockDesc, prometheus.CounterValue, float64(now.ClockFast), "fast")
 	send(signingAgeDesc, prometheus.GaugeValue, math.Max(0, now.SigningKeyAge.Seconds()))
 	send(linesDesc, prometheus.CounterValue, float64(now.LogLinesDropped))
 	for file, size := range now.DatabaseBytes {
@@ -101,7 +111,8 @@ func (s *sampled) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// byHost puts together the key sets of one host: the worst of them counts.
+// byHost puts together the key sets of one host: the worst of them counts, and what is
+// ignored in all of them.
 func (s *sampled) byHost(issuers []Issuer) map[string]Issuer {
 	hosts := make(map[string]Issuer)
 	for _, i := range issuers {
@@ -109,6 +120,7 @@ func (s *sampled) byHost(issuers []Issuer) map[string]Issuer {
 		if of, more := hosts[host]; more {
 			i.Reachable = i.Reachable && of.Reachable
 			i.Age = max(i.Age, of.Age)
+			i.Ignored += of.Ignored
 		}
 		hosts[host] = i
 	}

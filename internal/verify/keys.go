@@ -35,6 +35,11 @@ type Stats struct {
 	Sources  int       // addresses that keys are fetched from
 	Failing  int       // those of them whose latest fetch failed
 	Oldest   time.Time // when the oldest of the sets was fetched; zero: there is none
+
+	// ClockSlow and ClockFast count authentic tokens that were refused as those are which
+	// are presented to a server whose clock is slow, or fast: not valid yet, or expired a
+	// few minutes ago.
+	ClockSlow, ClockFast uint64
 }
 
 // keyCache holds keys by source, never by issuer: a fetched set by its address, a

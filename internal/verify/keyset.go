@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -16,6 +17,8 @@ type keySet struct {
 	// keys holds the keys by RSA binding and id. A set may be shared by providers
 	// whose lists of algorithms differ, which matters for RSA keys without alg.
 	keys map[string]map[string]*jose.Key
+
+	ignored []string // what is wrong with the keys for signatures that are not in keys
 }
 
 var rsaAlgorithms = []string{jose.RS256, jose.RS384, jose.RS512}
@@ -41,6 +44,18 @@ func parseKeySet(jwks []byte, fetchedAt time.Time) (*keySet, error) {
 		}
 		if set.keys[alg] = byID(keys); len(set.keys[alg]) == 0 {
 			return nil, errors.New("no key in the key set has an id")
+		}
+	}
+	entries, err := jose.InspectJWKS(jwks, jose.Algorithms)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		switch {
+		case e.Ignored():
+			set.ignored = append(set.ignored, fmt.Sprintf("%q: %v", e.ID, e.Err))
+		case e.Key != nil && e.ID == "":
+			set.ignored = append(set.ignored, "a key without a kid")
 		}
 	}
 	return set, nil

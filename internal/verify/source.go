@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,14 +200,30 @@ func (s *source) tell(before, set *keySet, cause, err error) {
 	case cause != nil:
 		log.Info("keys of an issuer are renewed again")
 	}
-	if err == nil && before != nil && !before.same(set) {
+	if err != nil {
+		return
+	}
+	if before != nil && !before.same(set) {
 		log.Info("an issuer has changed its keys", "kids", set.ids())
+	}
+	if len(set.ignored) > 0 && (before == nil || !slices.Equal(before.ignored, set.ignored)) {
+		log.Warn("an issuer publishes keys that are not used", "keys", set.ignored)
 	}
 }
 
 func (s *source) failing() bool {
 	_, failing := s.state()
 	return failing
+}
+
+// ignored returns how many keys of the set are not used.
+func (s *source) ignored() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set == nil {
+		return 0
+	}
+	return len(s.set.ignored)
 }
 
 // state returns when the set was fetched, if there is one, and whether the latest

@@ -7,6 +7,7 @@ type SourceState struct {
 	Address   string
 	FetchedAt time.Time // zero: there is none yet
 	Failing   bool      // the latest attempt to fetch it failed
+	Ignored   int       // keys for signatures in it that are not used
 }
 
 // Sources returns the state of every fetched key set that is held, in no order.
@@ -21,7 +22,7 @@ func (v *Verifier) Sources() []SourceState {
 	states := make([]SourceState, len(held))
 	for i, s := range held {
 		fetchedAt, failing := s.state()
-		states[i] = SourceState{Address: s.address, FetchedAt: fetchedAt, Failing: failing}
+		states[i] = SourceState{Address: s.address, FetchedAt: fetchedAt, Failing: failing, Ignored: s.ignored()}
 	}
 	return states
 }

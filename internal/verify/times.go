@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -63,6 +64,28 @@ func (d *dates) check(now time.Time, p *agentidp.Provider, longest time.Duration
 			starts.Format(time.RFC3339), now.UTC().Format(time.RFC3339)), d.claims())
 	}
 	return nil
+}
+
+// justExpired is how long ago a token has expired that makes a clock suspect. One that
+// is older was kept for long by whoever sends it.
+const justExpired = 15 * time.Minute
+
+// suspicion counts the signs that a clock is wrong: the issuer's, or ours.
+type suspicion struct{ slow, fast atomic.Uint64 } // as if ours were
+
+// heed counts the refusal of an authentic token for its times.
+func (s *suspicion) heed(now time.Time, c *agentidp.Claims, err error) {
+	if err == nil {
+		return
+	}
+	switch agentidp.AsError(err).Reason {
+	case agentidp.ReasonTokenNotYetValid:
+		s.slow.Add(1)
+	case agentidp.ReasonTokenExpired:
+		if now.Sub(c.ExpiresAt) < justExpired {
+			s.fast.Add(1)
+		}
+	}
 }
 
 func readDates(u *Unverified) (d dates, bad []agentidp.FieldError) {

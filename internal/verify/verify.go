@@ -74,6 +74,7 @@ type Verifier struct {
 	fetcher *fetcher
 	keys    *keyCache
 	probes  probes
+	clock   suspicion
 }
 
 // New returns a Verifier. Close ends what it does in the background.
@@ -97,7 +98,11 @@ func New(cfg Config) *Verifier {
 func (v *Verifier) Close() { v.keys.close() }
 
 // Stats returns what has been counted since New.
-func (v *Verifier) Stats() Stats { return v.keys.stats() }
+func (v *Verifier) Stats() Stats {
+	s := v.keys.stats()
+	s.ClockSlow, s.ClockFast = v.clock.slow.Load(), v.clock.fast.Load()
+	return s
+}
 
 // Verify checks the token against the provider that its issuer belongs to, for one
 // organization, and returns its claims.
@@ -133,7 +138,10 @@ func (v *Verifier) Verify(ctx context.Context, org *agentidp.Organization, p *ag
 	if err := checkAudience(org, p, u, c); err != nil {
 		return c, err
 	}
-	return c, checkTimes(v.now(), p, k, u, c)
+	now := v.now()
+	err = checkTimes(now, p, k, u, c)
+	v.clock.heed(now, c, err)
+	return c, err
 }
 
 // admissible checks what the token says of itself against what the provider
