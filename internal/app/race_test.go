@@ -252,7 +252,7 @@ func (w *world) everywhere(nodes []*world, agent, code string) {
 }
 
 // however many try, a subject token is good for one grant.
-func TestOneTokenTwoHundredTimesAtOnce(t *testing.T) {
+func TestA096OneTokenTwoHundredTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		w := nodes[0]

@@ -2,6 +2,9 @@ package app
 
 import (
 	"crypto"
+	"crypto/elliptic"
+	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -55,6 +58,73 @@ func TestSecurityMemory(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestTheCorpusLeavesNothingInMemory sends a token of each fate again and again, each with
+// names of its own: what is remembered of them must not add up, nor may anybody be left
+// running for them. Not parallel, as above.
+func TestTheCorpusLeavesNothingInMemory(t *testing.T) {
+	goroutines := runtime.NumGoroutine()
+	f := newForger(t)
+	other := newECKey(t, elliptic.P256())
+	f.provider("es256", "https://es256.ci.example", keySet(jwk(other.Public(), "ec", nil)), "ES256") // quick to sign
+	authentic := func(changes claims) string {
+		changes["iss"] = "https://es256.ci.example"
+		return compact(header("ES256", "ec"), f.payload(changes), es256(other))
+	}
+	replayed, now := authentic(claims{}), f.clock.Now().Unix()
+	f.becomes(replayed, "granted")
+	payload := f.payload()
+	fates := []struct {
+		status int
+		token  func(n string) string
+	}{
+		{401, func(n string) string { return n }},
+		{401, func(n string) string { return b64(`{"alg":"none","kid":`+quoted(n)+`}`) + "." + b64(payload) + "." }},
+		{401, func(n string) string { return compact(header("RS256", n), payload, raw(random(256))) }},
+		{401, func(n string) string { return compact(header(n, f.kid), payload, raw(random(256))) }},
+		{401, func(n string) string { return compact(header("RS256", f.kid), payload, raw(random(256))) }},
+		{401, func(n string) string {
+			return compact(header("RS256", f.kid), `{"iss":"https://`+n+`.example"}`, raw(random(256)))
+		}},
+		{401, func(n string) string {
+			return compact(header("RS256", f.kid, quoted(n)+":"+strings.Repeat("[", 3000)), payload, raw(random(256)))
+		}},
+		{413, func(n string) string { return n + strings.Repeat(".", 17<<10) }},
+		{401, func(n string) string { return authentic(claims{"aud": "https://" + n + ".example"}) }},
+		{401, func(n string) string { return authentic(claims{"exp": now - 200, "iat": now - 300, "jti": n}) }},
+		{401, func(n string) string { return authentic(claims{"iat": now + 200, "jti": n}) }},
+		{401, func(string) string { return replayed }},
+		{403, func(n string) string { return authentic(claims{"ref": "refs/heads/" + n}) }},
+	}
+	send := func(round, times int) {
+		t.Helper()
+		for i := range times {
+			for fate, r := range fates {
+				body := asJSON(exchangeBody(r.token(fmt.Sprintf("n%d-%d-%d", round, fate, i)), f.agentID))
+				if a := f.handed(body); a.Code != r.status {
+					t.Fatalf("fate %d: %d, want %d", fate, a.Code, r.status)
+				}
+			}
+			f.logs.take()
+		}
+	}
+	send(0, 100) // whatever is filled once is filled
+	heap, running := live(), runtime.NumGoroutine()
+	const times = 300
+	send(1, times)
+	if grown := live() - heap; grown > int64(times*len(fates)*64) {
+		t.Errorf("after %d tokens the heap has grown by %d KiB", times*len(fates), grown>>10)
+	}
+	if n := runtime.NumGoroutine(); n > running {
+		t.Errorf("%d goroutines, and there were %d", n, running)
+	}
+	f.abides()
+	f.stop()
+	f.rows.Close()
+	f.trap.Close()
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "nobody is left of the server", func() bool { return runtime.NumGoroutine() <= goroutines+2 }) // the issuer, and a finished test's
 }
 
 // allocated returns how many bytes a function allocates: the least of some runs,

@@ -4,9 +4,12 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	gojose "github.com/go-jose/go-jose/v4"
 
@@ -41,6 +44,49 @@ func BenchmarkPeek(b *testing.B) {
 		if _, err := verify.Peek(raw); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkDearTokens is what tokens cost that are made to be dear, and the share of that
+// in what a good one costs, measured in turns.
+func BenchmarkDearTokens(b *testing.B) {
+	w := newWorld(b, jose.RS256)
+	good := w.good(b)
+	w.mustVerify(b, good)
+	b64 := base64.RawURLEncoding.EncodeToString
+	headed := func(member string) string {
+		return w.key.sign(b, strings.TrimSuffix(w.key.header(), "}")+","+member+"}", marshal(b, claims(b, nil)))
+	}
+	nested := func(n int) string { return `"x":` + strings.Repeat("[", n) + strings.Repeat("]", n) }
+	names := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"%d":0`, i))
+		}
+		return strings.Join(all, ",")
+	}
+	for _, bad := range []struct{ name, token string }{
+		{"A-040 a header nested 3000 deep", headed(nested(3000))},
+		{"A-040 a header of 10 KiB", headed(`"x":"` + strings.Repeat("x", 7<<10) + `"`)},
+		{"A-040 a header of 1000 members", headed(names(1000))},
+		{"A-045 a JWE of 2^31 rounds", b64([]byte(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648,"p2s":"c2FsdA"}`)) + strings.Repeat(".eHh4eHh4eHh4eHh4eHh4eA", 4)},
+		{"A-045 its first three segments", b64([]byte(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648,"p2s":"c2FsdA"}`)) + strings.Repeat(".eHh4eHh4eHh4eHh4eHh4eA", 2)},
+		{"A-050 as many dots as fit", strings.Repeat(".", 16<<10)},
+		{"A-019 another signature", good[:strings.LastIndexByte(good, '.')+1] + b64(make([]byte, 256))},
+	} {
+		b.Run(bad.name, func(b *testing.B) {
+			var spent time.Duration
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = w.verify(b, bad.token)
+				b.StopTimer()
+				began := time.Now()
+				w.mustVerify(b, good)
+				spent += time.Since(began)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(spent), "of-a-good-one")
+		})
 	}
 }
 
