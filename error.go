@@ -188,9 +188,17 @@ func AsError(err error) *Error {
 		"The server failed in a way that it did not expect. Try again; if it persists, give the request id to the operator.").WithCause(err)
 }
 
+// mostDetails is how many bad fields an error names. Whoever makes up some thousand names
+// would else get several times as much back as he sent.
+const mostDetails = 50
+
 // InvalidFields returns the Invalid error for one or more bad fields. Its message
-// names them all; the details say why.
+// names them, or the first fifty of more; the details say why.
 func InvalidFields(details ...FieldError) *Error {
+	bad, which := len(details), ": "
+	if bad > mostDetails {
+		details, which = details[:mostDetails], ", of which these are the first: "
+	}
 	e := &Error{Kind: Invalid, Code: CodeInvalidRequest, Details: details}
 	if len(details) == 1 {
 		e.Message = details[0].Field + " " + details[0].Reason
@@ -200,6 +208,6 @@ func InvalidFields(details ...FieldError) *Error {
 	for i, d := range details {
 		names[i] = d.Field
 	}
-	e.Message = strconv.Itoa(len(details)) + " fields are not valid: " + strings.Join(names, ", ") + ". The details say why."
+	e.Message = strconv.Itoa(bad) + " fields are not valid" + which + strings.Join(names, ", ") + ". The details say why."
 	return e
 }

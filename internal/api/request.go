@@ -137,6 +137,7 @@ func translate(status int, msg string, errs []error) error {
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "took too long to arrive"})
 	}
 	var details []agentidp.FieldError
+	named := map[string]bool{} // there may be as many as fit in a body
 	for _, err := range errs {
 		d, ok := err.(huma.ErrorDetailer)
 		if !ok {
@@ -147,7 +148,8 @@ func translate(status int, msg string, errs []error) error {
 		if e.Field == "body" { // it could not be read, so nothing in it is missing or wrong
 			return agentidp.InvalidFields(e)
 		}
-		if !slices.ContainsFunc(details, func(other agentidp.FieldError) bool { return other.Field == e.Field }) {
+		if !named[e.Field] {
+			named[e.Field] = true
 			details = append(details, e)
 		}
 	}

@@ -20,7 +20,9 @@ func TestA233NoKeyHasAnothersID(t *testing.T) {
 	published := map[string]string{} // what the key is, by its id
 	look := func(w *world) {
 		t.Helper()
-		var set struct{ Keys []struct{ Kid, Crv, Kty, X, Y string } }
+		var set struct {
+			Keys []struct{ Kid, Crv, Kty, X, Y string }
+		}
 		if err := json.Unmarshal(w.want(w.do("GET", "/.well-known/jwks.json", "", nil), 200).Raw, &set); err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ type Document struct {
 	Detail     string                `json:"detail" doc:"What was wrong and what to do about it."`
 	Code       string                `json:"code" doc:"Stable, snake_case: switch on this." example:"branch_not_permitted"`
 	Message    string                `json:"message" doc:"The same text as detail."`
-	Details    []agentidp.FieldError `json:"details,omitempty" doc:"Every bad field of the request."`
+	Details    []agentidp.FieldError `json:"details,omitempty" doc:"Every bad field of the request; of more than fifty the first fifty."`
 	Reason     string                `json:"reason,omitempty" doc:"Refines invalid_token once the subject token's signature is proven."`
 	Claims     map[string]string     `json:"claims,omitempty" doc:"The caller's own claims that the failed check read."`
 	RequestID  string                `json:"request_id,omitempty" doc:"Names this request in the server's log."`
