@@ -144,7 +144,7 @@ func translate(status int, msg string, errs []error) error {
 			continue
 		}
 		detail := d.ErrorDetail()
-		e := agentidp.FieldError{Field: field(detail), Reason: reason(detail.Message)}
+		e := agentidp.FieldError{Field: repeatable(field(detail)), Reason: reason(detail.Message)}
 		if e.Field == "body" { // it could not be read, so nothing in it is missing or wrong
 			return agentidp.InvalidFields(e)
 		}
@@ -183,6 +183,16 @@ func field(d *huma.ErrorDetail) string {
 		}
 	}
 	return d.Location
+}
+
+// repeatable returns a field's name, unless it is one that a caller made up and that may be
+// a token or secret in the wrong place, which are all longer.
+func repeatable(name string) string {
+	const most = 64
+	if len(name) > most || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "(a name that is not repeated here)"
+	}
+	return name
 }
 
 // What precedes a member's name where huma can report only the whole body.
