@@ -11,6 +11,11 @@ import (
 // met is how many connections are looked at for one that may go.
 const met = 32
 
+// unsent is how much of an answer the system holds that the client has not read yet. Of
+// itself, Linux lets it grow to some megabytes a connection, in memory that is nobody's:
+// who asks for documents and reads nothing would have gigabytes of it.
+const unsent = 64 << 10
+
 // Listener accepts so many connections at once, of all and of one address. What an address
 // has beyond its number is closed as soon as it is accepted. Beyond that of all, one that
 // keeps the server waiting makes room: with a few thousand connections that do nothing, a
@@ -46,6 +51,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 			l.Refused(Address(slow.RemoteAddr().String()))
 		}
 		if taken {
+			if tcp, ok := inner.(*net.TCPConn); ok {
+				_ = tcp.SetWriteBuffer(unsent) // or the system's own size
+			}
 			return c, nil
 		}
 		_ = inner.Close() // whoever it was is gone either way
