@@ -19,8 +19,17 @@ import (
 // maxAddresses is how many addresses are counted at once, some 200 bytes each.
 const maxAddresses = 50_000
 
-// patience is how long a request waits for a place.
-const patience = 500 * time.Millisecond
+// patience is how long a request waits for a place, and queues how many times as many wait
+// as are in work: who is turned away at once comes again at once, which costs more than to
+// have him wait.
+const (
+	patience = 500 * time.Millisecond
+	queues   = 16
+)
+
+// failing is which part of its failures an address has used up that comes last: fifteen, as
+// it is by default.
+const failing = 20
 
 // connKey is under what a request's context has its connection.
 type connKey struct{}
@@ -35,6 +44,7 @@ type admission struct {
 	// A flood on one leaves the others their places.
 	exchanges, grants, documents, others     *limit.Gate
 	exchangeBodies, grantBodies, otherBodies *limit.Share[netip.Addr]
+	exchangeTurns, grantTurns, otherTurns    *limit.Gate // at the processors; documents need none
 
 	warned                        atomic.Bool // of a proxy that is not trusted
 	requestLines, connectionLines limit.Sampler
@@ -50,14 +60,19 @@ func placesOf(l *config.Limits) int {
 
 func newAdmission(l *config.Limits) *admission {
 	places := placesOf(l)
+	turns := 2 * runtime.GOMAXPROCS(0)
 	return &admission{
 		requests:  limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
 		failures:  limit.New[netip.Addr]("failures-of-address", l.AddressFailuresPerMinute, maxAddresses),
 		foreign:   limit.New[netip.Addr]("requests-of-address", l.AddressRequestsPerMinute, maxAddresses),
-		exchanges: limit.NewGate(places, patience),
-		grants:    limit.NewGate(places, patience),
-		documents: limit.NewGate(places, patience),
-		others:    limit.NewGate(places, patience),
+		exchanges: limit.NewGate(places, queues*places, patience),
+		grants:    limit.NewGate(places, queues*places, patience),
+		documents: limit.NewGate(places, queues*places, patience),
+		others:    limit.NewGate(places, queues*places, patience),
+
+		exchangeTurns: limit.NewGate(turns, places, requestTimeout),
+		grantTurns:    limit.NewGate(turns, places, requestTimeout),
+		otherTurns:    limit.NewGate(turns, places, requestTimeout),
 
 		exchangeBodies: limit.NewShare[netip.Addr](readAheadTotal),
 		grantBodies:    limit.NewShare[netip.Addr](readAheadTotal),
@@ -98,7 +113,7 @@ func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 	if gate == nil {
 		return nil
 	}
-	now, last, requests := a.clock(), false, a.entrance.requests
+	now, requests := a.clock(), a.entrance.requests
 	if w.foreign = crossSite(r.Header, a.cfg.PublicURL); w.foreign {
 		if gate != a.entrance.documents {
 			w.early = true
@@ -116,21 +131,46 @@ func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 			w.early = true
 			return limit.Refusal(state, "Too many requests from your network address presented no acceptable token. Look for whatever sends them (the answers before this one say why), and wait as long as Retry-After says; whoever operates the server sets the limit (AGENTIDP_ADDRESS_FAILURES_PER_MINUTE).")
 		}
-		last = state.Remaining < state.Quota/2
+		w.last = state.Remaining < state.Quota-state.Quota/failing
 		if err := w.readAhead(r, a.entrance.unread(gate)); err != nil {
 			return err
 		}
 	}
 	w.begin()
-	if !gate.Enter(r.Context(), last) {
+	if !gate.Enter(r.Context(), w.last) {
 		w.early = true
-		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
-			"The server has more requests than it can work on, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
-		e.RetryAfter = time.Second
-		return e
+		return errLoad()
 	}
 	w.gate = gate
 	return nil
+}
+
+func errLoad() error {
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"The server has more requests than it can work on, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
+	e.RetryAfter = time.Second
+	return e
+}
+
+// turn waits until a request that was admitted has its turn at a processor, and returns it
+// with what ends that when it waits for something else.
+func (a *App) turn(w *response, r *http.Request) (*http.Request, error) {
+	var turns *limit.Gate
+	switch w.gate {
+	case a.entrance.exchanges:
+		turns = a.entrance.exchangeTurns
+	case a.entrance.grants:
+		turns = a.entrance.grantTurns
+	case a.entrance.others:
+		turns = a.entrance.otherTurns
+	default:
+		return r, nil
+	}
+	if !w.turn.Begin(r.Context(), turns, w.last) {
+		w.early = true
+		return nil, errLoad()
+	}
+	return r.WithContext(limit.WithTurn(r.Context(), &w.turn)), nil
 }
 
 // settle counts a request that proved nothing against its address. What is refused

@@ -311,7 +311,7 @@ func TestAddressesThatFailComeLast(t *testing.T) {
 	for range 60 {
 		w.from("198.51.100.1", "wrong", "")
 	}
-	gate := limit.NewGate(1, time.Hour)
+	gate := limit.NewGate(1, 1, time.Hour)
 	w.app.entrance.others = gate
 	gate.Enter(t.Context(), false)
 	failing, honest := make(chan int, 1), make(chan int, 1)

@@ -21,6 +21,8 @@ type response struct {
 	counted netip.Addr  // what it is counted as
 	gate    *limit.Gate // whose place the request has
 	conn    *limit.Conn // over which it came; nil: in no connection of the server's
+	turn    limit.Turn  // at a processor
+	last    bool        // its address has failed so often that others come first
 	working bool        // the connection is told that it is worked on
 	body    *body       // what was read ahead of it
 	early   bool        // it was turned away before any work
@@ -40,6 +42,7 @@ func (w *response) leave() {
 	if w.body != nil {
 		w.body.free()
 	}
+	w.turn.End()
 	if w.gate != nil {
 		w.gate.Leave()
 		w.gate = nil

@@ -90,6 +90,12 @@ func (a *App) route(w *response, r *http.Request, mux *http.ServeMux) {
 		write(w, r, err)
 		return
 	}
+	turned, err := a.turn(w, r)
+	if err != nil {
+		write(w, r, err)
+		return
+	}
+	r = turned
 	if strings.HasPrefix(rest, apiRoot+"/") {
 		problem.AsksAPI(r.Context(), org)
 	}

@@ -18,15 +18,16 @@ type Gate struct {
 	mu      sync.Mutex
 	taken   int
 	waiting list.List // of chan struct{}, closed when its place is given
+	last    list.List // of those who come last
 }
 
-// NewGate returns a Gate with so many places, and as many in its queue.
-func NewGate(places int, patience time.Duration) *Gate {
-	return &Gate{places: places, queue: places, patience: patience}
+// NewGate returns a Gate with so many places, and so many in its queue.
+func NewGate(places, queue int, patience time.Duration) *Gate {
+	return &Gate{places: places, queue: queue, patience: patience}
 }
 
 // Enter takes a place, and reports whether it got one: then Leave must follow. Who
-// comes last is turned away while the queue is half full.
+// comes last waits behind all who do not, and is turned away while the queue is half full.
 func (g *Gate) Enter(ctx context.Context, last bool) bool {
 	g.mu.Lock()
 	if g.taken < g.places {
@@ -34,12 +35,16 @@ func (g *Gate) Enter(ctx context.Context, last bool) bool {
 		g.mu.Unlock()
 		return true
 	}
-	if n := g.waiting.Len(); n >= g.queue || last && n >= g.queue/2 {
+	if n := g.waiting.Len() + g.last.Len(); n >= g.queue || last && n >= g.queue/2 {
 		g.mu.Unlock()
 		return false
 	}
+	queue := &g.waiting
+	if last {
+		queue = &g.last
+	}
 	given := make(chan struct{})
-	place := g.waiting.PushBack(given)
+	place := queue.PushBack(given)
 	g.mu.Unlock()
 
 	timer := time.NewTimer(g.patience)
@@ -56,7 +61,7 @@ func (g *Gate) Enter(ctx context.Context, last bool) bool {
 	case <-given: // at the last moment
 		return true
 	default:
-		g.waiting.Remove(place)
+		queue.Remove(place)
 		return false
 	}
 }
@@ -65,10 +70,11 @@ func (g *Gate) Enter(ctx context.Context, last bool) bool {
 func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first := g.waiting.Front()
-	if first == nil {
-		g.taken--
-		return
+	for _, queue := range []*list.List{&g.waiting, &g.last} {
+		if first := queue.Front(); first != nil {
+			close(queue.Remove(first).(chan struct{}))
+			return
+		}
 	}
-	close(g.waiting.Remove(first).(chan struct{}))
+	g.taken--
 }

@@ -62,6 +62,25 @@ func TestGate(t *testing.T) {
 			}
 			wait(t, g, 2) // and nobody else is
 		}},
+		{"who comes last waits behind all others", func(t *testing.T, g *Gate) {
+			enter(t, g, 4)
+			var order []bool // last, of those who got a place
+			for _, last := range []bool{true, false} {
+				go func() {
+					if g.Enter(t.Context(), last) {
+						order = append(order, last)
+					}
+				}()
+				synctest.Wait()
+			}
+			for range 2 {
+				g.Leave()
+				synctest.Wait()
+			}
+			if len(order) != 2 || order[0] || !order[1] {
+				t.Errorf("%v", order)
+			}
+		}},
 		{"who waits in vain leaves the queue", func(t *testing.T, g *Gate) {
 			enter(t, g, 4)
 			wait(t, g, 4)
@@ -84,7 +103,7 @@ func TestGate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { tt.run(t, NewGate(4, time.Second)) })
+			synctest.Test(t, func(t *testing.T) { tt.run(t, NewGate(4, 4, time.Second)) })
 		})
 	}
 }
@@ -121,7 +140,7 @@ func (g *Gate) queued() int {
 // However they come, wait, leave and give up, all places are free in the end.
 func TestNoPlaceIsLost(t *testing.T) {
 	t.Parallel()
-	g := NewGate(3, time.Microsecond)
+	g := NewGate(3, 3, time.Microsecond)
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	agentidp "github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // maxBatch bounds a commit: what a failure harms, and how long a member waits.
@@ -91,6 +92,7 @@ const (
 
 // submit hands m to the committer and waits for its result.
 func (c *committer) submit(ctx context.Context, m *member) error {
+	limit.Waits(ctx)
 	for began := time.Now(); ; {
 		err := c.submitOnce(ctx, m)
 		if err != errHeld { //nolint:errorlint // it is never wrapped

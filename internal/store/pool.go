@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // pool is a database/sql pool that prepares each statement text once, where that
@@ -49,6 +51,7 @@ func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // QueryContext is that of sql.DB, by a prepared statement where that pays.
 func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	limit.Waits(ctx)
 	if !p.prepare {
 		return p.DB.QueryContext(ctx, text, args...)
 	}

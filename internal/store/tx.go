@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // Limits of one transaction.
@@ -52,6 +54,7 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	limit.Waits(ctx)
 	tx, err := db.write.BeginTx(own, nil)
 	if err != nil {
 		return db.explain(ctx, "begin", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // How often keys are fetched. A removed key is refused after at most
@@ -114,6 +115,7 @@ func (s *source) renew(ctx context.Context, interval time.Duration) error {
 		return errCrowded()
 	}
 	defer s.cache.waited(s)
+	limit.Waits(ctx)
 	select {
 	case <-flight:
 	case <-ctx.Done():
