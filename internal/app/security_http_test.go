@@ -251,7 +251,7 @@ func TestA207PagesOfOtherOrigins(t *testing.T) {
 
 // nothing that a request says of the host comes back; issuer and addresses are
 // those of the configuration.
-func TestTheHostHeaderIsNotRead(t *testing.T) {
+func TestSecurityA192TheHostHeaderIsNotRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.tenant("acme")

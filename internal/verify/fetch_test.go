@@ -17,6 +17,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/jose"
 )
 
+// wherever they lead.
 func TestA183RedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{301, 302, 303, 307, 308} {
@@ -188,7 +189,7 @@ func TestABodyIsReadToItsLimitOnly(t *testing.T) {
 	}
 }
 
-// In a bubble time is what synctest says, and a goroutine that stays behind fails
+// in a bubble time is what synctest says, and a goroutine that stays behind fails
 // the test.
 func TestA177SlowAnswers(t *testing.T) {
 	t.Parallel()

@@ -94,9 +94,10 @@ var (
 	number  = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
 	// notGlobal are names that mean something else in every network (RFC 6761, RFC
-	// 6762, RFC 7686, RFC 8375, and what ICANN reserved for private use), and two
-	// services whose names are addresses in other words.
-	notGlobal = regexp.MustCompile(`(^|\.)(localhost|local|localdomain|internal|intranet|private|corp|home|lan|arpa|onion|nip\.io|sslip\.io)$`)
+	// 6762, RFC 7686, RFC 8375, and what ICANN reserved for private use), those of the
+	// services of a Kubernetes cluster, and two services whose names are addresses in
+	// other words.
+	notGlobal = regexp.MustCompile(`(^|\.)(localhost|local|localdomain|internal|intranet|private|corp|home|lan|svc|arpa|onion|nip\.io|sslip\.io)$`)
 )
 
 // checkName refuses hosts that are not the name of a public one. It asks nobody;

@@ -105,6 +105,7 @@ func TestA185A186A188AddressesAreChecked(t *testing.T) {
 		"https://metadata.google.internal":                local("metadata.google.internal"),
 		"https://metadata":                                local("metadata"),
 		"https://kubernetes":                              local("kubernetes"),
+		"https://kubernetes.default.svc":                  local("kubernetes.default.svc"),
 		"https://kubernetes.svc.cluster.local":            local("kubernetes.svc.cluster.local"),
 		"https://router.home.arpa":                        local("router.home.arpa"),
 		"https://1.0.0.127.in-addr.arpa":                  local("1.0.0.127.in-addr.arpa"),

@@ -98,6 +98,7 @@ func TestManyTokensAtTheStartShareOneFetch(t *testing.T) {
 	w.wantFetches(t, 1)
 }
 
+// a minute of them causes two fetches.
 func TestA173AFloodOfUnknownKids(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, jose.ES256)
