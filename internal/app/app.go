@@ -87,6 +87,7 @@ type App struct {
 	retention struct {
 		sync.Mutex
 		RetentionStats
+		glance glance // of this process at its clock
 	}
 }
 

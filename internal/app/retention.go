@@ -55,6 +55,7 @@ func (a *App) removeAlways(ctx context.Context) {
 // and between two leaves the database alone for longer than it took.
 func (a *App) removeDue(ctx context.Context) error {
 	now := a.clock()
+	a.tellStep(now, time.Now())
 	steady, err := a.steady(ctx, now)
 	if err != nil {
 		return fmt.Errorf("look whether the clock jumped: %w", err)

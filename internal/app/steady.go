@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
@@ -47,6 +48,30 @@ func (a *App) steady(ctx context.Context, now time.Time) (bool, error) {
 	}
 	err = a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, lookSetting, next.String()) })
 	return err == nil && !now.Before(next.heldUntil), err
+}
+
+// glance is when the process looked at its clock last, and when that was by the one that
+// nobody sets.
+type glance struct {
+	clock     time.Time
+	monotonic time.Time
+}
+
+// tellStep warns of a clock that was set while this process ran: too little for
+// steady is enough for tokens to be refused. Where the machine slept it is told too.
+func (a *App) tellStep(clock, monotonic time.Time) {
+	a.retention.Lock()
+	defer a.retention.Unlock()
+	before := a.retention.glance
+	a.retention.glance = glance{clock, monotonic}
+	if before.clock.IsZero() {
+		return
+	}
+	step := clock.Sub(before.clock) - monotonic.Sub(before.monotonic)
+	if step.Abs() > agentidp.ClockSkew {
+		a.logger.Warn("the clock was set, or the machine slept; if it is right now, tokens issued just before may be refused for their times, and otherwise all are: run agentidp doctor",
+			"clock", clock.Format(time.RFC3339), "by", step.Round(time.Second).String())
+	}
 }
 
 func (l look) String() string {

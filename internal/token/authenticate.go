@@ -86,6 +86,8 @@ func (t *Tokens) judge(ctx context.Context, org *agentidp.Organization, presente
 		return nil, nil, invalid("It expired at " + rec.ExpiresAt.UTC().Format(time.RFC3339) + "; get a new one.")
 	case !rec.RevokedAt.IsZero():
 		return nil, nil, invalid("It was revoked.")
+	case rec.IssuedAt.After(now.Add(agentidp.ClockSkew)): // by a clock that was set back since: who knows how long it would live
+		return nil, nil, invalid("It is valid from " + rec.IssuedAt.UTC().Format(time.RFC3339) + ", and this server's clock says " + now.UTC().Format(time.RFC3339) + "; get a new one.")
 	}
 	if rec.OrganizationRevision != org.Revision { // the key may have been given up since
 		if _, err := t.verify(ctx, at(org, rec.OrganizationRevision), presented); err != nil {

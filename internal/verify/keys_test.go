@@ -248,6 +248,31 @@ func TestA182ARemovedKeyIsRefusedAfterARefresh(t *testing.T) {
 	w.wantFetches(t, 2)
 }
 
+// keys that were fetched by a clock that was far ahead are as old as when it was set
+// right, and not good for as long as it was ahead.
+func TestR19KeysThatWereFetchedInTheFuture(t *testing.T) {
+	t.Parallel()
+	for _, back := range []time.Duration{time.Hour, 365 * 24 * time.Hour} {
+		w := newWorld(t, jose.ES256)
+		w.Advance(back)
+		w.mustVerify(t, w.good(t))
+		w.issuer.publish(t, newKey(t, "k2", jose.ES256))
+		w.Advance(-back)
+		w.mustVerify(t, w.good(t)) // it starts the refresh
+		eventually(t, "the refresh", func() bool { _, err := w.verify(t, w.good(t)); return err != nil })
+		w.wantRefused(t, w.good(t), "unknown_key")
+		w.wantFetches(t, 2)
+	}
+	w := newWorld(t, jose.ES256)
+	w.Advance(365 * 24 * time.Hour)
+	w.mustVerify(t, w.good(t))
+	w.issuer.Close()
+	w.Advance(-365 * 24 * time.Hour)
+	w.mustVerify(t, w.good(t))
+	w.Advance(24*time.Hour + time.Second)
+	w.wantUnreachable(t, w.good(t))
+}
+
 func TestA179BadAnswersNeverReplaceGoodKeys(t *testing.T) {
 	t.Parallel()
 	other := newKey(t, "k1", jose.ES256)

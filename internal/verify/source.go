@@ -88,6 +88,11 @@ func (s *source) current() *keySet {
 		return nil
 	}
 	age := now.Sub(s.set.fetchedAt)
+	if age < -refreshAfter { // the clock was set back: how old the set is nobody knows
+		set := *s.set
+		set.fetchedAt, age = now, refreshAfter+1
+		s.set = &set
+	}
 	if age > refreshAfter && s.flight == nil && s.mayFetch(now, 0) {
 		s.fly(now)
 	}
