@@ -5,8 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -143,21 +141,6 @@ func jtiOf(t *testing.T, token string) string {
 		t.Fatalf("no jti: %v", err)
 	}
 	return claims.JTI
-}
-
-// keySet returns the key set that services read.
-func (d *drill) keySet() string {
-	d.t.Helper()
-	resp, err := http.Get(d.url + "/.well-known/jwks.json")
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		d.t.Fatalf("%s %v", resp.Status, err)
-	}
-	return string(body)
 }
 
 // shellBlocks returns what a document shows for pasting into a shell.

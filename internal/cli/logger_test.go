@@ -139,12 +139,7 @@ func (i *installation) linesDropped() int {
 func readAgain(t *testing.T, i *installation, exchange func() string) {
 	process := i.server
 	process.reading.Unlock()
-	said := func(what string) bool {
-		process.mu.Lock()
-		defer process.mu.Unlock()
-		return strings.Contains(process.log.String(), what)
-	}
-	eventually(t, "the gap is told", func() bool { return said("lines of the log are missing here") })
+	eventually(t, "the gap is told", func() bool { return process.said("lines of the log are missing here") > 0 })
 	dropped := i.linesDropped()
 	exchange()
 	if code := i.end(os.Interrupt); code != exitOK {
@@ -165,7 +160,7 @@ func readAgain(t *testing.T, i *installation, exchange func() string) {
 			after++
 		}
 	}
-	if told != dropped || after == 0 || !said("AgentIdP has stopped") {
+	if told != dropped || after == 0 || process.said("AgentIdP has stopped") != 1 {
 		t.Errorf("%d lines are told to be missing, %d were dropped; %d lines follow", told, dropped, after)
 	}
 }

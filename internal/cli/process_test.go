@@ -229,3 +229,10 @@ func (s *serverProcess) tail() string {
 	b := s.log.Bytes()
 	return string(b[max(0, len(b)-2000):])
 }
+
+// said returns how often the log has something.
+func (s *serverProcess) said(what string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.log.String(), what)
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -44,6 +45,7 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context, given *set
 	if c.CheckConfig {
 		return given.print(std, k)
 	}
+	terminal := std.Err
 	signal.Ignore(syscall.SIGPIPE) // whoever read the log is gone: no reason to end
 	logger, lines := pipeLog(std, c.LogFormat, c.LogLevel)
 	a, err := app.New(ctx, app.Options{Config: c.Config, Version: version(), Logger: logger, LinesDropped: lines.Dropped})
@@ -64,18 +66,27 @@ func (c *serveCmd) Run(ctx context.Context, std *IO, k *kong.Context, given *set
 		logger.Warn("profiles are served to whoever is on this machine; they tell of the inside of the process, and taking one slows it down", "metrics", a.MetricsAddress())
 	}
 	logger.Info("an admin token is made on this machine", "command", "agentidp admin token --data-dir "+c.DataDir)
-	if c.TLS() {
-		hangup := make(chan os.Signal, 1)
-		signal.Notify(hangup, syscall.SIGHUP)
-		defer close(hangup)
-		defer signal.Stop(hangup)
-		go func() {
-			for range hangup {
-				a.LookAtCertificates()
-			}
-		}()
+	if c.TLS() || !isTerminal(terminal) { // on one, it is hung up with it
+		defer c.hangups(a, logger)()
 	}
 	err = a.Run(ctx)
 	logger.Info("AgentIdP has stopped")
 	return err
+}
+
+// hangups has SIGHUP read the certificate again, and nothing else. It would end a process
+// that does not listen to it, and operators send it to whatever should notice a change.
+func (c *serveCmd) hangups(a *app.App, logger *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for range hangup {
+			logger.Info("SIGHUP: settings are read at the start alone; look at them with agentidp serve --check-config, and restart", "certificate_is_read", c.TLS())
+			a.LookAtCertificates()
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+	}
 }

@@ -147,14 +147,14 @@ func (s *MasterKeySource) read() (*MasterKey, error) {
 	}
 	info, err := os.Stat(s.File)
 	if err != nil {
-		return nil, fmt.Errorf("read the master key file: %w", err)
+		return nil, fmt.Errorf("read the master key file: %w; make it a file that the server may read, or name another in AGENTIDP_MASTER_KEY_FILE", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("master key file %s can be read by others (mode %04o); run: chmod 600 %s", s.File, info.Mode().Perm(), s.File)
 	}
 	raw, err := os.ReadFile(s.File)
 	if err != nil {
-		return nil, fmt.Errorf("read the master key file: %w", err)
+		return nil, fmt.Errorf("read the master key file: %w; make it a file that the server may read, or name another in AGENTIDP_MASTER_KEY_FILE", err)
 	}
 	key, err := newMasterKey(string(raw))
 	if err != nil {
