@@ -18,7 +18,8 @@ const grace = 10 * time.Second
 // Run serves until ctx is done, then for as long as Config.Drain says as before,
 // but for telling everybody to go elsewhere; then it refuses new connections, lets
 // requests under way finish for at most ten seconds, and closes storage. It returns
-// nil after an orderly end.
+// nil after an orderly end. A database that may not be used any more ends it too, at
+// once but for requests under way.
 func (a *App) Run(ctx context.Context) error {
 	easeCollector()
 	aside, stopAside := context.WithCancel(ctx)
@@ -40,7 +41,9 @@ func (a *App) Run(ctx context.Context) error {
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		err = a.end(context.WithoutCancel(ctx))
+		err = a.end(context.WithoutCancel(ctx), a.cfg.Drain)
+	case <-a.db.Broken():
+		err = errors.Join(errDisk, a.end(context.WithoutCancel(ctx), 0))
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
@@ -52,13 +55,17 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(err, a.close())
 }
 
+// errDisk ends a server whose disk failed to confirm a write.
+var errDisk = errors.New("the disk did not confirm a write to the database (fsync failed), so nobody knows what its file holds and this server does not go on with it; " +
+	"look at the disk and what the kernel says of it, then start the server again: it takes up what the disk holds")
+
 // end takes leave of clients before it closes anything. Closing a kept-alive
 // connection at once would break the request that may just be on its way over it
 // (RFC 9112 §9.5); so each connection ends with an answer that says so, and load
 // balancers see that /readyz fails. What is idle even then is closed.
-func (a *App) end(ctx context.Context) error {
+func (a *App) end(ctx context.Context, drain time.Duration) error {
 	a.ending.Store(true)
-	time.Sleep(a.cfg.Drain)
+	time.Sleep(drain)
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	err := a.http.Shutdown(ctx)

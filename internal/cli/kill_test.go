@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,30 +12,69 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/pgtest"
 )
 
 const (
-	kills       = 20
 	loadClients = 8
 	loadAnswers = 2 * loadClients // at least, before each kill
 	readyWithin = 2 * time.Second
 	readyAtLast = 10 * time.Second
 )
 
+// engines are the databases that a process is killed on: what an installation needs for
+// one, and how often it is killed in the long form and in the short one.
+var engines = []struct {
+	name        string
+	settings    func(*testing.T) []string
+	long, short int
+}{
+	{"SQLite", func(*testing.T) []string { return nil }, 50, 20},
+	{"PostgreSQL", onPostgres, 50, 5},
+}
+
+// onPostgres are the settings of an installation on a new database of PostgreSQL.
+func onPostgres(t *testing.T) []string {
+	t.Helper()
+	key := make([]byte, 32)
+	_, _ = cryptorand.Read(key)
+	return []string{"AGENTIDP_DATABASE_URL=" + pgtest.Start(t), "AGENTIDP_MASTER_KEY=" + base64.StdEncoding.EncodeToString(key)}
+}
+
+// often chooses between the long form of a fault (make faults) and the short one.
+func often(long, short int) int {
+	if os.Getenv("AGENTIDP_FAULTS") == "long" {
+		return long
+	}
+	return short
+}
+
 // R-01, A-098: the process is killed under load, again and again, and no answer that
 // it gave turns out to be untrue; what it did without an answer is done whole. A kill is not a power cut: what it proves is that
 // answers follow commits and that commits are whole; that commits reach the disk is
 // for synchronous=FULL and SQLite's own tests.
-func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
+func TestR01A098KilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 	t.Parallel()
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			killedUnderLoad(t, newInstallation(t, engine.settings(t)...), often(engine.long, engine.short))
+		})
+	}
+}
+
+func killedUnderLoad(t *testing.T, i *installation, kills int) {
+	t.Helper()
 	seed := rand.Uint64()
 	if s := os.Getenv("AGENTIDP_TEST_SEED"); s != "" {
 		var err error
@@ -43,17 +84,12 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 	}
 	t.Logf("AGENTIDP_TEST_SEED=%d (what is written and when it ends; the scheduler's part cannot be repeated)", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	i := newInstallation(t)
 	started := []time.Duration{i.start()}
 	l := newLedger(i, i.program("admin", "token"))
-	workers := make([]*worker, loadClients)
-	for k := range workers {
-		workers[k] = &worker{ledger: l, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(seed, uint64(k+1)))}
-	}
-	doubts := 0
+	workers, doubts := l.crowd(seed), 0
 	for round := range kills {
 		since, grants, denied := time.Now(), len(l.grants), len(l.denied)
-		l.killUnderLoad(t, workers, time.Duration(50+rng.IntN(250))*time.Millisecond)
+		l.underLoad(t, workers, time.Duration(50+rng.IntN(250))*time.Millisecond, i.kill)
 		started = append(started, i.start())
 		for _, w := range workers {
 			if w.doubt != nil {
@@ -84,22 +120,34 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 		started[len(started)/2], started[len(started)-1], l.total(), l.acknowledged, doubts, len(l.untold))
 }
 
-// killUnderLoad lets the workers write, and kills the server in the midst of their
-// requests, some time after it has given the first answers.
-func (l *ledger) killUnderLoad(t *testing.T, workers []*worker, after time.Duration) {
+// crowd returns workers that write each something else.
+func (l *ledger) crowd(seed uint64) []*worker {
+	workers := make([]*worker, loadClients)
+	for k := range workers {
+		workers[k] = &worker{ledger: l, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(seed, uint64(k+1)))}
+	}
+	return workers
+}
+
+// underLoad lets the workers write, and does something to the server in the midst of
+// their requests, some time after it has given the first answers. It returns when each
+// has had a request without an answer, or with one that says that it may not be done.
+func (l *ledger) underLoad(t *testing.T, workers []*worker, after time.Duration, strike func()) {
 	t.Helper()
 	before := l.total()
 	errs := make([]error, len(workers))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	var wg sync.WaitGroup
 	for k, w := range workers {
-		wg.Go(func() { errs[k] = w.run(t.Context()) })
+		wg.Go(func() { errs[k] = w.run(ctx) })
 	}
 	enough := func() bool { return l.total() >= before+loadAnswers }
 	for deadline := time.Now().Add(time.Minute); !enough() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(after)
-	l.installation.kill()
+	strike()
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -156,17 +204,33 @@ var wholes = []struct{ name, query string }{
 	{"policies that are there and deleted", `oidc_trust_policies p JOIN events e ON e.policy_id = p.id WHERE type = 'policy_deleted'`},
 	{"policies gone without an event", `events c WHERE type = 'policy_created' AND NOT EXISTS (SELECT 1 FROM oidc_trust_policies p WHERE p.id = c.policy_id)
 		AND 1 <> (SELECT count(*) FROM events e WHERE e.policy_id = c.policy_id AND type = 'policy_deleted')`},
-	{"tokens revoked more or less often than the events say", `(SELECT 1) WHERE (SELECT count(*) FROM access_tokens WHERE revoked_at > 0) <>
+	{"tokens revoked more or less often than the events say", `(SELECT 1) AS one WHERE (SELECT count(*) FROM access_tokens WHERE revoked_at > 0) <>
 		(SELECT coalesce(sum(CASE type WHEN 'token_revoked' THEN 1 ELSE json_extract(data, '$.revoked') END), 0) FROM events WHERE type IN ('token_revoked', 'tokens_revoked'))`},
 }
 
 // audit reads the database that is left.
 func (l *ledger) audit(ctx context.Context, t *testing.T) {
 	t.Helper()
-	count := undamaged(ctx, t, filepath.Join(l.installation.data, "agentidp.db"))
+	count := l.installation.undamaged(ctx, t)
 	if n, told := count("decisions WHERE outcome = 'allowed'"), len(l.grants)+len(l.untold); n != told {
 		t.Errorf("%d grants, and clients know of %d", n, told)
 	}
+}
+
+// undamaged asserts that of an installation's database, on either engine.
+func (i *installation) undamaged(ctx context.Context, t *testing.T) (count func(from string, args ...any) int) {
+	t.Helper()
+	for _, setting := range i.env {
+		if url, ok := strings.CutPrefix(setting, "AGENTIDP_DATABASE_URL="); ok {
+			db, err := sql.Open("pgx", url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { db.Close() })
+			return whole(ctx, t, db, strings.NewReplacer("json_extract(data, '$.revoked')", "CAST(CAST(data AS jsonb)->>'revoked' AS BIGINT)"))
+		}
+	}
+	return undamaged(ctx, t, filepath.Join(i.data, "agentidp.db"))
 }
 
 // undamaged asserts that a database is undamaged and that nothing in it is half done, and
@@ -182,8 +246,15 @@ func undamaged(ctx context.Context, t *testing.T, file string) (count func(from 
 	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("integrity_check: %s, %v", verdict, err)
 	}
+	return whole(ctx, t, db, strings.NewReplacer())
+}
+
+// whole asserts that nothing in a database is half done. words are the engine's own, in
+// the place of SQLite's.
+func whole(ctx context.Context, t *testing.T, db *sql.DB, words *strings.Replacer) (count func(from string, args ...any) int) {
+	t.Helper()
 	count = func(from string, args ...any) (n int) {
-		if err := db.QueryRowContext(context.WithoutCancel(ctx), "SELECT count(*) FROM "+from, args...).Scan(&n); err != nil {
+		if err := db.QueryRowContext(context.WithoutCancel(ctx), "SELECT count(*) FROM "+words.Replace(from), args...).Scan(&n); err != nil {
 			t.Errorf("%s: %v", from, err)
 		}
 		return n

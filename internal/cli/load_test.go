@@ -28,6 +28,7 @@ type worker struct {
 	policies   []string
 
 	doubt *operation // was sent, and no answer came
+	why   error      // what came instead
 }
 
 // operation is one write. again says that it was sent before and may have been
@@ -46,7 +47,7 @@ func (w *worker) run(ctx context.Context) error {
 			if e, ok := errors.AsType[*client.Error](err); ok && e.Status != http.StatusServiceUnavailable {
 				return fmt.Errorf("%s: %w", op.name, err)
 			}
-			w.doubt = op
+			w.doubt, w.why = op, err
 		}
 	}
 	return nil
@@ -61,7 +62,7 @@ func (w *worker) settle(ctx context.Context) error {
 	if err := w.perform(ctx, w.doubt, true); err != nil {
 		return fmt.Errorf("%s, after its answer was lost: %w", w.doubt.name, err)
 	}
-	w.doubt = nil
+	w.doubt, w.why = nil, nil
 	return nil
 }
 

@@ -20,7 +20,7 @@ import (
 
 // told to end under load, the server breaks nobody's request. The drain is
 // long enough for every client to have an answer in it, however slow the machine.
-func TestToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
+func TestR03ToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, "AGENTIDP_DRAIN=3s")
 	i.start()

@@ -50,6 +50,9 @@ type batch struct {
 // transact runs the members in one transaction. nil: it is committed, and each
 // member's err is its result.
 func (c *committer) transact(ctx context.Context, members []*member) error {
+	if err := c.db.broken.err(); err != nil {
+		return err
+	}
 	s, err := c.db.commit.begin(ctx)
 	if err != nil {
 		return err

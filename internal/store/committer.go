@@ -257,7 +257,7 @@ func (c *committer) settle(ctx context.Context, members []*member, err error) {
 func (c *committer) try(ctx context.Context, members []*member) error {
 	deadline := time.Now().Add(c.timeout)
 	for try := 0; ; try++ {
-		err := c.transact(ctx, members)
+		err := c.db.broken.look(c.db.dialect, c.transact(ctx, members))
 		if err == nil || try == maxRetries || !c.raced(err) || time.Now().After(deadline) || !pause(ctx, try) {
 			return err
 		}

@@ -52,6 +52,8 @@ type dialect struct {
 	gone      func(error) bool // the engine, not the statement, is at fault
 	// waitedTooLong is the part of gone that is about one row.
 	waitedTooLong func(error) bool
+	// unconfirmed says that the disk did not confirm what was written (fsync failed).
+	unconfirmed func(error) bool
 }
 
 // explain wraps an error of the engine: with the sentinel that callers know, if

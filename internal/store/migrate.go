@@ -70,7 +70,7 @@ func (db *DB) migrateUp(ctx context.Context) error {
 		return err
 	}
 	_, err = provider.Up(ctx)
-	return err
+	return db.broken.look(db.dialect, err)
 }
 
 // migrations returns the embedded migrations. No session lock: that would be an

@@ -35,6 +35,7 @@ var postgresDialect = &dialect{
 		return false
 	},
 	waitedTooLong: func(err error) bool { return sqlState(err) == "55P03" }, // lock_timeout
+	unconfirmed:   func(error) bool { return false },                        // the server itself ends then
 	gone: func(err error) bool {
 		state := sqlState(err)
 		if state == "" {

@@ -37,6 +37,10 @@ var sqliteDialect = &dialect{
 		return false
 	},
 	waitedTooLong: func(error) bool { return false },
+	unconfirmed: func(err error) bool {
+		code := sqliteCode(err)
+		return code == sqlite3.SQLITE_IOERR_FSYNC || code == sqlite3.SQLITE_IOERR_DIR_FSYNC
+	},
 }
 
 // sqliteCode returns the extended result code, or 0.

@@ -22,6 +22,7 @@ type DB struct {
 
 	committer committer
 	written   written
+	broken    broken
 	closing   sync.Once
 	closeErr  error
 }
@@ -39,7 +40,7 @@ type Options struct {
 // The path is taken as it is; the file is created, with mode 0600, in a folder
 // that exists. Open changes no schema: see Migrate.
 func Open(ctx context.Context, url string, opt Options) (*DB, error) {
-	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten()}
+	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten(), broken: broken{since: make(chan struct{})}}
 	db.committer.committed = opt.Committed
 	if db.clock == nil {
 		db.clock = time.Now
@@ -68,17 +69,23 @@ func Open(ctx context.Context, url string, opt Options) (*DB, error) {
 
 // Ping asks the database for an answer, over the connection that issues.
 func (db *DB) Ping(ctx context.Context) error {
+	if err := db.broken.err(); err != nil {
+		return err
+	}
 	var one int
 	err := db.commit.QueryRowContext(ctx, "SELECT 1").Scan(&one)
 	return db.explain(ctx, "ping", err)
 }
 
 // Close lets the waiting exchanges finish, writes the counters and closes the
-// connections. What comes after gets ErrUnavailable.
+// connections. What comes after gets ErrUnavailable. Those of a broken database stay
+// open until the program ends.
 func (db *DB) Close() error {
 	db.closing.Do(func() {
 		db.committer.stop()
-		db.closeErr = db.closePools()
+		if db.broken.err() == nil { // SQLite's last connection would write what the log holds into the file, and remove the log
+			db.closeErr = db.closePools()
+		}
 	})
 	return db.closeErr
 }

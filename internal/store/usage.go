@@ -142,12 +142,12 @@ func (u *usage) putBack(counts map[usageKey]usageCount) {
 // kept for the next time: these are for people, and nothing is decided by them.
 func (c *committer) flushUsage() {
 	counts := c.usage.take()
-	if len(counts) == 0 {
+	if len(counts) == 0 || c.db.broken.err() != nil {
 		return
 	}
 	ctx, cancel := c.batchContext()
 	defer cancel()
-	if err := c.writeUsage(ctx, counts); err != nil {
+	if err := c.db.broken.look(c.db.dialect, c.writeUsage(ctx, counts)); err != nil {
 		c.db.log.WarnContext(ctx, "the counters of policies and credentials are written later", "error", err)
 		c.usage.putBack(counts)
 	}
