@@ -86,7 +86,7 @@ func (d *disk[TLS]) openBreakable(tls *TLS, vfs, name, file uintptr, flags int32
 	}
 	result := d.open(tls, vfs, name, file, flags, outFlags)
 	if f := at[sqlite3.Tsqlite3_file](file); result == sqlite3.SQLITE_OK && f.FpMethods != 0 {
-		f.FpMethods = uintptr(unsafe.Pointer(d.breakable(f.FpMethods).table))
+		f.FpMethods = address(&d.breakable(f.FpMethods).table)
 	}
 	return result
 }
