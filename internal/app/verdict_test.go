@@ -72,6 +72,9 @@ func (f *forger) judge(a *answer, token, fate string, fetches int, was *ledger) 
 	f.repeatsNothing(a, token)
 	is := f.ledger()
 	refusals := is.refusedSince(was)
+	if fetches > 0 || fate == agentidp.CodeIssuerUnreachable {
+		was.dns = is.dns // the provider, and not the token, has said whose address is asked for
+	}
 	switch {
 	case fate == "unproven" || slices.Contains(unproven, fate):
 		f.sameAsGarbage(a)
@@ -236,12 +239,12 @@ type ledger struct {
 	refusals map[agentidp.RefusalCount]int64
 	fetches  int64 // key sets, as issuers saw it
 	trapped  int64 // connections to an address that only a token named
-	dns      int64
+	dns      int64 // questions, whoever was asked
 }
 
 func (f *forger) ledger() *ledger {
 	f.t.Helper()
-	l := &ledger{refusals: f.refusals(), fetches: f.fetches.Load(), trapped: f.trapped.Load(), dns: dnsQueries.Load()}
+	l := &ledger{refusals: f.refusals(), fetches: f.fetches.Load(), trapped: f.trapped.Load(), dns: dnsQueries.Load() + int64(f.dns.Asked())}
 	err := f.rows.QueryRowContext(f.t.Context(), `SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM events),
 		(SELECT count(*) FROM access_tokens), (SELECT count(*) FROM used_tokens), (SELECT count(*) FROM pins)`).
 		Scan(&l.decisions, &l.events, &l.tokens, &l.used, &l.pins)
