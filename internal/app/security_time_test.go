@@ -156,8 +156,7 @@ func TestSecurityClock(t *testing.T) {
 		f := f.in(t)
 		at(0)
 		slow, fast := suspected("slow"), suspected("fast")
-		forged := compact(header("RS256", f.kid), f.payload(claims{"iat": f.clock.Now().Unix() + 300}), raw(random(256)))
-		f.becomesAfter(1, forged, "signature") // the key may be another by now: the clock was moved
+		f.becomes(compact(header("none", f.kid), f.payload(claims{"iat": f.clock.Now().Unix() + 300}), rs256), "algorithm")
 		if suspected("slow") != slow || suspected("fast") != fast {
 			t.Error("a clock is suspected on the word of a forged token")
 		}
