@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestWhatBreaksTheRules: what no server of ours answers would be noticed.
+// TestWhatBreaksTheRules: A-219 and the rest of the rules; what no server of ours answers would be noticed.
 func TestWhatBreaksTheRules(t *testing.T) {
 	t.Parallel()
 	const (

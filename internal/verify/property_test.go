@@ -41,7 +41,7 @@ func mutate(t *rapid.T, token, other string) string {
 	}
 }
 
-// A token that was changed on its way is refused, or says what it said: whatever is
+// a token that was changed on its way is refused, or says what it said: whatever is
 // changed, and however often.
 func TestAChangedTokenSaysTheSameOrNothing(t *testing.T) {
 	t.Parallel()
