@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentryagent/agentidp/internal/config"
 )
 
 // h2 is a client of HTTP/2 that does what no library lets one do (RFC 9113).
@@ -27,19 +30,21 @@ type frame struct {
 
 // The frames and flags that the tests need.
 const (
-	headersFrame, resetFrame, settingsFrame, pingFrame, goAwayFrame, continuationFrame = 1, 3, 4, 6, 7, 9
+	dataFrame, headersFrame, priorityFrame, resetFrame, settingsFrame, pingFrame, goAwayFrame, windowFrame, continuationFrame = 0, 1, 2, 3, 4, 6, 7, 8, 9
 
 	endStream, endHeaders, ack = 1, 4, 1
 
 	protocolError, cancel = 1, 8
 )
 
+// dialH2 connects from another address than whoever is honest has.
 func dialH2(t *testing.T, w *world, p *pair) *h2 {
 	t.Helper()
-	conn, err := tls.Dial("tcp", w.app.Address(), &tls.Config{RootCAs: p.roots, NextProtos: []string{"h2"}})
+	plain, err := w.dialFrom("127.0.0.2")
 	if err != nil {
 		t.Fatal(err)
 	}
+	conn := tls.Client(plain, &tls.Config{RootCAs: p.roots, NextProtos: []string{"h2"}, ServerName: "127.0.0.1"})
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(time.Minute)) // the test hangs no longer
 	c := &h2{t, conn, bufio.NewReader(conn)}
@@ -147,6 +152,8 @@ func TestA203AConnectionHasAHundredRequestsAtOnce(t *testing.T) {
 func TestA203AConnectionThatResetsAllItsRequestsHarmsNobody(t *testing.T) {
 	t.Parallel()
 	w, p := newTLSWorld(t, month)
+	seen := w.counting()
+	w.restart()
 	c := dialH2(t, w, p)
 	c.settings()
 	go func() {
@@ -169,6 +176,9 @@ func TestA203AConnectionThatResetsAllItsRequestsHarmsNobody(t *testing.T) {
 		t.Errorf("another connection: %v %v", resp, err)
 	}
 	c.conn.Close()
+	if begun, most := seen.begun.Load(), seen.most.Load(); begun == 0 || most > 100+1 { // of this connection, and readiness
+		t.Errorf("%d were worked on, %d at once", begun, most)
+	}
 	if log := w.logs.String(); strings.Contains(log, "panic") {
 		t.Error(log)
 	}
@@ -209,5 +219,93 @@ func TestA203AHeaderWithoutEndEndsTheConnection(t *testing.T) {
 	}
 	if _, err := p.client(t, nil).Get(w.app.URL() + "/healthz"); err != nil {
 		t.Errorf("another connection: %v", err)
+	}
+}
+
+// frames that cost their sender next to nothing, by the hundred thousand, with
+// nobody who reads what they are answered (CVE-2019-9512, 9514, 9515, 9518). What waits to
+// be sent is bounded, and so is what is worked on; and a header over the limit is refused
+//
+func TestA203FramesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	w, p := newTLSWorld(t, month)
+	seen := w.counting()
+	w.tuneAlso(func(s *http.Server) { s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = 4*short, 4*short, 4*short })
+	w.restart()
+	empty := frame{dataFrame, 0, 1, nil}
+	for name, flood := range map[string]frame{
+		"pings": {kind: pingFrame, payload: make([]byte, 8)}, "settings": {kind: settingsFrame}, "empty data": empty,
+		"priorities": {priorityFrame, 0, 1, []byte{0, 0, 0, 3, 7}}, "windows": {windowFrame, 0, 0, []byte{0, 0, 0, 1}},
+		"resets of nothing": {resetFrame, 0, 1, []byte{0, 0, 0, cancel}}, "data for nobody": {dataFrame, endStream, 3, nil},
+	} {
+		t.Run("A-203 "+name, func(t *testing.T) {
+			t.Parallel()
+			c := dialH2(t, w, p)
+			c.settings()
+			if err := c.send(frame{headersFrame, endHeaders, 1, h2Request(3, "/oauth2/revoke")}); err != nil {
+				t.Fatal(err)
+			}
+			many := bytes.Repeat(encode(flood), 1000)
+			for range 100 { // or until the server has had enough
+				if _, err := c.conn.Write(many); err != nil {
+					break
+				}
+			}
+			resp, err := p.client(t, nil).Get(w.app.URL() + "/readyz")
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("another connection: %v %v", resp, err)
+			}
+			if most := seen.most.Load(); most > 20 {
+				t.Errorf("%d requests were worked on at once", most)
+			}
+		})
+	}
+	t.Run("A-204 a header of 32 KiB", func(t *testing.T) {
+		t.Parallel()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", w.app.URL()+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Long", strings.Repeat("x", 32<<10))
+		resp, err := p.client(t, nil).Do(req)
+		if err == nil && resp.StatusCode != 431 { // an error: the connection ended, or the client heeds the limit that it is told
+			t.Errorf("%s %s", resp.Proto, resp.Status)
+		}
+	})
+}
+
+// answers for which the client opens no window. The server gives up in its
+// time, and who is honest is answered meanwhile.
+func TestA203AnswersWithoutAWindow(t *testing.T) {
+	t.Parallel()
+	w, p := newTLSWorld(t, month)
+	w.tune = func(s *http.Server) { s.WriteTimeout = 10 * short }
+	w.restart(func(c *config.Config) { c.Concurrency = 1 })
+	c := dialH2(t, w, p)
+	c.settings()
+	const initialWindowSize = 4 // the setting's number
+	frames := []frame{{kind: settingsFrame, payload: []byte{0, initialWindowSize, 0, 0, 0, 0}}}
+	for i := range uint32(100) {
+		frames = append(frames, frame{headersFrame, endHeaders | endStream, 2*i + 1, h2Request(2, "/api/v1/openapi.json")})
+	}
+	if err := c.send(frames...); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := p.client(t, nil).Get(w.app.URL() + "/.well-known/jwks.json")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("another connection: %v %v", resp, err)
+	}
+	ended := map[uint32]bool{}
+	for len(ended) < 100 {
+		f, err := c.read()
+		if err != nil {
+			break // all of them at once
+		}
+		if f.kind == dataFrame && len(f.payload) > 0 {
+			t.Fatal("data without a window")
+		}
+		if f.kind == resetFrame || f.kind == headersFrame && f.flags&endStream != 0 {
+			ended[f.stream] = true
+		}
 	}
 }

@@ -1,0 +1,140 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sentryagent/agentidp/internal/config"
+)
+
+// Attacks with as many connections and streams as the usual limits admit. They are not
+// parallel: the memory that they cost is measured, and they take descriptors by the thousand.
+
+// dialFrom opens a connection from one of the many addresses that loopback has.
+func (w *world) dialFrom(address string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: long}
+	return d.DialContext(w.t.Context(), "tcp", w.app.Address())
+}
+
+// descriptors asserts that the process may have so many files, which is for whoever runs
+// the tests to allow.
+func descriptors(t *testing.T, needed uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < needed {
+		t.Fatalf("the test needs %d file descriptors and has %d (%v): ulimit -n", needed, limit.Cur, err)
+	}
+}
+
+// inMemory is what the program holds of memory, live or on stacks, in bytes.
+func inMemory() int64 {
+	heap := live()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return heap + int64(m.StackInuse)
+}
+
+// five thousand connections that send nothing, of five addresses, are more than all
+// that there may be. Whoever is honest is answered throughout, on new connections; the
+// oldest make room, and each costs a bounded memory.
+func TestA202FiveThousandIdleConnections(t *testing.T) {
+	const idle, each = 5000, 32 << 10
+	descriptors(t, 2*idle+1000)
+	w, honest := slowWorld(t, func(*http.Server) {}, usualLimits(t), func(c *config.Config) { c.AddressConnections = idle / 5 })
+	before := inMemory()
+	closed := make(chan struct{}, idle)
+	for i := range idle {
+		conn, err := w.dialFrom(fmt.Sprintf("127.0.0.%d", 2+i%5))
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		defer conn.Close()
+		go func() {
+			_, _ = conn.Read(make([]byte, 1))
+			closed <- struct{}{}
+		}()
+		if i%500 == 0 {
+			http.DefaultClient.CloseIdleConnections()
+			honest()
+		}
+	}
+	for range idle - w.app.cfg.MaxConnections {
+		select {
+		case <-closed:
+		case <-time.After(long / 2):
+			t.Fatal("the server keeps more connections than it may")
+		}
+	}
+	if grown := inMemory() - before; grown > each*int64(w.app.cfg.MaxConnections) {
+		t.Errorf("%d KiB are held for each of %d connections", grown>>10/int64(w.app.cfg.MaxConnections), w.app.cfg.MaxConnections)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	honest()
+}
+
+// ten thousand streams of a hundred connections, each a request whose body never
+// comes. What waits of them is what one address may have in memory, and the rest is told
+// so; whoever comes from elsewhere is answered on its merits.
+func TestA203TenThousandStreams(t *testing.T) {
+	const connections, streams, each = 100, 100, 8 << 10
+	w, p := newTLSWorld(t, month)
+	seen := w.counting()
+	w.restart(usualLimits(t))
+	before := inMemory()
+	var frames []frame
+	for i := range uint32(streams) {
+		frames = append(frames, frame{headersFrame, endHeaders, 2*i + 1, h2Request(3, tokenPath)})
+	}
+	for range connections {
+		c := dialH2(t, w, p)
+		c.settings()
+		if err := c.send(frames...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const room = readAheadTotal / 4 / blockSize // for so many bodies of one address
+	eventually(t, "all that may not wait are answered", func() bool { return seen.begun.Load()-seen.now.Load() == connections*streams-room })
+	if grown := inMemory() - before; grown > each*connections*streams {
+		t.Errorf("%d KiB are held for each of them", grown>>10/(connections*streams))
+	}
+	client := p.client(t, nil)
+	for path, want := range map[string]int{tokenPath: 400, exchangePath: 415, "/readyz": 405} {
+		resp, err := client.Post(w.app.URL()+path, formType, strings.NewReader("grant_type=password"))
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("%s: %v %v", path, resp, err)
+		}
+	}
+}
+
+// seen counts the requests that reach the handler of a server.
+type seen struct{ begun, now, most atomic.Int64 }
+
+// counting has the next server counted.
+func (w *world) counting() *seen {
+	c := &seen{}
+	w.tune = func(s *http.Server) {
+		next := s.Handler
+		s.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			c.begun.Add(1)
+			now := c.now.Add(1)
+			defer c.now.Add(-1)
+			for most := c.most.Load(); now > most && !c.most.CompareAndSwap(most, now); most = c.most.Load() {
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}
+	return c
+}
+
+// tuneAlso changes the next server after what is to change it already.
+func (w *world) tuneAlso(change func(*http.Server)) {
+	first := w.tune
+	w.tune = func(s *http.Server) { first(s); change(s) }
+}
