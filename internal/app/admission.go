@@ -178,6 +178,9 @@ func (a *App) turn(w *response, r *http.Request) (*http.Request, error) {
 // those from the door that share its address. Nor is what a page sends: whoever looks at
 // it is not the sender. It gets documents, at which failures are not looked.
 func (a *App) settle(w *response, trace *problem.Trace) {
+	if w.early {
+		a.metrics.TurnedAway(agentidp.AsError(trace.Err).Code)
+	}
 	if w.early || w.foreign {
 		return
 	}
@@ -187,6 +190,7 @@ func (a *App) settle(w *response, trace *problem.Trace) {
 		unproven = unproven || e.Kind == agentidp.Unauthenticated && e.Reason == "" || e.Code == agentidp.CodeInvalidDPoPProof && e.DecisionID == ""
 	}
 	if unproven {
+		a.metrics.Unproven()
 		a.entrance.failures.Take(a.clock(), w.counted)
 	}
 }

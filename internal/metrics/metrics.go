@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sentryagent/agentidp"
 )
 
 // The buckets of durations, in seconds. An exchange takes some milliseconds, or as
@@ -38,6 +40,8 @@ type Metrics struct {
 	exchangeTime *prometheus.HistogramVec
 	requestTime  *prometheus.HistogramVec
 	inFlight     prometheus.Gauge
+	unproven     prometheus.Counter
+	turnedAway   *prometheus.CounterVec
 	commitTime   prometheus.Histogram
 	commitSize   prometheus.Histogram
 }
@@ -61,6 +65,12 @@ func New(version string) *Metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "agentidp_http_requests_in_flight", Help: "Requests that are being answered.",
 		}),
+		unproven: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "agentidp_requests_unproven_total", Help: "Requests that proved nothing, such as a wrong token or secret: failures of their addresses.",
+		}),
+		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "agentidp_requests_turned_away_total", Help: "Requests that were turned away before any work, by the answer's code.",
+		}, []string{"code"}),
 		commitTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "agentidp_commit_duration_seconds", Buckets: commitBuckets,
 			Help: "How long the commits of exchanges took, tries that lost a race included.",
@@ -70,11 +80,14 @@ func New(version string) *Metrics {
 			Help: "How many exchanges shared a commit.",
 		}),
 	}
+	for _, code := range []string{agentidp.CodeRateLimited, agentidp.CodeTemporarilyUnavailable, agentidp.CodeCrossSiteRequest} {
+		m.turnedAway.WithLabelValues(code) // so that the first is a rise
+	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "agentidp_build_info", Help: "Always 1; the labels say which version this is, and which Go built it.",
 	}, []string{"version", "goversion"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.exchanges, m.exchangeTime, m.requestTime, m.inFlight, m.commitTime, m.commitSize, build,
+	m.registry.MustRegister(m.exchanges, m.exchangeTime, m.requestTime, m.inFlight, m.unproven, m.turnedAway, m.commitTime, m.commitSize, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -101,6 +114,12 @@ func (m *Metrics) Begun() { m.inFlight.Inc() }
 
 // Ended ends what Begun began.
 func (m *Metrics) Ended() { m.inFlight.Dec() }
+
+// Unproven counts a request that proved nothing.
+func (m *Metrics) Unproven() { m.unproven.Inc() }
+
+// TurnedAway counts a request that was turned away before any work, with this code.
+func (m *Metrics) TurnedAway(code string) { m.turnedAway.WithLabelValues(code).Inc() }
 
 // Answered counts an answer. The route is a pattern of the mux, never a path; empty:
 // none matched.
