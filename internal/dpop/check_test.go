@@ -242,6 +242,12 @@ func FuzzCheck(f *testing.F) {
 	f.Add(good(), here)
 	f.Add(claim("htu", "HTTPS://IDP.example.com:443/o/%61cme/./oauth2/token?x#y"), here)
 	f.Add(flip(good(), 0), here)
+	for _, proof := range []string{ // A-240, and what a token is attacked with
+		head("alg", "none"), head("jwk", nil), jwk("d", "AAAA"), jwk("kty", "oct"), head("typ", "at+jwt"), head("JWK", "x"), good() + ".", claim("HTM", "GET"), claim("iat", 1e300),
+		claim("htm", "GET"), claim("jti", ""), claim("ath", accessToken), without("iat"),
+	} {
+		f.Add(proof, here)
+	}
 	f.Fuzz(func(t *testing.T, proof, url string) {
 		p, err := dpop.Check([]string{proof}, "POST", url, accessToken, now)
 		if err == nil && (len(p.Thumbprint) != 43 || len(p.ID) != 43 || p.Until.Before(now)) {

@@ -25,17 +25,18 @@ func FuzzClaims(f *testing.F) {
 		"{" + good + `,"x":"` + "\xff" + `"}`, "\ufeff{" + good + "}", // A-055
 		"null", "[]", `"x"`, "1", // A-056
 		"{" + good + "}{}", "{" + good + "} // x", "{" + good + `,"x":NaN}`, // A-057
-		"{" + good + `,"repository":"evil/repo"}`,                                         // A-058
-		"{" + good + `,"Repository":"evil/repo","repo\u017fitory":"x"}`,                   // A-059
+		"{" + good + `,"repository":"evil/repo"}`,                       // A-058
+		"{" + good + `,"Repository":"evil/repo","repo\u017fitory":"x"}`, // A-059
+		`{"Iss":"https://evil.example","aud":"https://idp.example.com","i\u017fs":"x","iss":"https://ci.example"}`,
 		"{" + good + `,"x":{"a":1,"a":2}}`,                                                // A-060
 		"{" + good + `,"environment":"\ud800"}`, "{" + good + `,"environment":"a\u0000"}`, // A-063
 		`{"iss":["https://ci.example"]}`, `{"iss":""}`, // A-069
-		`{"iss":"https://ci.example","aud":["https://idp.example.com","https://other.example"]}`, // A-074
-		`{"iss":"https://ci.example","aud":["https://idp.example.com",1]}`,                       // A-075
-		`{"iss":"https://ci.example","aud":"https://idp.example.com.evil","exp":1795262700.5}`,   // A-076, A-083
-		`{"iss":"https://ci.example","exp":"4102444800","iat":-1}`,                               // A-082
-		`{"iss":"https://ci.example","exp":1e400,"iat":9223372036854775808}`,                     // A-084
-		`{"iss":"https://ci.example","exp":1795262700,"iat":1795262400,"nbf":1e3}`,               // A-087
+		`{"iss":"https://ci.example","aud":["https://idp.example.com","https://other.example"]}`,                                                     // A-074
+		`{"iss":"https://ci.example","aud":["https://idp.example.com",1]}`,                                                                           // A-075
+		`{"iss":"https://ci.example","aud":"https://idp.example.com.evil","exp":1795262700.5}`,                                                       // A-076, A-083
+		`{"iss":"https://ci.example","exp":"4102444800","iat":-1}`,                                                                                   // A-082
+		`{"iss":"https://ci.example","exp":1e400,"iat":9223372036854775808}`,                                                                         // A-084
+		`{"iss":"https://ci.example","exp":1795262700,"iat":1795262400,"nbf":1e3}`, `{"iss":"https://ci.example","exp":1795262400,"iat":1795262400}`, // A-087
 	} {
 		f.Add(payload)
 	}
