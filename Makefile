@@ -137,8 +137,8 @@ faults-short:
 config-docs: ## Write docs/configuration.md and the example file from the Config struct
 	$(GO) test ./internal/config -run TestTheCommittedManualIsTheConfigStruct -update
 
-fuzz: ## Fuzz each target for twenty seconds, those of what no stranger sends for five
-	./scripts/fuzz.sh 20s 5s
+fuzz: ## Fuzz each target for ten seconds, those that decide about tokens for twenty
+	./scripts/fuzz.sh 20s 10s
 
 bench: build ## Measure one exchange beside its floor F, in one run
 	$(GO) run ./bench -binary bin/agentidp
