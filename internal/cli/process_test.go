@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type installation struct {
 	http    *http.Client   // reaches the process that runs now
 	address atomic.Value   // of that process, a string
 	server  *serverProcess // nil: none runs
+	before  []string       // words of the command in front of the program
 }
 
 // issuerKey is the key of the CI issuers, one for all: RSA keys are slow to make.
@@ -89,7 +91,7 @@ func newInstallation(t *testing.T, settings ...string) *installation {
 func (i *installation) start() time.Duration {
 	i.t.Helper()
 	began := time.Now()
-	i.server = &serverProcess{cmd: exec.Command("agentidp", "serve"), listens: make(chan string, 1)}
+	i.server = &serverProcess{cmd: i.command("serve"), listens: make(chan string, 1)}
 	i.server.cmd.Env, i.server.cmd.Stderr = i.env, i.server
 	if err := i.server.cmd.Start(); err != nil {
 		i.t.Fatal(err)
@@ -107,6 +109,12 @@ func (i *installation) start() time.Duration {
 		time.Sleep(time.Millisecond)
 	}
 	return time.Since(began)
+}
+
+// command is the program with arguments, and what stands before it.
+func (i *installation) command(args ...string) *exec.Cmd {
+	words := slices.Concat(i.before, []string{"agentidp"}, args)
+	return exec.Command(words[0], words[1:]...)
 }
 
 // status gets a path and returns the status of the answer, 0 if there was none.
