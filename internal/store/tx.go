@@ -41,13 +41,8 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), txTimeout)
 	defer cancel()
 	for try := 0; ; try++ {
-<<<<<<< HEAD
-		err := db.writeOnce(ctx, own, fn)
+		err := db.broken.look(db.dialect, db.writeOnce(ctx, own, fn))
 		if err == nil || try == maxRetries || !db.retryable(err) || own.Err() != nil || !pause(ctx, try) {
-=======
-		err := db.broken.look(db.dialect, db.writeOnce(ctx, fn))
-		if err == nil || try == maxRetries || !db.retryable(err) || !pause(ctx, try) {
->>>>>>> ac6dca9 (After a failed fsync nothing more is written, and the server ends)
 			return err
 		}
 	}
@@ -59,13 +54,10 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-<<<<<<< HEAD
-	limit.Waits(ctx)
-=======
 	if err := db.broken.err(); err != nil {
 		return err
 	}
->>>>>>> ac6dca9 (After a failed fsync nothing more is written, and the server ends)
+	limit.Waits(ctx)
 	tx, err := db.write.BeginTx(own, nil)
 	if err != nil {
 		return db.explain(ctx, "begin", err)
