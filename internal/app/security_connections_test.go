@@ -23,9 +23,9 @@ func (w *world) dialFrom(address string) (net.Conn, error) {
 	return d.DialContext(w.t.Context(), "tcp", w.app.Address())
 }
 
-// descriptors asserts that the process may have so many files, which is for whoever runs
+// mayHave asserts that the process may have so many files, which is for whoever runs
 // the tests to allow.
-func descriptors(t *testing.T, needed uint64) {
+func mayHave(t *testing.T, needed uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < needed {
@@ -46,7 +46,7 @@ func inMemory() int64 {
 // oldest make room, and each costs a bounded memory.
 func TestA202FiveThousandIdleConnections(t *testing.T) {
 	const idle, each = 5000, 32 << 10
-	descriptors(t, 2*idle+1000)
+	mayHave(t, 2*idle+1000)
 	w, honest := slowWorld(t, func(*http.Server) {}, usualLimits(t), func(c *config.Config) { c.AddressConnections = idle / 5 })
 	before := inMemory()
 	closed := make(chan struct{}, idle)
