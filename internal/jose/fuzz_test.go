@@ -1,6 +1,7 @@
 package jose_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -116,22 +117,25 @@ func FuzzParseJWKS(f *testing.F) {
 
 func sound(k *jose.Key) error {
 	if !slices.Contains(jose.Algorithms, k.Algorithm) {
-		return fmt.Errorf("its algorithm is not allowed")
+		return errors.New("its algorithm is not allowed")
 	}
 	published, err := k.JWK()
 	if err != nil {
 		return err
 	}
 	var other gojose.JSONWebKey
-	if err := other.UnmarshalJSON(published); err != nil || !other.IsPublic() || !other.Valid() {
-		return fmt.Errorf("go-jose refuses it: %v", err)
+	if err := other.UnmarshalJSON(published); err != nil {
+		return fmt.Errorf("go-jose cannot read it: %w", err)
+	}
+	if !other.IsPublic() || !other.Valid() {
+		return errors.New("go-jose refuses it")
 	}
 	again, err := jose.ParseJWKS([]byte(`{"keys":[`+string(published)+`]}`), []string{k.Algorithm})
 	if err != nil {
 		return fmt.Errorf("it cannot be read again: %w", err)
 	}
 	if again[0].ID != k.ID || !again[0].Equal(k) {
-		return fmt.Errorf("read again, it is another")
+		return errors.New("read again, it is another")
 	}
 	return nil
 }
