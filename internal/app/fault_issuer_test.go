@@ -172,8 +172,8 @@ func TestR14TheIssuersCertificateExpires(t *testing.T) {
 	}
 }
 
-// TestR15TheIssuerIsDownWhenTheServerStarts: with the keys that were saved it serves, and
-// without them whoever needs them is told to come again. Others notice nothing.
+// with the keys that were saved it serves, and without them whoever needs them is
+// told to come again. Others notice nothing.
 func TestR15TheIssuerIsDownWhenTheServerStarts(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
