@@ -58,34 +58,26 @@ func (a *Authenticator) byAssertion(ctx context.Context, org *agentidp.Organizat
 // ended. Nothing that was remembered is a reason to refuse.
 func (a *Authenticator) signedBy(ctx context.Context, org *agentidp.Organization, as *assertion) (*agentidp.Credential, error) {
 	now := a.Clock()
-	known, read, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, false)
+	known := a.cache.knownSigners(org.ID, as.subject)
+	c, tried := as.signer(known, nil, now)
+	if decoy := a.decoys[as.jws.Header.Alg]; !tried && decoy != nil {
+		_ = as.jws.Verify(decoy) // for the time that it takes, and at the same point: before the database is asked
+	}
+	stands, err := a.stands(ctx, org.ID, c, now)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	c, tried := as.signer(known, nil, now)
-	if !read {
-		stands, err := a.stands(ctx, org.ID, c, now)
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if stands {
-			return c, nil
-		}
-		current, _, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now, true)
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if c != nil {
-			known = nil // the key may be that of another credential by now
-		}
-		var more bool
-		c, more = as.signer(current, known, now)
-		tried = tried || more
+	if stands {
+		return c, nil
 	}
-	if c == nil {
-		if decoy := a.decoys[as.jws.Header.Alg]; decoy != nil && !tried {
-			_ = as.jws.Verify(decoy) // for the time that it takes
-		}
+	current, err := a.cache.signersOf(ctx, a.DB, org.ID, as.subject, now)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if c != nil {
+		known = nil // the key may be that of another credential by now
+	}
+	if c, _ = as.signer(current, known, now); c == nil {
 		return nil, unproven(errOtherKey)
 	}
 	return c, nil

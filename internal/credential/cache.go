@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -42,16 +43,22 @@ func newCache() *cache {
 	}
 }
 
-// credential returns a credential, nil where there is none, and whether that was just
-// read from the database.
+// credential returns a credential, nil where there is none, and whether that is how it
+// stands in the database now. The revision alone is read first: for what is remembered and
+// for what there is not that is all, so that neither takes longer than the other.
 func (c *cache) credential(ctx context.Context, db *store.DB, orgID, id string, fresh bool) (*agentidp.Credential, bool, error) {
 	key := [2]string{orgID, id}
-	if !fresh {
-		if cred, ok := c.credentials.Get(key); ok {
-			return cred, false, nil
-		}
+	cred, known := c.credentials.Get(key)
+	if known && !fresh {
+		return cred, false, nil
 	}
-	cred, err := db.Credential(ctx, orgID, id)
+	revision, err := db.CredentialRevision(ctx, orgID, id)
+	if err == nil && known && revision == cred.Revision {
+		return cred, true, nil
+	}
+	if err == nil {
+		cred, err = db.Credential(ctx, orgID, id)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		c.credentials.Drop(key)
 		return nil, true, nil
@@ -63,33 +70,50 @@ func (c *cache) credential(ctx context.Context, db *store.DB, orgID, id string, 
 	return cred, true, nil
 }
 
-// signersOf returns the public keys of an agent, ended ones too, and whether they were
-// just read from the database.
-func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID string, now time.Time, fresh bool) ([]signer, bool, error) {
+// knownSigners returns the public keys of an agent that are remembered, ended ones too.
+func (c *cache) knownSigners(orgID, agentID string) []signer {
+	known, _ := c.signers.Get([2]string{orgID, agentID})
+	return known
+}
+
+// signersOf returns the public keys of an agent as they stand in the database now, ended
+// ones too. As in credential, versions are read first, and what is remembered is neither
+// read nor parsed again.
+func (c *cache) signersOf(ctx context.Context, db *store.DB, orgID, agentID string, now time.Time) ([]signer, error) {
 	key := [2]string{orgID, agentID}
-	if !fresh {
-		if known, ok := c.signers.Get(key); ok {
-			return known, false, nil
-		}
+	versions, err := db.KeyCredentialVersions(ctx, orgID, agentID, maxSigners)
+	if err != nil {
+		return nil, err
+	}
+	if len(versions) == 0 {
+		c.signers.Drop(key)
+		return nil, nil
+	}
+	if known := c.knownSigners(orgID, agentID); areVersions(known, versions) {
+		return known, nil
 	}
 	rows, err := db.KeyCredentials(ctx, orgID, agentID, now, maxSigners)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	found := make([]signer, 0, len(rows))
 	for i := range rows {
 		keys, err := jose.ParseJWKS(rows[i].JWKS, Algorithms)
 		if err != nil { // it was parsed when it was registered
-			return nil, false, err
+			return nil, err
 		}
 		found = append(found, signer{&rows[i], keys})
 	}
-	if len(found) > 0 {
-		c.signers.Put(key, found)
-	} else {
-		c.signers.Drop(key)
-	}
-	return found, true, nil
+	c.signers.Put(key, found)
+	return found, nil
+}
+
+// areVersions reports whether keys are those of these versions, in whatever order.
+func areVersions(known []signer, versions []store.CredentialVersion) bool {
+	return len(known) == len(versions) && !slices.ContainsFunc(versions, func(v store.CredentialVersion) bool {
+		c := byID(known, v.ID)
+		return c == nil || c.Revision != v.Revision
+	})
 }
 
 // agent returns an agent that has a credential.

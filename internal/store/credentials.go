@@ -21,6 +21,23 @@ func (r reads) Credential(ctx context.Context, orgID, id string) (*agentidp.Cred
 	return one(ctx, r, "read credential", scanCredential, credentialRows+" WHERE organization_id = $1 AND id = $2", orgID, id)
 }
 
+// CredentialVersion is a credential as it was at a moment: nothing but its end can change,
+// and its revision with that.
+type CredentialVersion struct {
+	ID       string
+	Revision int64
+}
+
+// CredentialRevision returns the revision of a credential, ended or not, or ErrNotFound.
+func (r reads) CredentialRevision(ctx context.Context, orgID, id string) (int64, error) {
+	revision, err := one(ctx, r, "read revision of a credential", scanValue[int64],
+		"SELECT revision FROM credentials WHERE organization_id = $1 AND id = $2", orgID, id)
+	if err != nil {
+		return 0, err
+	}
+	return *revision, nil
+}
+
 // Credentials returns at most limit credentials of an agent, ended ones too, whose id
 // is greater than after (empty: all), by id.
 func (r reads) Credentials(ctx context.Context, orgID, agentID, after string, limit int) ([]agentidp.Credential, error) {
@@ -46,6 +63,17 @@ func (r reads) KeyCredentials(ctx context.Context, orgID, agentID string, at tim
 const keyCredentials = credentialRows + `
 	WHERE organization_id = $1 AND agent_id = $2 AND type = $3
 	ORDER BY CASE WHEN revoked_at = 0 AND (expires_at = 0 OR expires_at > $4) THEN 0 ELSE 1 END, id DESC LIMIT $5`
+
+// KeyCredentialVersions returns the versions of what KeyCredentials returns; where the
+// agent has more than limit, of the newest of them all.
+func (r reads) KeyCredentialVersions(ctx context.Context, orgID, agentID string, limit int) ([]CredentialVersion, error) {
+	return list(ctx, r, "read versions of an agent's public keys", func(rows *sql.Rows, v *CredentialVersion) error { return rows.Scan(&v.ID, &v.Revision) },
+		keyCredentialVersions, orgID, agentID, string(agentidp.CredentialPublicKey), limit)
+}
+
+const keyCredentialVersions = `
+	SELECT id, revision FROM credentials WHERE organization_id = $1 AND agent_id = $2 AND type = $3
+	ORDER BY id DESC LIMIT $4`
 
 // liveCredentials are those of an agent that authenticate at an instant.
 const liveCredentials = `

@@ -125,8 +125,9 @@ func TestTheCredentialsOfAnAgentAreServedByTheirIndex(t *testing.T) {
 		t.Errorf("SQLite: %q", plan)
 	}
 	few := map[string][]any{ // what they find they sort: the credentials of one agent are few
-		store.KeyCredentialsQuery: {f.org.ID, "a7", "public_key", 10, 50},
-		store.SuperfluousQuery:    {f.org.ID, "a7", 10, 50, 100},
+		store.KeyCredentialsQuery:        {f.org.ID, "a7", "public_key", 10, 50},
+		store.KeyCredentialVersionsQuery: {f.org.ID, "a7", "public_key", 50},
+		store.SuperfluousQuery:           {f.org.ID, "a7", 10, 50, 100},
 	}
 	for text, args := range few {
 		plan := store.Plan(t, f.DB, text, args...)
@@ -186,6 +187,22 @@ func TestKeysOfAnAgent(t *testing.T) {
 		}
 		got, err := f.KeyCredentials(ctx, newID(), f.agent.AgentID, now, 10)
 		same(t, got, []agentidp.Credential{}, err)
+
+		young.RevokedAt, young.Revision = new(now), 2
+		f.write(t, func(tx *store.Tx) error { return tx.UpdateCredential(ctx, young) })
+		all := []store.CredentialVersion{{ending.CredentialID, 1}, {expired.CredentialID, 1}, {young.CredentialID, 2}, {revoked.CredentialID, 1}, {old.CredentialID, 1}}
+		for limit, want := range map[int][]store.CredentialVersion{10: all, 3: all[:3]} {
+			got, err := f.KeyCredentialVersions(ctx, f.org.ID, f.agent.AgentID, limit)
+			same(t, got, want, err)
+		}
+		none, err := f.KeyCredentialVersions(ctx, newID(), f.agent.AgentID, 10)
+		same(t, none, []store.CredentialVersion{}, err)
+		if revision, err := f.CredentialRevision(ctx, f.org.ID, young.CredentialID); revision != 2 || err != nil {
+			t.Errorf("revision %d, %v", revision, err)
+		}
+		if _, err := f.CredentialRevision(ctx, newID(), young.CredentialID); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("of another organization: %v", err)
+		}
 	})
 }
 

@@ -51,10 +51,11 @@ func CredentialsQuery(orgID, agentID, after string, limit int) (string, []any) {
 	return q.text, q.args
 }
 
-// What KeyCredentials and ForgetEnded run.
+// What KeyCredentials, KeyCredentialVersions and ForgetEnded run.
 const (
-	KeyCredentialsQuery = keyCredentials
-	SuperfluousQuery    = superfluous
+	KeyCredentialsQuery        = keyCredentials
+	KeyCredentialVersionsQuery = keyCredentialVersions
+	SuperfluousQuery           = superfluous
 )
 
 // OldestQuery is what RemoveDue runs on decisions, claims and events.
