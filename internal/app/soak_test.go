@@ -59,6 +59,8 @@ func (s *soak) in(table string, at sample) int { return at.rows[slices.Index(s.t
 // growing are the tables that grow with use, and are emptied.
 var growing = []string{"access_tokens", "decisions", "events", "used_tokens"}
 
+// what a server holds does not grow with what it has done.
+//
 // Not parallel: it counts goroutines and files of the process.
 func TestR24Soak(t *testing.T) {
 	s := &soak{samples: make([]sample, 0, soakSamples), forger: newForger(t, func(c *config.Config) { c.KeepDecisions, c.KeepEvents, c.KeyRotation = day, day, day })}
