@@ -144,7 +144,7 @@ func (c *crowd) keyIDs() []string {
 	return ids
 }
 
-// a rotation costs no relying party that honours the key set's Cache-Control a single
+// a rotation costs no relying party that honours the key set's Cache-Control a single
 // verification: by command and on schedule, while tokens are issued and verified.
 func TestNoVerificationFailsThroughARotation(t *testing.T) {
 	t.Parallel()
