@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
+
+const lockFile = "agentidp.lock"
 
 // dataLock keeps a second server off a data directory. The kernel lets go of it
 // when the process ends, however it ends.
@@ -23,7 +28,7 @@ const (
 )
 
 func lockData(dir, used string) (*dataLock, error) {
-	path := filepath.Join(dir, "agentidp.lock")
+	path := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data-dir (AGENTIDP_DATA_DIR): %w", err)
@@ -38,19 +43,36 @@ func lockData(dir, used string) (*dataLock, error) {
 	return &dataLock{f}, nil
 }
 
-// remember notes in the lock's file which database a server has used.
-func (l *dataLock) remember(database string) error {
-	if known, err := l.remembered(); err != nil || known == database {
-		return err
-	}
-	_, err := l.file.WriteAt([]byte(database), 0)
-	return errors.Join(err, l.file.Truncate(int64(len(database))), l.file.Sync())
+// remember notes in the lock's file which database a server has used, and its mark.
+func (l *dataLock) remember(database string, mark int64) error {
+	// Of one length, so that it is written over in place, also where a disk is full.
+	text := fmt.Sprintf("%s\n%020d\n", database, mark)
+	_, err := l.file.WriteAt([]byte(text), 0)
+	return errors.Join(err, l.file.Truncate(int64(len(text))), l.file.Sync())
 }
 
-// remembered returns it; "" if none has.
-func (l *dataLock) remembered() (database string, err error) {
-	b, err := io.ReadAll(io.NewSectionReader(l.file, 0, 4096))
-	return string(b), err
+// remembered returns them; "" if none has.
+func (l *dataLock) remembered() (database string, mark int64, err error) { return readLock(l.file) }
+
+func readLock(file io.ReaderAt) (database string, mark int64, err error) {
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, 8192))
+	database, text, _ := strings.Cut(string(b), "\n")
+	mark, _ = strconv.ParseInt(strings.TrimSpace(text), 10, 64) // without one, it is an older program's
+	return database, mark, err
+}
+
+// lockedMark returns the mark in a data directory, whoever holds its lock.
+func lockedMark(dir string) (int64, error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	_, mark, err := readLock(f)
+	return mark, err
 }
 
 // ownedLike gives files to the owner of a folder, if it is root who made them: the

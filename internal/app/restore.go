@@ -107,6 +107,9 @@ func (a *App) MarkRestored(ctx context.Context) (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.ownMark(ctx); err != nil {
+		return nil, err
+	}
 	operator := &agentidp.Principal{Subject: agentidp.ActorOperator}
 	before := out.At.Add(verify.Skew) // another server's clock may have been ahead
 	for i := range orgs {

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"bytes"
+	"database/sql"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/store"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
@@ -232,34 +236,46 @@ func TestRestoresThatAreRefused(t *testing.T) {
 	}
 }
 
-// a server does not begin anew by itself where its database is lost or damaged,
-// and says how it goes on.
-func TestALostDatabaseStopsTheStart(t *testing.T) {
+// A server does not begin anew by itself where its database is lost or damaged or
+// another than it was, and says how it goes on.
+func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	agent := w.agentWithPolicy(w.admin())
+	young := w.backup()
+	w.restart() // the next mark
 	file := w.backup()
 	cfg := w.app.cfg
 	cfg.Listen = "127.0.0.1:0"
 	w.stop()
 	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
-	whole, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	zeroed := append([]byte{}, whole...)
-	clear(zeroed[4096:])
+	whole := readAll(t, file)
+	pages := len(whole) / 4096
+	const (
+		lost    = "a server ran here before, and its database %s is missing or empty; put it back, or restore a backup: agentidp restore --force FILE"
+		damaged = "the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE)"
+		older   = "the database %s is an older state than the one that a server last used here: an old copy, or one that has lost its log"
+	)
 	for _, test := range []struct {
 		name, want string
 		content    []byte
 	}{
-		{"emptied", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore a backup: agentidp restore --force FILE", []byte{}},
-		{"gone", "a server ran here before, and its database " + database + " is missing or empty; put it back, or restore", nil},
-		{"cut off", "the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE)", whole[:3*4096]},
-		{"all but its head overwritten with zeros", "the database is damaged; keep its files as they are", zeroed},
-		{"another file", "the database is damaged; keep its files as they are", []byte(strings.Repeat("text ", 1000))},
+		{"emptied", lost, []byte{}},
+		{"gone", lost, nil},
+		{"cut in its first page", damaged, whole[:1000]},
+		{"cut off after three pages", damaged, whole[:3*4096]},
+		{"cut in the middle", damaged, whole[:pages/2*4096]},
+		{"cut off by one page", damaged, whole[:(pages-1)*4096]},
+		{"all but its head overwritten with zeros", damaged, zeroed(whole, 1, pages)},
+		{"its first page overwritten with zeros", damaged, zeroed(whole, 0, 1)},
+		{"another file", damaged, []byte(strings.Repeat("text ", 1000))},
+		{"a dump of PostgreSQL", damaged, []byte("PGDMP" + strings.Repeat("text ", 1000))},
+		{"without its log, from before there was anything else", older, newSQLite(t, "")},
+		{"another program's", "it is a SQLite database of another program; name another file in the database URL", newSQLite(t, "CREATE TABLE notes (text TEXT)")},
+		{"an old copy", older, readAll(t, young)},
+		{"a newer program's", "a newer agentidp wrote it; run that one", newSQLite(t, "newer", whole...)},
 	} {
-		if err := removeDatabase(database); err != nil {
+		if err := errors.Join(os.RemoveAll(database), removeDatabase(database)); err != nil {
 			t.Fatal(err)
 		}
 		if test.content != nil {
@@ -267,8 +283,14 @@ func TestALostDatabaseStopsTheStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		want := strings.ReplaceAll(test.want, "%s", database)
+		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want one line with %q", test.name, err, want)
+		}
+		if head := min(100, len(test.content)); test.content != nil { // where SQLite notes that it opened the file
+			if got := readAll(t, database); !bytes.Equal(got[head:], test.content[head:]) {
+				t.Errorf("%s: the start changed the file", test.name)
+			}
 		}
 	}
 	if _, err := Restore(t.Context(), cfg, quiet, file, true); err != nil {
@@ -276,6 +298,82 @@ func TestALostDatabaseStopsTheStart(t *testing.T) {
 	}
 	w.restart()
 	w.want(w.do("GET", agentsPath+"/"+agent, w.admin(), nil), 200)
+}
+
+// Each page in turn is zeroed: a server starts only where the page was of nothing that
+// it reads, and then all that there was is there.
+func TestR06NoDamagedPageIsServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agentWithPolicy(w.admin())
+	file := w.backup()
+	cfg := w.app.cfg
+	cfg.Listen = "127.0.0.1:0"
+	w.stop()
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	if _, err := Restore(t.Context(), cfg, quiet, file, true); err != nil {
+		t.Fatal(err)
+	}
+	whole := readAll(t, database)
+	step := 7 // coprime to most layouts
+	if os.Getenv("AGENTIDP_FAULTS") == "long" {
+		step = 1
+	}
+	looked := 0
+	for page := 0; page < len(whole)/4096; page += step {
+		if err := errors.Join(removeDatabase(database), os.WriteFile(database, zeroed(whole, page, page+1), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), "the database is damaged; keep its files as they are") {
+			t.Errorf("page %d of %d: %v", page+1, len(whole)/4096, err)
+		}
+		looked++
+	}
+	if looked < 5 {
+		t.Errorf("only %d pages", looked)
+	}
+}
+
+// zeroed is a database whose pages from first up to last are zeros.
+func zeroed(whole []byte, first, last int) []byte {
+	out := bytes.Clone(whole)
+	clear(out[first*4096 : last*4096])
+	return out
+}
+
+func readAll(t *testing.T, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newSQLite is a database file in which a statement was run: a new one, or a copy of one
+// that there is. "newer" is the statement of a later schema.
+func newSQLite(t *testing.T, statement string, content ...byte) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "made.db")
+	if len(content) > 0 {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if statement == "newer" {
+		statement = "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"
+	}
+	db, err := sql.Open("sqlite", "file://"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, s := range []string{"PRAGMA journal_mode = WAL", statement, "PRAGMA wal_checkpoint(TRUNCATE)"} {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return readAll(t, file)
 }
 
 // What root restores, the server's user is to read.
@@ -339,6 +437,16 @@ func TestARestoreKeepsTheDatabaseThatWasThere(t *testing.T) {
 	w.want(w.do("GET", agentsPath+"/"+later, w.admin(), nil), 404, agentidp.CodeNotFound)
 	w.stop()
 	if err := os.Rename(out.Kept, database); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), "run: agentidp restore --mark") { // of what was exchanged since it knows nothing
+		t.Errorf("%v", err)
+	}
+	err = Beside(t.Context(), config.Config{Storage: cfg.Storage}, quiet, func(a *App) error {
+		_, err := a.MarkRestored(t.Context())
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.restart()

@@ -46,7 +46,7 @@ func (a *App) steady(ctx context.Context, now time.Time) (bool, error) {
 	case step.Abs() < lookAgain:
 		return !now.Before(before.heldUntil), nil
 	}
-	err = a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, lookSetting, next.String()) })
+	err = errors.Join(a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, lookSetting, next.String()) }), a.mark(ctx))
 	return err == nil && !now.Before(next.heldUntil), err
 }
 

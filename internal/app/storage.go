@@ -33,7 +33,7 @@ func (a *App) notLost() error {
 	if !embedded {
 		return nil
 	}
-	used, err := a.lock.remembered()
+	used, _, err := a.lock.remembered()
 	if err != nil || used != path {
 		return err
 	}
@@ -59,10 +59,16 @@ func (a *App) open(ctx context.Context) error {
 	if a.db, err = store.Open(ctx, a.cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: a.logger, Committed: a.metrics.Committed}); err != nil {
 		return err
 	}
+	if err := a.sound(ctx); err != nil {
+		return err
+	}
 	if err := a.db.Migrate(ctx); err != nil {
 		return err
 	}
 	if err := a.unlock(ctx, a.cfg.SQLite()); err != nil {
+		return err
+	}
+	if err := a.notOlder(ctx); err != nil {
 		return err
 	}
 	if err := a.registry.EnsureDefaultOrganization(ctx); err != nil {
@@ -75,10 +81,8 @@ func (a *App) open(ctx context.Context) error {
 	if _, err := a.ring.Signer(ctx, org); err != nil { // proves the key that signs before anything asks for it
 		return err
 	}
-	if path, embedded := a.cfg.SQLitePath(); embedded {
-		if err := a.lock.remember(path); err != nil {
-			return fmt.Errorf("note which database is used: %w", err)
-		}
+	if err := a.mark(ctx); err != nil {
+		return err
 	}
 	return a.announce(ctx)
 }

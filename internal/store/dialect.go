@@ -26,6 +26,7 @@ var (
 type dialect struct {
 	goose   goose.Dialect
 	catalog string // counts the tables named $1
+	tables  string // counts all, where a database is one program's; "": others may have theirs in it
 
 	// prepare says that statements are worth preparing by hand. pgx keeps its
 	// own cache for each connection, and can do without one behind a pooler.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -36,6 +37,11 @@ func (db *DB) Migrate(ctx context.Context) error {
 		if have == want {
 			return nil
 		}
+		if have == 0 {
+			if err := db.NobodyElses(ctx); err != nil {
+				return err
+			}
+		}
 		err = db.migrateUp(ctx)
 		if err == nil {
 			return nil
@@ -44,6 +50,26 @@ func (db *DB) Migrate(ctx context.Context) error {
 			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, err)
 		}
 	}
+}
+
+// NobodyElses refuses a database file that holds the tables of another program: one that
+// was named by mistake is not to be written to.
+func (db *DB) NobodyElses(ctx context.Context) error {
+	if db.tables == "" {
+		return nil
+	}
+	var n, ours int
+	err := db.write.QueryRowContext(ctx, db.tables).Scan(&n)
+	if err == nil { // looked for last: another server may be making a new database
+		err = db.write.QueryRowContext(ctx, db.catalog, goose.DefaultTablename).Scan(&ours)
+	}
+	if err != nil {
+		return db.explain(ctx, "look for other tables", err)
+	}
+	if n > 0 && ours == 0 {
+		return errors.New("it is a SQLite database of another program; name another file in the database URL")
+	}
+	return nil
 }
 
 // migratedElsewhere reports whether the schema moves on from version, for which it

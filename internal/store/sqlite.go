@@ -18,6 +18,7 @@ import (
 var sqliteDialect = &dialect{
 	goose:   goose.DialectSQLite3,
 	catalog: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1",
+	tables:  "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
 	prepare: true,
 	unnamed: true,
 
@@ -54,7 +55,7 @@ func sqliteCode(err error) int {
 // Damaged reports whether an error says that the database file is damaged, or is none.
 func Damaged(err error) bool {
 	code := sqliteCode(err) & 0xff
-	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || errors.Is(err, ErrDamaged)
 }
 
 // openSQLite opens one file twice: a writer, of which there is one, and readers,
