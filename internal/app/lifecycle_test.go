@@ -174,7 +174,8 @@ func TestPostgresNeedsAMasterKey(t *testing.T) {
 	}
 }
 
-func TestASecondServerOnTheSameDataIsRefused(t *testing.T) {
+// two processes on one file.
+func TestR06ASecondServerOnTheSameDataIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	agent := w.agentWithPolicy(w.admin())

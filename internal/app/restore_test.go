@@ -236,7 +236,7 @@ func TestRestoresThatAreRefused(t *testing.T) {
 	}
 }
 
-// A server does not begin anew by itself where its database is lost or damaged or
+// a server does not begin anew by itself where its database is lost or damaged or
 // another than it was, and says how it goes on.
 func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 	t.Parallel()
@@ -247,8 +247,9 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 	file := w.backup()
 	cfg := w.app.cfg
 	cfg.Listen = "127.0.0.1:0"
-	w.stop()
 	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	logless := readAll(t, database)
+	w.stop()
 	whole := readAll(t, file)
 	pages := len(whole) / 4096
 	const (
@@ -272,6 +273,7 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 		{"a dump of PostgreSQL", damaged, []byte("PGDMP" + strings.Repeat("text ", 1000))},
 		{"without its log, from before there was anything else", older, newSQLite(t, "")},
 		{"another program's", "it is a SQLite database of another program; name another file in the database URL", newSQLite(t, "CREATE TABLE notes (text TEXT)")},
+		{"without its log, after a crash", older, logless},
 		{"an old copy", older, readAll(t, young)},
 		{"a newer program's", "a newer agentidp wrote it; run that one", newSQLite(t, "newer", whole...)},
 	} {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Somebody else reads the file for as long as the load lasts, as a copy of it would or a
+// somebody else reads the file for as long as the load lasts, as a copy of it would or a
 // question to the audit log by hand; and now and then somebody else writes to it for a
 // second. Clients wait, and none is told that the database is busy.
 func TestR07BesideALongReaderNobodyIsToldThatTheDatabaseIsBusy(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/failpoint"
 )
 
-// The steps of a grant at which a process is killed, and whether there is a grant then.
+// the steps of a grant at which a process is killed, and whether there is a grant then.
 // Killed before its commit, there is none, nor a record of one, and the subject token is
 // as good as before; killed after it, there are all three, whoever was told.
 var killedAt = []struct {

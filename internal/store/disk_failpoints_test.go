@@ -11,7 +11,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// After a write that the disk did not confirm there is no other, whatever the disk says
+// after a write that the disk did not confirm there is no other, whatever the disk says
 // to the next: whoever holds the database is told to give it up.
 func TestR05AfterAFailedFsyncNothingIsWritten(t *testing.T) {
 	for name, write := range map[string]func(*fixture) error{
