@@ -83,7 +83,7 @@ func TestTheCorpusLeavesNothingInMemory(t *testing.T) {
 		{401, func(n string) string { return b64(`{"alg":"none","kid":`+quoted(n)+`}`) + "." + b64(payload) + "." }},
 		{401, func(n string) string { return compact(header("RS256", n), payload, raw(random(256))) }},
 		{401, func(n string) string { return compact(header(n, f.kid), payload, raw(random(256))) }},
-		{401, func(n string) string { return compact(header("RS256", f.kid), payload, raw(random(256))) }},
+		{401, func(string) string { return compact(header("RS256", f.kid), payload, raw(random(256))) }},
 		{401, func(n string) string {
 			return compact(header("RS256", f.kid), `{"iss":"https://`+n+`.example"}`, raw(random(256)))
 		}},
