@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -234,7 +235,7 @@ func reason(message string) string {
 // does not fit, such as 6e1 for a whole number.
 func readable(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return errors.New(unreadable + e.Field)
+		return errors.New(unreadable + cmp.Or(e.Field, "body")) // of 1e400 it is not known where it stands
 	}
 	return err
 }

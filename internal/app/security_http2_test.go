@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -298,6 +299,9 @@ func TestA203AnswersWithoutAWindow(t *testing.T) {
 	ended := map[uint32]bool{}
 	for len(ended) < 100 {
 		f, err := c.read()
+		if os.IsTimeout(err) {
+			t.Fatalf("after %d ends the server still waits for a window", len(ended))
+		}
 		if err != nil {
 			break // all of them at once
 		}
