@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,13 +22,12 @@ func (w *world) dialFrom(address string) (net.Conn, error) {
 	return d.DialContext(w.t.Context(), "tcp", w.app.Address())
 }
 
-// mayHave asserts that the process may have so many files, which is for whoever runs
+// allows asserts that the process may have so many files, which is for whoever runs
 // the tests to allow.
-func mayHave(t *testing.T, needed uint64) {
+func allows(t *testing.T, needed uint64) {
 	t.Helper()
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < needed {
-		t.Fatalf("the test needs %d file descriptors and has %d (%v): ulimit -n", needed, limit.Cur, err)
+	if n, known := descriptors(); known && n < needed {
+		t.Fatalf("the test needs %d file descriptors and has %d: ulimit -n", needed, n)
 	}
 }
 
@@ -46,7 +44,7 @@ func inMemory() int64 {
 // oldest make room, and each costs a bounded memory.
 func TestA202FiveThousandIdleConnections(t *testing.T) {
 	const idle, each = 5000, 32 << 10
-	mayHave(t, 2*idle+1000)
+	allows(t, 2*idle+1000)
 	w, honest := slowWorld(t, func(*http.Server) {}, usualLimits(t), func(c *config.Config) { c.AddressConnections = idle / 5 })
 	before := inMemory()
 	closed := make(chan struct{}, idle)
