@@ -173,7 +173,8 @@ func (a *App) turn(w *response, r *http.Request) (*http.Request, error) {
 	return r.WithContext(limit.WithTurn(r.Context(), &w.turn)), nil
 }
 
-// settle counts a request that proved nothing against its address. What is refused
+// settle counts a request that proved nothing against its address, and one that is too large
+// for anything, which costs more than most proofs. What is refused
 // after a signature was proven is not: an honest repository's mistakes must not keep
 // those from the door that share its address. Nor is what a page sends: whoever looks at
 // it is not the sender. It gets documents, at which failures are not looked.
@@ -187,7 +188,7 @@ func (a *App) settle(w *response, trace *problem.Trace) {
 	unproven := trace.Unproven
 	if trace.Err != nil {
 		e := agentidp.AsError(trace.Err)
-		unproven = unproven || e.Kind == agentidp.Unauthenticated && e.Reason == "" || e.Code == agentidp.CodeInvalidDPoPProof && e.DecisionID == ""
+		unproven = unproven || e.Kind == agentidp.TooLarge || e.Kind == agentidp.Unauthenticated && e.Reason == "" || e.Code == agentidp.CodeInvalidDPoPProof && e.DecisionID == ""
 	}
 	if unproven {
 		a.metrics.Unproven()

@@ -59,7 +59,7 @@ func (s *soak) comeAndGo(requests int) error {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	garbage := `{"token":"x.y.z","agentId":"` + s.agentID + `"}`
-	paths := []string{"/.well-known/jwks.json", "/healthz", "/api/v1/openapi.json"}
+	paths := []string{"/.well-known/jwks.json", "/healthz", "/.well-known/openid-configuration"}
 	for i := range requests {
 		switch {
 		case i%100 == 0:

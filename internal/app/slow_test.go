@@ -197,6 +197,43 @@ func TestA202IdleConnections(t *testing.T) {
 	honest()
 }
 
+// Where all connections are taken by those who keep the server waiting, in a header, in a
+// body, with nothing at all or with an answer that they do not read, the honest get in.
+func TestA202WhoIsHonestFindsRoom(t *testing.T) {
+	t.Parallel()
+	const room = 12
+	w, honest := slowWorld(t, func(*http.Server) {}, func(c *config.Config) { c.MaxConnections = room })
+	http.DefaultClient.CloseIdleConnections()
+	for _, begin := range []string{"", "GET / HTTP/1.1\r\nHost: x\r\n", slowPost, strings.Repeat("GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 30)} {
+		for range room {
+			w.connect(begin)
+		}
+		honest()
+		http.DefaultClient.CloseIdleConnections()
+	}
+	if log := w.logs.String(); !strings.Contains(log, "AGENTIDP_MAX_CONNECTIONS") {
+		t.Error("the log does not tell of the limit")
+	}
+}
+
+// a body that is too large is a failure of its address.
+func TestA199BodiesThatAreTooLargeAreCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.AddressFailuresPerMinute = 3 })
+	w.clock.freeze()
+	for range 3 {
+		if a := w.from("198.51.100.1", "", strings.Repeat(" ", 70_000)); a.Code != 413 {
+			t.Errorf("answered %d", a.Code)
+		}
+	}
+	if a := w.from("198.51.100.1", "", "{}"); a.Code != 429 {
+		t.Errorf("the fourth request is answered %d", a.Code)
+	}
+	if a := w.from("198.51.100.2", "", "{}"); a.Code != 400 {
+		t.Errorf("that of another address is answered %d", a.Code)
+	}
+}
+
 // So are those that were used once.
 func TestA202ConnectionsThatIdleAfterARequest(t *testing.T) {
 	t.Parallel()
