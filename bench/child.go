@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"syscall"
 	"time"
 
@@ -61,8 +62,8 @@ func launch(ctx context.Context, before []string, role string, say []byte, env .
 	if err != nil {
 		return nil, err
 	}
-	words := append(before, exe)
-	c := &child{cmd: exec.CommandContext(ctx, words[0], words[1:]...)} //nolint:gosec // this program
+	words := slices.Concat(before, []string{exe})
+	c := &child{cmd: exec.CommandContext(ctx, words[0], words[1:]...)}
 	c.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {

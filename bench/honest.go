@@ -167,6 +167,6 @@ const (
 // dialFrom dials from one of the 65,536 addresses of a network (Linux: 127.0.0.0/8 is all
 // this machine's).
 func dialFrom(ctx context.Context, network, address string, from byte, host uint32) (net.Conn, error) {
-	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, from, byte(host>>8), byte(host))}, Timeout: 10 * time.Second}
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, from, byte(host>>8), byte(host))}, Timeout: 10 * time.Second} //nolint:gosec // as many addresses as there are
 	return d.DialContext(ctx, network, address)
 }

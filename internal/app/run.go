@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ const grace = 10 * time.Second
 // once but for requests under way.
 func (a *App) Run(ctx context.Context) error {
 	easeCollector()
+	easeScheduler()
 	aside, stopAside := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() { a.removeAlways(aside) })
@@ -83,6 +85,16 @@ func (a *App) end(ctx context.Context, drain time.Duration) error {
 func easeCollector() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
+	}
+}
+
+// easeScheduler gives the Go scheduler two places to run where it has one processor, unless
+// GOMAXPROCS says otherwise. With one place, what comes back from the disk waits behind
+// requests that wake each other without end: while a flood computed, commits took seconds,
+// or never came to it (docs/abuse.md). With two, the system's own scheduler shares it out.
+func easeScheduler() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2)
 	}
 }
 
