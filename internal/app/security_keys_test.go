@@ -119,7 +119,7 @@ func TestSecurityA173A177AFloodWhileTheIssuerHangs(t *testing.T) {
 	s := newSource(t, func(c *config.Config) { c.Concurrency = 16 })
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
 	hung := make(chan struct{})
-	s.keys.answer(func(w http.ResponseWriter, r *http.Request) {
+	s.keys.answer(func(_ http.ResponseWriter, r *http.Request) {
 		close(hung)
 		<-r.Context().Done()
 	})

@@ -64,7 +64,7 @@ var inside = []struct {
 	{"reserved for protocols", "192.0.0.192", "reserved for protocols", false},
 }
 
-// TestSecurityWhereNamesLead: the address is good to look at, and its host leads
+// TestSecurityWhereNamesLead: the address is good to look at, and its host leads
 // inside. It is seen when the connection is made, so nothing that was true of the
 // name before matters.
 func TestSecurityWhereNamesLead(t *testing.T) {
