@@ -268,6 +268,8 @@ func TestACredentialEnds(t *testing.T) {
 		d.refused("again", nil, err, "revoked at 2026-11-21T12:00:00Z")
 		got, err := d.Authenticate(ctx, d.org, withSecret(id, secret))
 		d.refused("a revoked secret", got, err, "revoked at 2026-11-21T12:00:00Z")
+		got, err = d.Authenticate(ctx, d.org, p())
+		d.refused("a revoked key that is remembered", got, err, "revoked at 2026-11-21T12:00:00Z")
 		d.now = expires
 		got, err = d.Authenticate(ctx, d.org, withSecret(id, short))
 		d.refused("one that expired", got, err, "expired at 2026-11-21T13:00:00Z")
