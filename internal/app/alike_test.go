@@ -180,7 +180,7 @@ func (w *world) serve(r *http.Request) *answer {
 func (w *world) compare(pair alike, n int) string {
 	var times [2][]float64
 	for range n {
-		order := rand.IntN(2) //nolint:gosec // of a measurement
+		order := rand.IntN(2)
 		for _, side := range []int{order, 1 - order} {
 			r := pair.is
 			if side == 1 {
