@@ -34,7 +34,7 @@ func (db *DB) Sound(ctx context.Context) (whole bool, err error) {
 			found, err := list(ctx, r, "check the database", scanValue[string], "SELECT quick_check FROM pragma_quick_check($1) LIMIT 1", table)
 			switch {
 			case ctx.Err() != nil:
-				return false, nil
+				return false, nil //nolint:nilerr // its time is over
 			case err != nil:
 				return false, err
 			case len(found) != 1 || found[0] != "ok":
