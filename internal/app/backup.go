@@ -43,7 +43,7 @@ func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file st
 	}
 	db, err := store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: stored(nil), Logger: logger})
 	if err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	began := time.Now().UTC()

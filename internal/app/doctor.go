@@ -127,6 +127,10 @@ func (d *doctor) disk(dir string) {
 func (d *doctor) database(ctx context.Context) bool {
 	const check = "database"
 	if path, embedded := d.Config.SQLitePath(); embedded {
+		if err := d.app.notLost(); err != nil {
+			d.say(FindingFail, check, "", "%v", err)
+			return false
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			d.say(FindingFail, check, "start the server once, or give its --data-dir", "%v", err)
@@ -138,13 +142,17 @@ func (d *doctor) database(ctx context.Context) bool {
 	}
 	var err error
 	if d.app.db, err = store.Open(ctx, d.Config.DatabaseURL, store.Options{Clock: d.clock, Logger: d.Logger}); err != nil {
-		d.say(FindingFail, check, "look whether it runs and lets this user in; a damaged file is replaced with: agentidp restore", "%v", err)
+		d.notOpened(err)
+		return false
+	}
+	if err := d.app.notEmptied(ctx); err != nil {
+		d.notOpened(err)
 		return false
 	}
 	have, want, err := d.app.db.SchemaVersion(ctx)
 	switch {
 	case err != nil:
-		d.say(FindingFail, check, "a damaged file is replaced with: agentidp restore", "%v", err)
+		d.notOpened(err)
 		return false
 	case have > want:
 		d.say(FindingFail, check, "use the agentidp that the server runs", "the schema has version %d and this program knows %d", have, want)
@@ -158,6 +166,20 @@ func (d *doctor) database(ctx context.Context) bool {
 		d.say(FindingFail, check, "stop the server, keep the files as they are, and restore the latest backup: agentidp restore --force FILE", "%v", err)
 		return false
 	}
+	if err := d.app.notOlder(ctx); err != nil {
+		d.say(FindingFail, check, "", "%v", err)
+		return true
+	}
 	d.say(FindingOK, check, "", "%s, schema version %d", d.Config.Kind(), have)
 	return true
+}
+
+// notOpened says what the start of a server says of a database that is damaged or not
+// the one that was there.
+func (d *doctor) notOpened(err error) {
+	remedy := ""
+	if errors.Is(err, store.ErrUnavailable) && !store.Damaged(err) {
+		remedy = "look whether it runs and lets this user in"
+	}
+	d.say(FindingFail, "database", remedy, "%v", damaged(err))
 }

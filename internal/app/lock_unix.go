@@ -51,28 +51,21 @@ func (l *dataLock) remember(database string, mark int64) error {
 	return errors.Join(err, l.file.Truncate(int64(len(text))), l.file.Sync())
 }
 
-// remembered returns them; "" if none has.
-func (l *dataLock) remembered() (database string, mark int64, err error) { return readLock(l.file) }
-
-func readLock(file io.ReaderAt) (database string, mark int64, err error) {
-	b, err := io.ReadAll(io.NewSectionReader(file, 0, 8192))
+// remembered returns what is noted in a data directory, whoever holds its lock; "" if no
+// server has used it.
+func remembered(dir string) (database string, mark int64, err error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	b, err := io.ReadAll(io.LimitReader(f, 8192))
 	database, text, _ := strings.Cut(string(b), "\n")
 	mark, _ = strconv.ParseInt(strings.TrimSpace(text), 10, 64) // without one, it is an older program's
 	return database, mark, err
-}
-
-// lockedMark returns the mark in a data directory, whoever holds its lock.
-func lockedMark(dir string) (int64, error) {
-	f, err := os.Open(filepath.Join(dir, lockFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }() // nothing was written
-	_, mark, err := readLock(f)
-	return mark, err
 }
 
 // ownedLike gives files to the owner of a folder, if it is root who made them: the

@@ -36,8 +36,11 @@ func onDatabase(ctx context.Context, cfg config.Config, logger *slog.Logger, do 
 		}
 	}
 	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
-	defer func() { err = errors.Join(err, a.close()) }()
+	defer func() { err = damaged(errors.Join(err, a.close())) }()
 	if a.db, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: logger}); err != nil {
+		return err
+	}
+	if err := a.notEmptied(ctx); err != nil {
 		return err
 	}
 	if err := a.checkSchema(ctx); err != nil {
@@ -162,6 +165,10 @@ func (a *App) RotateKeys(ctx context.Context, slug, compromised string) (*agenti
 // Migrate brings the database's schema up to date and returns the versions
 // before and after.
 func Migrate(ctx context.Context, cfg config.Config, logger *slog.Logger) (before, after int64, err error) {
+	defer func() { err = damaged(err) }()
+	if err := (&App{cfg: cfg}).notLost(); err != nil {
+		return 0, 0, err
+	}
 	db, err := store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: stored(nil), Logger: logger})
 	if err != nil {
 		return 0, 0, err

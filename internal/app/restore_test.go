@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -257,6 +258,8 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 		damaged = "the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE)"
 		older   = "the database %s is an older state than the one that a server last used here: an old copy, or one that has lost its log"
 	)
+	const newer = "a newer agentidp wrote it; run that one"
+	doctorSays := map[string]string{damaged: "is damaged", newer: "use the agentidp that the server runs"} // else what the start says
 	for _, test := range []struct {
 		name, want string
 		content    []byte
@@ -275,7 +278,7 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 		{"another program's", "it is a SQLite database of another program; name another file in the database URL", newSQLite(t, "CREATE TABLE notes (text TEXT)")},
 		{"without its log, after a crash", older, logless},
 		{"an old copy", older, readAll(t, young)},
-		{"a newer program's", "a newer agentidp wrote it; run that one", newSQLite(t, "newer", whole...)},
+		{"a newer program's", newer, newSQLite(t, "newer", whole...)},
 	} {
 		if err := errors.Join(os.RemoveAll(database), removeDatabase(database)); err != nil {
 			t.Fatal(err)
@@ -288,6 +291,15 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 		want := strings.ReplaceAll(test.want, "%s", database)
 		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line with %q", test.name, err, want)
+		}
+		said := finding(t, Doctor(t.Context(), DoctorOptions{Config: cfg, Logger: quiet, Offline: true}), "database")
+		if doctors := cmp.Or(doctorSays[test.want], want); !strings.HasPrefix(said, "FAIL ") || !strings.Contains(said, doctors) || strings.Contains(said, "agentidp migrate") {
+			t.Errorf("%s: doctor says %s, want %q, and no advice that the start contradicts", test.name, said, doctors)
+		}
+		if test.want == lost {
+			if _, _, err := Migrate(t.Context(), cfg, quiet); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: migrate: %v, want %q", test.name, err, want)
+			}
 		}
 		if head := min(100, len(test.content)); test.content != nil { // where SQLite notes that it opened the file
 			if got := readAll(t, database); !bytes.Equal(got[head:], test.content[head:]) {

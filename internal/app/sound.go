@@ -14,11 +14,9 @@ import (
 // agentidp doctor looks at all of a larger database.
 const soundTime = time.Second
 
-// sound refuses a database in which there is damage, and one that a server ran on and
-// that holds nothing: its log, the file that ends in -wal, was taken from it.
+// sound refuses a database in which there is damage, and one without content that had some.
 func (a *App) sound(ctx context.Context) error {
-	path, embedded := a.cfg.SQLitePath()
-	if !embedded {
+	if !a.cfg.SQLite() {
 		return nil
 	}
 	brief, cancel := context.WithTimeout(ctx, soundTime)
@@ -30,14 +28,24 @@ func (a *App) sound(ctx context.Context) error {
 	if !whole {
 		a.logger.Info("the database is too large to be looked at for damage, whole, at a start; agentidp doctor does it", "looked_for", soundTime.String())
 	}
-	used, _, err := a.lock.remembered()
-	if err != nil || used != path {
-		return err
+	return a.notEmptied(ctx)
+}
+
+// notEmptied refuses a database that is another program's, and one that a server ran on
+// and that holds nothing: its log, the file that ends in -wal, was taken from it.
+func (a *App) notEmptied(ctx context.Context) error {
+	path, embedded := a.cfg.SQLitePath()
+	if !embedded {
+		return nil
 	}
 	if have, _, err := a.db.SchemaVersion(ctx); err != nil || have > 0 {
 		return err
 	}
 	if err := a.db.NobodyElses(ctx); err != nil {
+		return err
+	}
+	used, _, err := remembered(a.cfg.DataDir)
+	if err != nil || used != path {
 		return err
 	}
 	return a.older(path)
@@ -70,7 +78,7 @@ func (a *App) notOlder(ctx context.Context) error {
 	if !embedded {
 		return nil
 	}
-	used, mark, err := a.lock.remembered()
+	used, mark, err := remembered(a.cfg.DataDir)
 	if err != nil || used != path {
 		return err
 	}
@@ -113,7 +121,7 @@ func (a *App) ownMark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	locked, err := lockedMark(a.cfg.DataDir)
+	_, locked, err := remembered(a.cfg.DataDir)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -33,7 +34,7 @@ func (a *App) notLost() error {
 	if !embedded {
 		return nil
 	}
-	used, _, err := a.lock.remembered()
+	used, _, err := remembered(a.cfg.DataDir)
 	if err != nil || used != path {
 		return err
 	}
@@ -42,7 +43,7 @@ func (a *App) notLost() error {
 		return err
 	}
 	return fmt.Errorf("a server ran here before, and its database %s is missing or empty; put it back, or restore a backup: agentidp restore --force FILE (to begin anew, without policies and agents and with new keys, remove %s)",
-		path, a.lock.file.Name())
+		path, filepath.Join(a.cfg.DataDir, lockFile))
 }
 
 // damaged says what to do about a database that cannot be read.
