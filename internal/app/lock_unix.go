@@ -58,6 +58,9 @@ func remembered(dir string) (database string, mark int64, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", 0, nil
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "", 0, fmt.Errorf("%w; run it as the user of the server", err)
+	}
 	if err != nil {
 		return "", 0, err
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +31,12 @@ func Beside(ctx context.Context, cfg config.Config, logger *slog.Logger, do func
 // onDatabase opens the database of a server, lets do work with it, and closes it. It
 // makes none, and leaves the schema as it is.
 func onDatabase(ctx context.Context, cfg config.Config, logger *slog.Logger, do func(*App) error) (err error) {
+	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
 	if path, embedded := cfg.SQLitePath(); embedded {
-		if err := databaseThere(path); err != nil {
+		if err := cmp.Or(a.notLost(), databaseThere(path)); err != nil {
 			return err
 		}
 	}
-	a := &App{cfg: cfg, logger: logger, clock: stored(nil)}
 	defer func() { err = damaged(errors.Join(err, a.close())) }()
 	if a.db, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Clock: a.clock, Logger: logger}); err != nil {
 		return err

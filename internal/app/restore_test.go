@@ -297,6 +297,9 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 			t.Errorf("%s: doctor says %s, want %q, and no advice that the start contradicts", test.name, said, doctors)
 		}
 		if test.want == lost {
+			if err := onDatabase(t.Context(), cfg, quiet, func(*App) error { return nil }); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: a command beside it: %v, want %q", test.name, err, want)
+			}
 			if _, _, err := Migrate(t.Context(), cfg, quiet); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: migrate: %v, want %q", test.name, err, want)
 			}
