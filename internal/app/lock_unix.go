@@ -68,7 +68,20 @@ func remembered(dir string) (database string, mark int64, err error) {
 	b, err := io.ReadAll(io.LimitReader(f, 8192))
 	database, text, _ := strings.Cut(string(b), "\n")
 	mark, _ = strconv.ParseInt(strings.TrimSpace(text), 10, 64) // without one, it is an older program's
-	return database, mark, err
+	return within(dir, database), mark, err
+}
+
+// within names a file as it is seen from a folder that it is in, so that it is the same
+// one where the folder is moved, mounted elsewhere or reached by a link.
+func within(dir, file string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil || !filepath.IsAbs(file) {
+		return file
+	}
+	if rel, err := filepath.Rel(dir, file); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return file
 }
 
 // ownedLike gives files to the owner of a folder, if it is root who made them: the

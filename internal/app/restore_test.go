@@ -317,6 +317,48 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 	w.want(w.do("GET", agentsPath+"/"+agent, w.admin(), nil), 200)
 }
 
+// A folder that was moved, or is reached by another path, has the same database: an old
+// copy in it is refused there, too.
+func TestR06AFolderThatWasMovedKnowsItsDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agentWithPolicy(w.admin())
+	young := readAll(t, w.backup())
+	w.restart() // the next mark
+	cfg := w.app.cfg
+	cfg.Listen = "127.0.0.1:0"
+	w.stop()
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(cfg.DataDir, moved); err != nil {
+		t.Fatal(err)
+	}
+	cfg.MasterKeyFile = strings.Replace(cfg.MasterKeyFile, cfg.DataDir, moved, 1)
+	linked := filepath.Join(t.TempDir(), "linked")
+	if err := os.Symlink(moved, linked); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{moved, linked} {
+		there := cfg
+		there.DataDir, there.DatabaseURL = folder, "sqlite:"+filepath.Join(folder, "agentidp.db")
+		if said := finding(t, Doctor(t.Context(), DoctorOptions{Config: there, Logger: quiet, Offline: true}), "database"); folder == moved && !strings.HasPrefix(said, "ok ") {
+			t.Errorf("doctor says %s", said)
+		}
+		database := filepath.Join(moved, "agentidp.db")
+		if err := errors.Join(removeDatabase(database), os.WriteFile(database, young, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.failingStart(there); err == nil || !strings.Contains(err.Error(), "is an older state than the one") {
+			t.Errorf("%s: %v, want a refusal of the old copy", folder, err)
+		}
+		if err := removeDatabase(database); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.failingStart(there); err == nil || !strings.Contains(err.Error(), "a server ran here before") {
+			t.Errorf("%s: %v, want a refusal to begin anew", folder, err)
+		}
+	}
+}
+
 // Each page in turn is zeroed: a server starts only where the page was of nothing that
 // it reads, and then all that there was is there.
 func TestR06NoDamagedPageIsServed(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -45,10 +46,18 @@ func (a *App) notEmptied(ctx context.Context) error {
 		return err
 	}
 	used, _, err := remembered(a.cfg.DataDir)
-	if err != nil || used != path {
+	if err != nil || used != a.place(path) {
 		return err
 	}
 	return a.older(path)
+}
+
+// place is how the file of the lock names a database.
+func (a *App) place(database string) string {
+	if whole, err := filepath.Abs(database); err == nil {
+		database = whole
+	}
+	return within(a.cfg.DataDir, database)
 }
 
 // The database and the file of the lock count together: at each start, and while the
@@ -79,7 +88,7 @@ func (a *App) notOlder(ctx context.Context) error {
 		return nil
 	}
 	used, mark, err := remembered(a.cfg.DataDir)
-	if err != nil || used != path {
+	if err != nil || used != a.place(path) {
 		return err
 	}
 	if n, err := readMark(ctx, a.db); err != nil || n >= mark {
@@ -106,7 +115,7 @@ func (a *App) mark(ctx context.Context) error {
 	if err := a.setMark(ctx, n+1); err != nil {
 		return err
 	}
-	if err := a.lock.remember(path, n+1); err != nil {
+	if err := a.lock.remember(a.place(path), n+1); err != nil {
 		return fmt.Errorf("note which database is used: %w", err)
 	}
 	return nil

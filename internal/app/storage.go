@@ -35,7 +35,7 @@ func (a *App) notLost() error {
 		return nil
 	}
 	used, _, err := remembered(a.cfg.DataDir)
-	if err != nil || used != path {
+	if err != nil || used != a.place(path) {
 		return err
 	}
 	info, err := os.Stat(path)
