@@ -1,12 +1,14 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,19 +18,26 @@ import (
 // Attacks with as many connections and streams as the usual limits admit. They are not
 // parallel: the memory that they cost is measured, and they take descriptors by the thousand.
 
-// dialFrom opens a connection from one of the many addresses that loopback has.
+// dialFrom opens a connection from one of the many addresses that loopback has on Linux.
 func (w *world) dialFrom(address string) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: long}
-	return d.DialContext(w.t.Context(), "tcp", w.app.Address())
+	conn, err := d.DialContext(w.t.Context(), "tcp", w.app.Address())
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		w.t.Skipf("nobody can come from %s here: %v", address, err)
+	}
+	return conn, err
 }
 
-// allows asserts that the process may have so many files, which is for whoever runs
-// the tests to allow.
-func allows(t *testing.T, needed uint64) {
+// affordable returns how many connections to a server of its own this process may have, of
+// as many as are wanted: each has two ends, and others need descriptors, too.
+func affordable(t *testing.T, wanted int) int {
 	t.Helper()
-	if n, known := descriptors(); known && n < needed {
-		t.Fatalf("the test needs %d file descriptors and has %d: ulimit -n", needed, n)
+	n, known := descriptors()
+	if !known || n >= uint64(2*wanted+1000) {
+		return wanted
 	}
+	t.Logf("%d file descriptors (ulimit -n) are too few for %d connections", n, wanted)
+	return int(n) / 3
 }
 
 // inMemory is what the program holds of memory, live or on stacks, in bytes.
@@ -40,12 +49,15 @@ func inMemory() int64 {
 }
 
 // five thousand connections that send nothing, of five addresses, are more than all
-// that there may be. Whoever is honest is answered throughout, on new connections; the
-// oldest make room, and each costs a bounded memory.
+// that there may be (and fewer are more than fewer, where a process may not have so many
+// files). Whoever is honest is answered throughout, on new connections; the oldest make
+// room, and each costs a bounded memory.
 func TestA202FiveThousandIdleConnections(t *testing.T) {
-	const idle, each = 5000, 32 << 10
-	allows(t, 2*idle+1000)
-	w, honest := slowWorld(t, func(*http.Server) {}, usualLimits(t), func(c *config.Config) { c.AddressConnections = idle / 5 })
+	const each = 32 << 10
+	idle := affordable(t, 5000)
+	w, honest := slowWorld(t, func(*http.Server) {}, usualLimits(t), func(c *config.Config) {
+		c.AddressConnections, c.MaxConnections = idle/5+1, min(c.MaxConnections, idle*4/5)
+	})
 	before := inMemory()
 	closed := make(chan struct{}, idle)
 	for i := range idle {
