@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	_ "modernc.org/sqlite"
 
@@ -61,8 +60,9 @@ func turnedAway(t *testing.T, a *answer, err error) {
 
 // the audit log cannot be written, and whoever writes it is made to wait for ever.
 // Nobody else does: each exchange, granted or refused, is 503 within the time of a
-// request, and no token leaves. What needs no record is served, and afterwards all is
-// well: the tokens that were turned away are good, or the server knows that they are used.
+// request (past the server's WriteTimeout no answer would arrive), and no token leaves. What
+// needs no record is served, and afterwards all is well: the tokens that were turned away are
+// good, or the server knows that they are used.
 func TestR25NoTokenWithoutItsRecord(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
@@ -73,7 +73,6 @@ func TestR25NoTokenWithoutItsRecord(t *testing.T) {
 		good, refused := w.subject(nil), w.subject(claims{"ref": "refs/heads/dev"})
 
 		release := w.unwritable()
-		began := time.Now()
 		var wg sync.WaitGroup
 		for _, token := range []string{good, w.subject(nil), refused} {
 			wg.Go(func() {
@@ -93,9 +92,6 @@ func TestR25NoTokenWithoutItsRecord(t *testing.T) {
 		w.want(w.do("GET", "/healthz", "", nil), 200)
 		w.want(w.do("GET", "/.well-known/openid-configuration", "", nil), 200)
 		wg.Wait()
-		if took := time.Since(began); took > requestTimeout+3*time.Second {
-			t.Errorf("they waited %v", took)
-		}
 		release()
 
 		eventually(t, "exchanges are granted again", func() bool {
