@@ -32,7 +32,6 @@ const (
 	DiskReadOnly Point = "disk.read-only" // EROFS, of a write
 	DiskSync     Point = "disk.sync"      // EIO, of fsync
 	DiskRead     Point = "disk.read"      // EIO
-	DiskTruncate Point = "disk.truncate"  // EIO
 )
 
 // ErrInjected is what a point returns that was told to fail.

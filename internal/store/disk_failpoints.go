@@ -117,7 +117,7 @@ func (d *disk[TLS]) breakable(of uintptr) *methods[TLS] {
 	}
 	m.truncate = func(tls *TLS, file uintptr, size int64) int32 {
 		return orFail(func() int32 { return whole.truncate(tls, file, size) },
-			failure{failpoint.DiskReadOnly, sqlite3.SQLITE_IOERR_TRUNCATE}, failure{failpoint.DiskTruncate, sqlite3.SQLITE_IOERR_TRUNCATE})
+			failure{failpoint.DiskReadOnly, sqlite3.SQLITE_IOERR_TRUNCATE})
 	}
 	m.sync = func(tls *TLS, file uintptr, flags int32) int32 {
 		return orFail(func() int32 { return whole.sync(tls, file, flags) }, failure{failpoint.DiskSync, sqlite3.SQLITE_IOERR_FSYNC})
