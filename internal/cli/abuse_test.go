@@ -3,21 +3,15 @@ package cli
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,29 +42,11 @@ func newAbused(t *testing.T, settings ...string) *abused {
 // secure has the server speak TLS, and with it HTTP/2.
 func (a *abused) secure() {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	dir, public := a.t.TempDir(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for name, content := range map[string][]byte{"tls.crt": public, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
+	cert, key := filepath.Join(a.t.TempDir(), "tls.crt"), filepath.Join(a.t.TempDir(), "tls.key")
 	a.roots = x509.NewCertPool()
-	a.roots.AppendCertsFromPEM(public)
+	writeCertificate(a.t, cert, key, 1, a.roots)
 	a.url = "https://localhost:8080"
-	a.env = append(a.env, "AGENTIDP_PUBLIC_URL="+a.url, "AGENTIDP_TLS_CERT_FILE="+filepath.Join(dir, "tls.crt"), "AGENTIDP_TLS_KEY_FILE="+filepath.Join(dir, "tls.key"))
+	a.env = append(a.env, "AGENTIDP_PUBLIC_URL="+a.url, "AGENTIDP_TLS_CERT_FILE="+cert, "AGENTIDP_TLS_KEY_FILE="+key)
 	a.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: a.roots, MinVersion: tls.VersionTLS12}
 }
 
