@@ -91,6 +91,7 @@ func TestR14TheIssuerFails(t *testing.T) {
 		}
 	}
 	bomb := inflated()
+	const drips = "a byte at a time, without end"
 	for name, fault := range map[string]http.HandlerFunc{
 		"500":            says(500, s.set2),
 		"404":            says(404, s.set2),
@@ -106,7 +107,7 @@ func TestR14TheIssuerFails(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(bomb)
 		},
-		"a byte at a time, without end": func(w http.ResponseWriter, r *http.Request) {
+		drips: func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
@@ -116,6 +117,9 @@ func TestR14TheIssuerFails(t *testing.T) {
 		},
 	} {
 		t.Run("R-14 "+name, func(t *testing.T) {
+			if name == drips {
+				slow(t) // each fetch lasts as long as it may
+			}
 			s := s.sub(t)
 			s.survives("127.0.0.1", func() { s.keys.answer(fault) }, s.keys.publish)
 		})
@@ -259,6 +263,9 @@ func TestR26NameServersFail(t *testing.T) {
 		"the name is nobody's": dnstest.NoSuchName, "the name has no address": dnstest.NoAddress,
 	} {
 		t.Run("R-26 "+name, func(t *testing.T) {
+			if how == dnstest.Silence {
+				slow(t) // each fetch lasts as long as it may
+			}
 			s := s.sub(t)
 			s.survives("keys.example", func() { s.dns.Fail(how) }, func(keys string) {
 				s.keys.publish(keys)

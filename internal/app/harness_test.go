@@ -26,6 +26,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/emulator"
+	"github.com/sentryagent/agentidp/internal/failpoint"
 	"github.com/sentryagent/agentidp/internal/jose"
 	"github.com/sentryagent/agentidp/internal/printed"
 )
@@ -467,5 +468,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within a minute: %s", what)
 		}
+	}
+}
+
+// slow keeps what takes long to the build in which faults are tried.
+func slow(t *testing.T) {
+	t.Helper()
+	if !failpoint.Enabled {
+		t.Skip("make faults runs it")
 	}
 }

@@ -13,16 +13,13 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp/internal/config"
-	"github.com/sentryagent/agentidp/internal/failpoint"
 )
 
 // very many requests, and a tenth as many that are broken off in every place where a
 // client can leave, and there are as many goroutines and files as before. Not parallel: it
 // counts those of the process.
 func TestR23NothingIsLeftOfVeryManyRequests(t *testing.T) {
-	if !failpoint.Enabled {
-		t.Skip("make faults runs it")
-	}
+	slow(t)
 	requests := 10_000
 	if os.Getenv("AGENTIDP_FAULTS") == "long" {
 		requests = 1_000_000

@@ -107,7 +107,7 @@ func (r *rules) judge(method, path string, header http.Header, sent []byte, said
 	}
 	granted := said.status == http.StatusOK && grantPaths.MatchString(path)
 	made := (said.status == http.StatusCreated || said.status == http.StatusOK) && makesSecret.MatchString(path)
-	if found := jwtPattern.Find(shown); found != nil && !granted && !made && !document {
+	if found := tokenIn(shown); found != nil && !granted && !made && !document {
 		broken = append(broken, fmt.Sprintf("it has %.14s…", found))
 	}
 	if grantPaths.MatchString(path) {
@@ -141,6 +141,15 @@ func secretsIn(path string, header http.Header, body []byte) (all []string) {
 		}
 	}
 	return all
+}
+
+// tokenIn returns the first token or secret in a text, or nil. Most have none, and that
+// is seen at once: all answers of all tests come by here.
+func tokenIn(text []byte) []byte {
+	if !bytes.Contains(text, []byte("eyJ")) && !bytes.Contains(text, []byte("agentidp_cs_")) {
+		return nil
+	}
+	return jwtPattern.Find(text)
 }
 
 // unprovenMembers are those that the answer to an unproven token may have.
