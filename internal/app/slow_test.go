@@ -197,6 +197,18 @@ func TestA202IdleConnections(t *testing.T) {
 	honest()
 }
 
+// So are those that were used once.
+func TestA202ConnectionsThatIdleAfterARequest(t *testing.T) {
+	t.Parallel()
+	w, honest := slowWorld(t, func(s *http.Server) { s.IdleTimeout = short })
+	_, ended := w.connect("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if all := ended(); !strings.HasPrefix(all, "HTTP/1.1 200") {
+		t.Errorf("%.60q", all)
+	}
+	http.DefaultClient.CloseIdleConnections() // a POST is not sent again over one that the server just closes
+	honest()
+}
+
 // Where all connections are taken by those who keep the server waiting, in a header, in a
 // body, with nothing at all or with an answer that they do not read, the honest get in.
 func TestA202WhoIsHonestFindsRoom(t *testing.T) {
@@ -232,18 +244,6 @@ func TestA199BodiesThatAreTooLargeAreCounted(t *testing.T) {
 	if a := w.from("198.51.100.2", "", "{}"); a.Code != 400 {
 		t.Errorf("that of another address is answered %d", a.Code)
 	}
-}
-
-// So are those that were used once.
-func TestA202ConnectionsThatIdleAfterARequest(t *testing.T) {
-	t.Parallel()
-	w, honest := slowWorld(t, func(s *http.Server) { s.IdleTimeout = short })
-	_, ended := w.connect("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	if all := ended(); !strings.HasPrefix(all, "HTTP/1.1 200") {
-		t.Errorf("%.60q", all)
-	}
-	http.DefaultClient.CloseIdleConnections() // a POST is not sent again over one that the server just closes
-	honest()
 }
 
 // What was read ahead is the body, and what breaks off is none.
