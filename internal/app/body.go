@@ -23,7 +23,8 @@ const (
 	// readAheadTotal is how much memory bodies have that nobody works on yet: of
 	// exchanges, of the token endpoint, and of all others. An address has at most a
 	// quarter, 4 MiB, which is a thousand bodies of one block; whoever is honest has
-	// sent his in a moment.
+	// sent his in a moment, and where all is taken the slowest make room: over HTTP/2, four
+	// addresses have four thousand bodies in forty connections.
 	readAheadTotal = 16 << 20
 )
 
@@ -37,8 +38,7 @@ type body struct {
 	ended  bool // there is no more
 	rest   io.Reader
 
-	share *limit.Share[netip.Addr] // what the blocks were taken of
-	of    netip.Addr
+	hold *limit.Hold[netip.Addr] // what the blocks were taken of
 }
 
 var (
@@ -46,13 +46,16 @@ var (
 	blocks = sync.Pool{New: func() any { return &block{} }}
 )
 
-var errNoRoom = errors.New("no memory is left for bodies")
+var (
+	errNoRoom = errors.New("no memory is left for bodies")
+	errSlow   = errors.New("it made room for another body")
+)
 
 // readAhead reads the body of a request before it takes a place, so that whoever
 // sends slowly takes none. What is too large is for the handler to refuse, and where
 // the length says so already, nothing of it is read. A body that does not come is a
 // failure of its address, however it breaks off: it has cost memory, for as long as the
-// sender wanted.
+// sender wanted, or until it had to make room.
 func (w *response) readAhead(r *http.Request, share *limit.Share[netip.Addr]) error {
 	switch {
 	case r.ContentLength == 0:
@@ -64,18 +67,20 @@ func (w *response) readAhead(r *http.Request, share *limit.Share[netip.Addr]) er
 		return nil
 	}
 	b, _ := bodies.Get().(*body)
-	b.rest, b.share, b.of = r.Body, share, w.counted
+	b.rest = r.Body
+	b.hold = share.Open(w.counted, func() {
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // its reader finds out
+	})
 	w.body = b
-	switch err := b.fill(r.ContentLength); {
+	err := b.fill(r.ContentLength)
+	if !b.hold.Arrived() {
+		problem.Unproven(r.Context())
+		return w.noRoom(r, errSlow)
+	}
+	switch {
 	case errors.Is(err, errNoRoom):
 		w.early = true
-		if r.ProtoMajor == 1 { // or net/http waits for the rest of the body before it answers
-			w.Header()["Connection"] = connectionClose
-		}
-		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
-			"The server holds as many unfinished request bodies as it has memory for, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
-		e.RetryAfter = time.Second
-		return e.WithCause(err)
+		return w.noRoom(r, err)
 	case err != nil:
 		problem.Unproven(r.Context())
 		return agentidp.InvalidFields(agentidp.FieldError{Field: "body", Reason: "could not be read"})
@@ -84,13 +89,23 @@ func (w *response) readAhead(r *http.Request, share *limit.Share[netip.Addr]) er
 	return nil
 }
 
+func (w *response) noRoom(r *http.Request, cause error) error {
+	if r.ProtoMajor == 1 { // or net/http waits for the rest of the body before it answers
+		w.Header()["Connection"] = connectionClose
+	}
+	e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable,
+		"The server holds as many unfinished request bodies as it has memory for, and turned this one away before it did anything. Try again in a moment, an exchange with a fresh ID token.")
+	e.RetryAfter = time.Second
+	return e.WithCause(cause)
+}
+
 // fill reads ahead, block by block. What fits in one finds room also while larger
 // bodies have taken all of theirs.
 func (b *body) fill(length int64) error {
 	for b.size < readAheadMost {
 		if b.size == len(b.blocks)*blockSize {
 			large := length > blockSize || length < 0 && b.size > 0
-			if !b.share.Take(b.of, blockSize, large) {
+			if !b.hold.Take(blockSize, large) {
 				return errNoRoom
 			}
 			next, _ := blocks.Get().(*block)
@@ -132,10 +147,10 @@ func (*body) Close() error { return nil }
 
 // free gives the memory back: when the handler has all of it, or has answered without.
 func (b *body) free() {
+	b.hold.Close()
 	if len(b.blocks) == 0 {
 		return
 	}
-	b.share.Give(b.of, len(b.blocks)*blockSize)
 	for _, one := range b.blocks {
 		blocks.Put(one)
 	}

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
@@ -157,5 +159,44 @@ func TestBodiesThatNeverComeAreCounted(t *testing.T) {
 	}
 	if a := w.from("198.51.100.2", admin, ""); a.Code != 200 {
 		t.Errorf("another address: %d", a.Code)
+	}
+}
+
+// until is a client over a connection whose reads somebody can end.
+type until struct {
+	*httptest.ResponseRecorder
+	body *io.PipeReader
+}
+
+func (u until) SetReadDeadline(time.Time) error { return u.body.CloseWithError(os.ErrDeadlineExceeded) }
+
+// A-202, A-203: four addresses with many bodies that do not come, each of a few bytes, take
+// no exchange its memory: the one that has waited longest makes room, and is a failure.
+func TestABodyThatDoesNotComeMakesRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin()
+	agent := w.agentWithPolicy(admin)
+	w.app.entrance.exchangeBodies = limit.NewShare[netip.Addr](4 * blockSize)
+	answers := make(chan *httptest.ResponseRecorder, 4)
+	for _, address := range []string{"198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"} {
+		body, sender := io.Pipe()
+		defer func() { _ = sender.Close() }()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, exchangePath, body)
+		r.RemoteAddr, r.ContentLength = address+":4711", 100
+		go func() {
+			u := until{httptest.NewRecorder(), body}
+			w.app.http.Handler.ServeHTTP(u, r)
+			answers <- u.ResponseRecorder
+		}()
+		if _, err := sender.Write([]byte("{")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := w.from("203.0.113.1", "", `{"token":"`+w.mint()+`","agentId":"`+agent+`"}`); a.Code != 200 {
+		t.Fatalf("an exchange meanwhile: %d %s", a.Code, a.Body)
+	}
+	if a := <-answers; a.Code != 503 || a.Header().Get("Retry-After") != "1" {
+		t.Errorf("what made room: %d %v %s", a.Code, a.Header(), a.Body)
 	}
 }

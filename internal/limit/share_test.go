@@ -1,6 +1,11 @@
 package limit
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
 
 func TestShare(t *testing.T) {
 	t.Parallel()
@@ -42,5 +47,54 @@ func TestShare(t *testing.T) {
 	}
 	if s.held != 0 || len(s.of) != 0 {
 		t.Errorf("when all is given back: %d, %v", s.held, s.of)
+	}
+}
+
+// What waits longest, counted as often as its key has something, makes room; for no key does
+// another make room beyond its own part, nor for who comes last.
+func TestWhatTheServerWaitsForMakesRoom(t *testing.T) {
+	t.Parallel()
+	s := NewShare[string](8) // two for each
+	var stopped []string
+	open := func(key string) *Hold[string] {
+		h := s.Open(key, func() { stopped = append(stopped, key) })
+		if key == "honest" {
+			h.since = now()
+		} else {
+			h.since = now() - int64(time.Second)
+		}
+		return h
+	}
+	holds := map[string]*Hold[string]{}
+	for _, key := range []string{"a", "b", "c", "d"} {
+		holds[key] = open(key)
+		if !holds[key].Take(2, false) {
+			t.Fatalf("%s got nothing", key)
+		}
+	}
+	if open("a").Take(1, false) || open("honest").Take(1, true) || len(stopped) > 0 {
+		t.Fatalf("room was made for who has his part, or comes last: %v", stopped)
+	}
+	holds["a"].since -= int64(time.Second)
+	honest := open("honest")
+	if !honest.Take(1, false) || !slices.Equal(stopped, []string{"a"}) {
+		t.Errorf("%v made room", stopped)
+	}
+	if holds["a"].Arrived() || holds["a"].Take(1, false) {
+		t.Error("what made room goes on")
+	}
+	for _, key := range []string{"b", "c", "d"} {
+		if !holds[key].Arrived() {
+			t.Errorf("%s made room", key)
+		}
+	}
+	if open("other").Take(2, false); slices.ContainsFunc(stopped, func(key string) bool { return strings.Contains("bcd", key) }) {
+		t.Errorf("what has arrived made room: %v", stopped)
+	}
+	for _, key := range []string{"b", "c", "d"} {
+		holds[key].Close()
+	}
+	if len(s.of) != 1 || s.held != s.of["other"] {
+		t.Errorf("afterwards: %d, %v", s.held, s.of)
 	}
 }
