@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -33,6 +35,10 @@ const failing = 20
 
 // connKey is under what a request's context has its connection.
 type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, limit.ConnOf(c))
+}
 
 // admission decides which requests are worked on at all, before anything is spent on
 // them. Health and readiness pass always, at the root: an organization has to be looked up.

@@ -179,10 +179,8 @@ func (a *App) wire(version string) {
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, limit.ConnOf(c))
-		},
-		ErrorLog: log.New(&serverLog{logger: a.logger, clock: a.clock}, "", 0),
+		ConnContext:       withConn,
+		ErrorLog:          log.New(&serverLog{logger: a.logger, clock: a.clock}, "", 0),
 	}
 }
 

@@ -1,8 +1,8 @@
 package app
 
 // ownDescriptors is how many the server needs beside those of its clients: for its
-// database, its log, its listeners, and what it asks of issuers.
-const ownDescriptors = 40
+// database, its log, its listeners, those who watch, and what it asks of issuers.
+const ownDescriptors = 40 + watchers
 
 // connections returns how many connections of clients may be open: as many as are set, and
 // no more than the process may have. With none left a server accepts nobody and cannot open

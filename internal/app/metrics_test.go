@@ -1,9 +1,12 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -312,5 +315,33 @@ func TestA219NothingSecretIsToldToThoseWhoWatch(t *testing.T) {
 				t.Errorf("%s shows %.6s…", path, secret)
 			}
 		}
+	}
+}
+
+// Those who watch have few connections, so that none of them is taken from clients.
+func TestFewWatchAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, watched)
+	idle := make([]net.Conn, 2*watchers)
+	for i := range idle {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.app.MetricsAddress())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		idle[i] = conn
+	}
+	w.want(w.look("GET", "/metrics"), 200)
+	open := 0
+	for _, conn := range idle {
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	if open > watchers {
+		t.Errorf("%d are open", open)
 	}
 }

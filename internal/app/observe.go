@@ -7,7 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof" // it also registers with http.DefaultServeMux, which nothing here serves
+	"net/http/pprof"
+	"net/netip" // it also registers with http.DefaultServeMux, which nothing here serves
 	"net/url"
 	"os"
 	"strings"
@@ -16,8 +17,14 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/exchange"
+	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/metrics"
 )
+
+// watchers is how many connections those who watch have at once: few, so that whoever else
+// reaches them takes none from clients, of whom the process may have only so many. Beyond
+// it the one that has kept the server waiting longest makes room.
+const watchers = 32
 
 // listenForMetrics opens the listener of those who watch, apart from that of clients:
 // what it serves is for nobody else. A server that cannot have it does not start,
@@ -30,13 +37,20 @@ func (a *App) listenForMetrics(ctx context.Context) error {
 	if a.watched, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.MetricsListen); err != nil {
 		return fmt.Errorf("metrics-listen (AGENTIDP_METRICS_LISTEN): %w; give another address, or off for none", err)
 	}
+	a.watched = &limit.Listener{Listener: a.watched, Total: watchers, Trusted: func(netip.Addr) bool { return false }, Refused: func(netip.Addr) {}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metrics.Handler())
 	if a.cfg.Pprof {
 		profiles(mux)
 	}
 	a.watch = &http.Server{
-		Handler:           mux,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _ := r.Context().Value(connKey{}).(*limit.Conn)
+			conn.Begin()
+			defer conn.End()
+			mux.ServeHTTP(w, r)
+		}),
+		ConnContext:       withConn,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      time.Minute, // a scrape waits for the database a little; profiles set their own
