@@ -11,14 +11,15 @@ import (
 )
 
 // described is an issuer that says whatever a test wants of itself, at the path of
-// OpenID Connect Discovery; {} is its own URL.
+// OpenID Connect Discovery; {} is its own URL, and {port} the port of that.
 func (s *source) described(document string) *publisher {
 	return s.site(func(w http.ResponseWriter, r *http.Request, self string) {
 		if r.URL.Path != "/.well-known/openid-configuration" {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write([]byte(strings.ReplaceAll(document, "{}", self)))
+		port := self[strings.LastIndex(self, ":")+1:]
+		_, _ = w.Write([]byte(strings.NewReplacer("{}", self, "{port}", port).Replace(document)))
 	})
 }
 
@@ -73,6 +74,7 @@ func TestSecurityDiscovery(t *testing.T) {
 		{"A-185 an IP address", `{"issuer":"{}","jwks_uri":"https://8.8.8.8/jwks"}`, "jwksUri", "names the address 8.8.8.8"},
 		{"A-185 another host", `{"issuer":"{}","jwks_uri":"https://keys.ci.example/jwks"}`, "jwksUri", "is on another host"},
 		{"A-185 another port", `{"issuer":"{}","jwks_uri":"http://127.0.0.1:9/jwks"}`, "jwksUri", "is on another host"},
+		{"A-185 another name of the same machine, and the same port", `{"issuer":"{}","jwks_uri":"http://localhost:{port}/jwks"}`, "jwksUri", "is on another host"},
 		{"A-185 port 22", `{"issuer":"{}","jwks_uri":"https://keys.ci.example:22/jwks"}`, "jwksUri", "names port 22"},
 		{"A-185 user information", `{"issuer":"{}","jwks_uri":"http://x@127.0.0.1/jwks"}`, "jwksUri", "has user information"},
 		{"A-185 a name of the metadata service", `{"issuer":"{}","jwks_uri":"https://metadata.google.internal/jwks"}`, "jwksUri", "not one of the public internet"},
@@ -117,7 +119,7 @@ func TestSecurityA186IssuersInside(t *testing.T) {
 	for _, host := range []string{
 		"127.0.0.1", "[::1]", "0.0.0.0", "[::]", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]",
 		"169.254.169.254", "[fd00::1]", "[fe80::1]", "10.0.0.1", "100.64.0.1", "[64:ff9b::a00:1]", "[2002:a00:1::1]", "8.8.8.8", "metadata.google.internal", "metadata",
-		"ci.localhost", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "127.0.0.1.nip.io", "a.10-0-0-1.sslip.io", "router.home.arpa", "db.corp", "ci.example.",
+		"ci.localhost", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "127.0.0.1.nip.io", "a.10-0-0-1.sslip.io", "router.home.arpa", "db.corp", "ci.localdomain", "ci.intranet", "ci.private", "nas.home", "nas.lan", "ci.onion", "ci.example.",
 		"ci_1.example", "ci.example:22", "ci.example:8443", "x@ci.example", "localhost",
 	} {
 		t.Run("A-186 "+host, func(t *testing.T) {

@@ -109,6 +109,15 @@ func TestA185A186A188AddressesAreChecked(t *testing.T) {
 		"https://kubernetes.svc.cluster.local":            local("kubernetes.svc.cluster.local"),
 		"https://router.home.arpa":                        local("router.home.arpa"),
 		"https://1.0.0.127.in-addr.arpa":                  local("1.0.0.127.in-addr.arpa"),
+		"https://ci.localdomain":                          local("ci.localdomain"),
+		"https://ci.intranet":                             local("ci.intranet"),
+		"https://ci.private":                              local("ci.private"),
+		"https://db.corp":                                 local("db.corp"),
+		"https://nas.home":                                local("nas.home"),
+		"https://nas.lan":                                 local("nas.lan"),
+		"https://ci.onion":                                local("ci.onion"),
+		"https://printer.local":                           local("printer.local"),
+		"https://ci.internal.internal":                    local("ci.internal.internal"),
 		"https://127.0.0.1.nip.io":                        local("127.0.0.1.nip.io"),
 		"https://a.169-254-169-254.sslip.io":              local("a.169-254-169-254.sslip.io"),
 		"https://ci.example.":                             dotted("ci.example."),
@@ -275,5 +284,30 @@ func TestANameThatLeadsToSeveralAddresses(t *testing.T) {
 	}
 	if n := connections.Load(); n != 0 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// of an issuer's keys that its document has elsewhere, the scheme, the host and the
+// port count, each by itself.
+func TestA185KeysOnAnotherHost(t *testing.T) {
+	t.Parallel()
+	v := New(Config{AllowInsecureLoopback: true})
+	t.Cleanup(v.Close)
+	for _, tt := range []struct {
+		issuer, keys string
+		ok           bool
+	}{
+		{"https://ci.example", "https://CI.example:443/keys", true},
+		{"https://ci.example", "https://keys.ci.example/keys", false},
+		{"https://ci.example", "https://ci.example.mallory.example/keys", false},
+		{"http://localhost:8080", "http://localhost:8080/keys", true},
+		{"http://localhost:8080", "https://localhost:8080/keys", true},
+		{"https://localhost:8080", "http://localhost:8080/keys", false},
+		{"http://localhost:8080", "http://localhost:8081/keys", false},
+		{"http://localhost:8080", "http://127.0.0.1:8080/keys", false},
+	} {
+		if err := v.checkMoved(tt.issuer, tt.keys); tt.ok != (err == nil) {
+			t.Errorf("keys of %s at %s: %v", tt.issuer, tt.keys, err)
+		}
 	}
 }
