@@ -48,6 +48,26 @@ func TestR05AfterAFailedFsyncNothingIsWritten(t *testing.T) {
 	}
 }
 
+// what cannot be read or written is unavailable, and no fault of ours: whoever asked
+// is told to come again.
+func TestR05WhatCannotBeReadIsUnavailable(t *testing.T) {
+	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "agentidp.db"))
+	url := f.url
+	if err := f.Close(); err != nil { // and with it what is remembered of the file
+		t.Fatal(err)
+	}
+	again, err := store.Open(t.Context(), url, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	failpoint.Set(failpoint.DiskRead, "fail")
+	defer failpoint.Set(failpoint.DiskRead, "")
+	if _, err := again.Policy(t.Context(), f.org.ID, f.policy.ID); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a read: %v, want ErrUnavailable", err)
+	}
+}
+
 func setX(t *testing.T) func(*store.Tx) error {
 	return func(tx *store.Tx) error { return tx.PutSetting(t.Context(), "x", "y") }
 }
