@@ -176,7 +176,7 @@ func TestR14TheIssuersCertificateExpires(t *testing.T) {
 	}
 }
 
-// with the keys that were saved it serves, and without them whoever needs them is
+// with the keys that were saved it serves, and without them whoever needs them is
 // told to come again. Others notice nothing.
 func TestR15TheIssuerIsDownWhenTheServerStarts(t *testing.T) {
 	t.Parallel()
