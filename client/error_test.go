@@ -160,7 +160,7 @@ func TestRefusals(t *testing.T) {
 }
 
 //
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestA243RedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the redirect was followed")

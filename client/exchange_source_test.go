@@ -180,7 +180,7 @@ func TestAFailedRefreshKeepsTheTokenWhileItIsGood(t *testing.T) {
 }
 
 // A-252, with TestHowLongIsWaited.
-func TestEveryAttemptTakesAFreshIDToken(t *testing.T) {
+func TestA252EveryAttemptTakesAFreshIDToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string

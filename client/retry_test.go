@@ -110,7 +110,7 @@ func TestTheRefusalOfARepetitionDoesNotHideWhatWasDoneBefore(t *testing.T) {
 	}
 }
 
-// A-252, with TestEveryAttemptTakesAFreshIDToken.
+// A-252, with TestA252EveryAttemptTakesAFreshIDToken.
 func TestHowLongIsWaited(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
