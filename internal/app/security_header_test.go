@@ -183,11 +183,24 @@ func TestSecurityHeaderParameters(t *testing.T) {
 		f.attacks([]attack{{"A-040 the header is " + header, f.headed(header), "format"}})
 	}
 	deep := func(n int) string { return `"x":` + strings.Repeat("[", n) + strings.Repeat("]", n) }
+	unknown := func(n int) (members []string) {
+		for i := range n {
+			members = append(members, fmt.Sprintf(`"x%d":0`, i))
+		}
+		return members
+	}
+	sized := func(n int) string {
+		return with(`"x":` + quoted(strings.Repeat("x", n-len(header("RS256", f.kid, `"x":""`)))))
+	}
 	f.attacks([]attack{
 		{"A-040 a header of 1 MiB", with(`"x":` + quoted(strings.Repeat("x", 1<<20))), "size"},
 		{"A-040 a header of 20 KiB", with(`"x":` + quoted(strings.Repeat("x", 20<<10))), "size"},
 		{"A-040 a header nested 10000 deep", with(deep(10000)), "size"},
 		{"A-040 a header nested 3000 deep", with(deep(3000)), "format"},
+		{"A-040 a header of 4 KiB", sized(4 << 10), "granted"},
+		{"A-040 a header of a byte more", sized(4<<10 + 1), "format"},
+		{"A-040 a header of 32 unknown parameters", with(unknown(32)...), "granted"},
+		{"A-040 a header of 33 unknown parameters", with(unknown(33)...), "format"},
 		{"A-040 a header nested nine deep", with(deep(8)), "format"},
 		{"A-040 a header nested eight deep", with(deep(7)), "granted"},
 	})

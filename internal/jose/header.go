@@ -18,6 +18,14 @@ type Header struct {
 // headerDepth bounds the nesting of members that are ignored.
 const headerDepth = 8
 
+// maxHeader bounds a header, in bytes, and maxOther the parameters that are not read: those of
+// CI tokens have some 150, and one. A token that proves nothing must cost less than one that
+// does, and each name is compared with many.
+const (
+	maxHeader = 4 << 10
+	maxOther  = 32
+)
+
 // maxKeyID bounds a key id, which appears in logs and is looked up in maps.
 const maxKeyID = 256
 
@@ -35,18 +43,27 @@ var readNames = []string{"alg", "kid", "typ"}
 var (
 	errKeyID  = errors.New("kid is not 1 to 256 printable ASCII characters")
 	errAlg    = errors.New("alg is missing or empty")
+	errHeader = errors.New("the header is longer than 4096 bytes")
+	errOther  = errors.New("there are more than 32 unknown header parameters")
 	errFolded = errors.New("a name differs from a known one in case only")
 )
 
 // parseHeader reads a protected header. Names are compared exactly; one that
 // equals a known name only under Unicode case folding ("ALG", "kid" with KELVIN
 // SIGN) is refused, because another reader may take it for that name. Other unknown
-// names, such as x5t, are ignored (RFC 7515 §4).
-func parseHeader(data []byte) (Header, error) { return readHeader(data, refuseName) }
+// names, such as x5t, are ignored (RFC 7515 §4). One longer than maxHeader, or with
+// more of them than maxOther, is refused.
+func parseHeader(data []byte) (Header, error) {
+	if len(data) > maxHeader {
+		return Header{}, errHeader
+	}
+	return readHeader(data, refuseName)
+}
 
 // readHeader is parseHeader, but for what becomes of the names that it does not read.
 func readHeader(data []byte, other func(name string, value []byte) error) (Header, error) {
 	var h Header
+	others := 0
 	err := strictjson.Members(data, headerDepth, func(name string, value []byte) (err error) {
 		switch name {
 		case "alg":
@@ -58,6 +75,9 @@ func readHeader(data []byte, other func(name string, value []byte) error) (Heade
 				err = errKeyID
 			}
 		default:
+			if others++; others > maxOther {
+				return errOther
+			}
 			return other(name, value)
 		}
 		return err

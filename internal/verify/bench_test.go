@@ -68,7 +68,7 @@ func BenchmarkDearTokens(b *testing.B) {
 	for _, bad := range []struct{ name, token string }{
 		{"A-040 a header nested 3000 deep", headed(nested(3000))},
 		{"A-040 a header of 10 KiB", headed(`"x":"` + strings.Repeat("x", 7<<10) + `"`)},
-		{"A-040 a header of 1000 members", headed(names(1000))},
+		{"A-040 a header of as many members as it may have", headed(names(500))},
 		{"A-045 a JWE of 2^31 rounds", b64([]byte(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648,"p2s":"c2FsdA"}`)) + strings.Repeat(".eHh4eHh4eHh4eHh4eHh4eA", 4)},
 		{"A-045 its first three segments", b64([]byte(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648,"p2s":"c2FsdA"}`)) + strings.Repeat(".eHh4eHh4eHh4eHh4eHh4eA", 2)},
 		{"A-050 as many dots as fit", strings.Repeat(".", 16<<10)},
