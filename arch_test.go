@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/strictjson": {},
 	"internal/failpoint":  {},
 	"internal/pgtest":     {"internal/printed"},
+	"internal/certtest":   {},
 	"internal/dnstest":    {},
 	"internal/dpoptest":   {},
 	"internal/logpipe":    {},

@@ -1,14 +1,9 @@
 package app
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"math/big"
 	"net"
@@ -20,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
 )
 
@@ -38,32 +34,15 @@ func newPair(t *testing.T) *pair {
 // write replaces both files.
 func (p *pair) write(t *testing.T, serial int64, notAfter time.Time) {
 	t.Helper()
-	cert, key := p.make(t, serial, notAfter)
+	cert, key := p.make(serial, notAfter)
 	p.put(t, p.cert, cert, 0o644)
 	p.put(t, p.key, key, 0o600)
 }
 
-func (p *pair) make(t *testing.T, serial int64, notAfter time.Time) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	p.roots.AppendCertsFromPEM(cert)
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+func (p *pair) make(serial int64, notAfter time.Time) (cert, key []byte) {
+	made := certtest.New(func(c *x509.Certificate) { c.SerialNumber, c.NotAfter = big.NewInt(serial), notAfter })
+	p.roots.AddCert(made.Leaf)
+	return certtest.PEM(made)
 }
 
 func (p *pair) put(t *testing.T, path string, content []byte, mode os.FileMode) {
@@ -199,7 +178,7 @@ func TestR28ACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	errorsTold(1, "are not a certificate and its key in PEM: failed to find any PEM data in certificate input")
 	shows(2, "while nobody mends it")
 	errorsTold(1, "put a good pair of files in place")
-	cert, key := p.make(t, 3, later)
+	cert, key := p.make(3, later)
 	p.put(t, p.cert, cert, 0o644)
 	shows(2, "after only the certificate was mended")
 	errorsTold(2, "private key does not match public key")

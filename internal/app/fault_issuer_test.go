@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"crypto/elliptic"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net/http"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/dnstest"
 )
@@ -156,7 +156,7 @@ func (s *source) sub(t *testing.T) *source {
 func TestR14TheIssuersCertificateExpires(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, watched)
-	good, bad := certified(t, func(*x509.Certificate) {}), certified(t, expired)
+	good, bad := certtest.New(nil), certtest.New(expired)
 	s.issuers.AddCert(good.Leaf)
 	s.issuers.AddCert(bad.Leaf)
 	var shown atomic.Pointer[tls.Certificate]

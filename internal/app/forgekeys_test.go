@@ -10,14 +10,14 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/sentryagent/agentidp/internal/certtest"
 )
 
 // ciKey is the private key of every world's CI issuer. Whoever holds it can say
@@ -254,12 +254,6 @@ func pss(input string) []byte {
 }
 
 // selfSigned returns a certificate that says mallory's key is the issuer's.
-func selfSigned(t *testing.T) []byte {
-	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "token.actions.githubusercontent.com"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, malloryKey().Public(), malloryKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
+func selfSigned() []byte {
+	return certtest.Of(malloryKey(), func(c *x509.Certificate) { c.Subject.CommonName = "token.actions.githubusercontent.com" }).Leaf.Raw
 }

@@ -78,7 +78,7 @@ func TestSecurityKeysThatAreIgnored(t *testing.T) {
 		"A-181 an RSA key with no key_ops at all":    jwk(rsaKey, "r8", claims{"use": nil, "key_ops": []string{}}),
 		"A-181 an RSA key with its private exponent": jwk(rsaKey, "r9", claims{"d": d}),
 		"A-181 an RSA key with a prime":              jwk(rsaKey, "r10", claims{"p": d}),
-		"A-181 an RSA key as a certificate alone":    jwk(rsaKey, "r11", claims{"n": nil, "e": nil, "x5c": []string{b64(selfSigned(t))}}),
+		"A-181 an RSA key as a certificate alone":    jwk(rsaKey, "r11", claims{"n": nil, "e": nil, "x5c": []string{b64(selfSigned())}}),
 		"A-181 an RSA key with n twice as long":      jwk(rsaKey, "r12", claims{"n": strings.Repeat("AAAA", 100)}),
 		"A-181 an EC key whose alg is RS256":         jwk(ecKey, "e1", claims{"alg": "RS256"}),
 		"A-181 an EC key whose alg is ES384":         jwk(ecKey, "e2", claims{"alg": "ES384"}),

@@ -1,15 +1,10 @@
 package app
 
 import (
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -18,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
 )
 
@@ -129,26 +125,6 @@ func (f *forger) secure(keys string, cfg *tls.Config) *publisher {
 	return p
 }
 
-// certified makes a certificate that vouches for itself, of a server on loopback.
-func certified(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "issuer"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IsCA: true, BasicConstraintsValid: true,
-	}
-	change(template)
-	key := newECKey(t, elliptic.P256())
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
 func expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = c.NotBefore.AddDate(-1, 0, 0), time.Now().Add(-time.Hour)
 }
@@ -178,11 +154,7 @@ func TestSecurityA190WhoIsBelieved(t *testing.T) {
 		"a certificate of nobody known":    {unknown: true, says: untrusted},
 		"a certificate of nobody, expired": {unknown: true, change: expired, says: ""},
 	} {
-		change := tt.change
-		if change == nil {
-			change = func(*x509.Certificate) {}
-		}
-		cert := certified(t, change)
+		cert := certtest.New(tt.change)
 		if !tt.unknown {
 			s.issuers.AddCert(cert.Leaf)
 		}

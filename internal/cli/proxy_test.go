@@ -1,14 +1,9 @@
 package cli
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,9 +14,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/certtest"
 )
 
 // A-189: the program with a proxy in its environment, on loopback, where no issuer may be.
@@ -29,7 +24,12 @@ import (
 // to must have the host's certificate; and it is asked for each host once.
 func TestA189TheProxyOfTheEnvironment(t *testing.T) {
 	t.Parallel()
-	cert, authority := certificateOf(t, "ci.example")
+	cert := certtest.New(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example"} })
+	public, _ := certtest.PEM(cert)
+	authority := filepath.Join(t.TempDir(), "authority.pem")
+	if err := os.WriteFile(authority, public, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	issuer := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"issuer":"https://`+r.Host+`","jwks_uri":"https://`+r.Host+`/jwks"}`)
 	}))
@@ -88,25 +88,4 @@ func TestA189TheProxyOfTheEnvironment(t *testing.T) {
 			t.Errorf("A-189 %s: the proxy was asked for %q", tt.name, was)
 		}
 	}
-}
-
-// certificateOf makes a certificate that vouches for itself, and a file of what trusts it.
-func certificateOf(t *testing.T, name string) (tls.Certificate, string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "authority.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, path
 }

@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"math/big"
 	"net/http"
@@ -15,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sentryagent/agentidp/internal/certtest"
 )
 
 // the program serves over TLS, and SIGHUP gives it the new certificate.
@@ -55,18 +53,12 @@ func TestR28SIGHUPReadsTheCertificateAgain(t *testing.T) {
 // writeCertificate makes a certificate for localhost that is its own issuer.
 func writeCertificate(t *testing.T, certFile, keyFile string, serial int64, roots *x509.CertPool) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(60 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	pkcs8, err2 := x509.MarshalPKCS8PrivateKey(key)
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	roots.AppendCertsFromPEM(cert)
-	err = errors.Join(err, err2, os.WriteFile(certFile, cert, 0o600),
-		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
-	if err != nil {
+	cert := certtest.New(func(c *x509.Certificate) {
+		c.SerialNumber, c.DNSNames, c.NotAfter = big.NewInt(serial), []string{"localhost"}, time.Now().Add(60*24*time.Hour)
+	})
+	roots.AddCert(cert.Leaf)
+	public, private := certtest.PEM(cert)
+	if err := errors.Join(os.WriteFile(certFile, public, 0o600), os.WriteFile(keyFile, private, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }

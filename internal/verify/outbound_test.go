@@ -1,15 +1,9 @@
 package verify_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/jose"
 )
@@ -82,8 +77,10 @@ func TestA189AProxy(t *testing.T) {
 		"ghes.internal":      {"10.0.0.2"},
 		"odd.internal":       {"169.254.169.254"},
 	}))
-	cert, authority := signed(t, template("*.example.com", "unknown.example.org", "ghes.internal", "odd.internal"))
-	w.moves(t, cert, authority)
+	cert := certtest.New(func(c *x509.Certificate) {
+		c.DNSNames = []string{"*.example.com", "unknown.example.org", "ghes.internal", "odd.internal"}
+	})
+	w.moves(t, cert, certtest.Pool(cert))
 	p := newProxy(t, w.issuer.Listener.Addr())
 	w.config.Hosts = []string{"ghes.internal", "odd.internal", "10.0.0.3:443", "169.254.169.254"}
 	w.config.Resolver = names.Resolver()
@@ -148,21 +145,20 @@ func TestA190CertificatesThatAreNotValid(t *testing.T) {
 		trusted bool
 		want    string // what an administrator is told; empty: it is good
 	}{
-		"valid":              {func(*x509.Certificate) {}, true, ""},
+		"valid":              {nil, true, ""},
 		"expired":            {func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(-1, 0, 0), now.Add(-time.Hour) }, true, "its certificate has expired or is not yet valid"},
 		"not yet valid":      {func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }, true, "its certificate has expired or is not yet valid"},
 		"for another host":   {func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = []string{"mallory.example"}, nil }, true, "its certificate is for another host"},
 		"for no host at all": {func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil }, true, "its certificate is for another host"},
 		"for clients": {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, true,
 			"its certificate is not from an authority that this server trusts"},
-		"of nobody known": {func(*x509.Certificate) {}, false, "its certificate is not from an authority that this server trusts"},
+		"of nobody known": {nil, false, "its certificate is not from an authority that this server trusts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, jose.ES256)
-			template := template()
-			tt.change(template)
-			cert, authority := signed(t, template)
+			cert := certtest.New(tt.change)
+			authority := certtest.Pool(cert)
 			if !tt.trusted {
 				authority = x509.NewCertPool()
 			}
@@ -184,35 +180,4 @@ func TestA190CertificatesThatAreNotValid(t *testing.T) {
 			}
 		})
 	}
-}
-
-// template describes a certificate of a server on loopback and of names.
-func template(names ...string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, IsCA: true,
-	}
-}
-
-// signed makes a certificate that vouches for itself, and what trusts it.
-func signed(t *testing.T, template *x509.Certificate) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
