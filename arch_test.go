@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"internal/jose":       {"internal/strictjson"},
 	"internal/strictjson": {},
 	"internal/failpoint":  {},
+	"internal/pace":       {"internal/failpoint"},
 	"internal/pgtest":     {"internal/printed"},
 	"internal/certtest":   {},
 	"internal/dnstest":    {},

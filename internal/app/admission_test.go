@@ -15,6 +15,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // S-085, S-089, and of the attacks what the answers say.
@@ -250,7 +251,7 @@ func TestHonestRequestsDuringAFlood(t *testing.T) {
 		f.want(f.exchange(exchangeBody(f.signed(), f.agentID)), 200)
 		f.want(f.do("GET", agentsPath, admin, nil), 200)
 	}
-	eventually(t, "the flood is turned away", func() bool {
+	pace.Eventually(t, "the flood is turned away", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return answers[429] > 0

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // unwritable keeps everybody from writing a decision, and nobody from reading, until the
@@ -94,7 +95,7 @@ func TestR25NoTokenWithoutItsRecord(t *testing.T) {
 		wg.Wait()
 		release()
 
-		eventually(t, "exchanges are granted again", func() bool {
+		pace.Eventually(t, "exchanges are granted again", func() bool {
 			a, err := w.send("POST", exchangePath, "", exchangeBody(w.subject(nil), agent))
 			return err == nil && a.Status == 200
 		})

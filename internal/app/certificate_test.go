@@ -17,6 +17,7 @@ import (
 
 	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // pair is a certificate of its own issuer, and its key, in two files.
@@ -244,10 +245,10 @@ func TestFailedHandshakesAreToldOnceASecond(t *testing.T) {
 	for range 20 {
 		fail()
 	}
-	eventually(t, "the failures are counted", func() bool { return strings.Contains(w.logs.String(), "TLS handshake error") })
+	pace.Eventually(t, "the failures are counted", func() bool { return strings.Contains(w.logs.String(), "TLS handshake error") })
 	w.clock.advance(time.Second)
 	fail()
-	eventually(t, "the next second tells how many there were", func() bool { return strings.Contains(w.logs.String(), `"not_logged_before":1`) })
+	pace.Eventually(t, "the next second tells how many there were", func() bool { return strings.Contains(w.logs.String(), `"not_logged_before":1`) })
 	if n := strings.Count(w.logs.String(), "TLS handshake error"); n != 2 {
 		t.Errorf("%d lines for 21 failed handshakes", n)
 	}

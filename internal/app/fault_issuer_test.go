@@ -16,6 +16,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/dnstest"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // everywhere asserts that a token of the known key is good at every door, that others' are
@@ -33,7 +34,7 @@ func (s *source) everywhere() {
 // the gauge says so on which an alert stands.
 func (s *source) reachable(host string, want bool) {
 	s.t.Helper()
-	eventually(s.t, "the latest fetch ended as it should", func() bool { return (s.app.verifier.Stats().Failing == 0) == want })
+	pace.Eventually(s.t, "the latest fetch ended as it should", func() bool { return (s.app.verifier.Stats().Failing == 0) == want })
 	s.counts(map[string]string{`agentidp_issuer_keys_reachable{host="` + host + `"}`: map[bool]string{true: "1", false: "0"}[want]})
 }
 
@@ -59,7 +60,7 @@ func (s *source) survives(host string, breaks func(), mends func(keys string)) {
 
 	mends(strings.Replace(s.set1, `[`, `[`+asJSON(jwk(key.Public(), kid, nil))+`,`, 1))
 	s.clock.advance(30 * time.Second)
-	eventually(s.t, "the new key is known", func() bool { // a fetch that the last of these began may have failed just now
+	pace.Eventually(s.t, "the new key is known", func() bool { // a fetch that the last of these began may have failed just now
 		s.clock.advance(5 * time.Second)
 		return s.submit(s.by(kid, es256(key))).Status == http.StatusOK
 	})
@@ -118,7 +119,7 @@ func TestR14TheIssuerFails(t *testing.T) {
 	} {
 		t.Run("R-14 "+name, func(t *testing.T) {
 			if name == drips {
-				slow(t) // each fetch lasts as long as it may
+				pace.Slow(t) // each fetch lasts as long as it may
 			}
 			s := s.sub(t)
 			s.survives("127.0.0.1", func() { s.keys.answer(fault) }, s.keys.publish)
@@ -196,7 +197,7 @@ func TestR15TheIssuerIsDownWhenTheServerStarts(t *testing.T) {
 	s.keys.publish(s.set1)
 	s.clock.advance(5 * time.Second)
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
-	eventually(t, "the key set is saved", func() bool {
+	pace.Eventually(t, "the key set is saved", func() bool {
 		_, _, err := s.app.db.KeySet(t.Context(), s.keys.URL)
 		return err == nil
 	})
@@ -264,7 +265,7 @@ func TestR26NameServersFail(t *testing.T) {
 	} {
 		t.Run("R-26 "+name, func(t *testing.T) {
 			if how == dnstest.Silence {
-				slow(t) // each fetch lasts as long as it may
+				pace.Slow(t) // each fetch lasts as long as it may
 			}
 			s := s.sub(t)
 			s.survives("keys.example", func() { s.dns.Fail(how) }, func(keys string) {

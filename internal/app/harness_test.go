@@ -26,7 +26,6 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/dnstest"
 	"github.com/sentryagent/agentidp/internal/emulator"
-	"github.com/sentryagent/agentidp/internal/failpoint"
 	"github.com/sentryagent/agentidp/internal/jose"
 	"github.com/sentryagent/agentidp/internal/printed"
 )
@@ -459,22 +458,4 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
-}
-
-// eventually waits for what the server does outside of any request.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
-// slow keeps what takes long to the build in which faults are tried.
-func slow(t *testing.T) {
-	t.Helper()
-	if !failpoint.Enabled {
-		t.Skip("make faults runs it")
-	}
 }

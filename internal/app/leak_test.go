@@ -6,22 +6,22 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // very many requests, and a tenth as many that are broken off in every place where a
 // client can leave, and there are as many goroutines and files as before. Not parallel: it
 // counts those of the process.
 func TestR23NothingIsLeftOfVeryManyRequests(t *testing.T) {
-	slow(t)
+	pace.Slow(t)
 	requests := 10_000
-	if os.Getenv("AGENTIDP_FAULTS") == "long" {
+	if pace.Long() {
 		requests = 1_000_000
 	}
 	s := &soak{forger: newForger(t, func(c *config.Config) { c.AddressRequestsPerMinute, c.AddressFailuresPerMinute = 0, 0 })}
@@ -40,7 +40,7 @@ func TestR23NothingIsLeftOfVeryManyRequests(t *testing.T) {
 		}
 	}
 	var after sample
-	eventually(t, "as few goroutines and files as before", func() bool {
+	pace.Eventually(t, "as few goroutines and files as before", func() bool {
 		http.DefaultClient.CloseIdleConnections()
 		runtime.GC()
 		after = s.sample(0)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 func TestARestartKeepsEverything(t *testing.T) {
@@ -101,7 +102,7 @@ func TestAnIssuerOutageRightAfterARestart(t *testing.T) {
 	w.outage.Store(false)
 	w.clock.advance(10 * time.Second) // past the pause after a failure
 	w.granted(exchangeBody(w.subject(nil), agent))
-	eventually(t, "the issuer's keys are saved", func() bool {
+	pace.Eventually(t, "the issuer's keys are saved", func() bool {
 		_, _, err := w.app.db.KeySet(t.Context(), w.issuer+"/.well-known/jwks")
 		return err == nil
 	})
@@ -231,7 +232,7 @@ func TestAnOrderlyEnd(t *testing.T) {
 	address := w.app.Address()
 	ended := make(chan struct{})
 	go func() { w.stop(); close(ended) }()
-	eventually(t, "new connections are refused", func() bool {
+	pace.Eventually(t, "new connections are refused", func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()

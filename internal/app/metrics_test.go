@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // watched has the server serve metrics, on any free port.
@@ -182,7 +183,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 	w.clock.advance(refreshed)
 	agent := w.register(w.admin(), "second@ci.acme.example", "deploy:staging")
 	w.exchange(exchangeBody(w.subject(nil), agent))
-	eventually(t, "the keys are fetched", func() bool { return w.app.verifier.Stats().Fetches == 3 })
+	pace.Eventually(t, "the keys are fetched", func() bool { return w.app.verifier.Stats().Fetches == 3 })
 	w.counts(map[string]string{`agentidp_issuer_keys_reachable{host="127.0.0.1"}`: "1", `agentidp_issuer_key_fetches_total{result="ok"}`: "2"})
 }
 

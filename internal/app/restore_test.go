@@ -15,6 +15,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/store"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
@@ -375,7 +376,7 @@ func TestR06NoDamagedPageIsServed(t *testing.T) {
 	}
 	whole := readAll(t, database)
 	step := 7 // coprime to most layouts
-	if os.Getenv("AGENTIDP_FAULTS") == "long" {
+	if pace.Long() {
 		step = 1
 	}
 	looked := 0

@@ -9,6 +9,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/keys"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // through a year of rotations nobody asked for, of several servers one makes each
@@ -118,7 +119,7 @@ func TestScheduledRotationsAreTold(t *testing.T) {
 	}
 	list(1)
 	w.restart(func(c *config.Config) { c.KeyRotation = 30 * day })
-	eventually(t, "a successor", func() bool {
+	pace.Eventually(t, "a successor", func() bool {
 		list, err := w.app.SigningKeys(t.Context(), w.slug)
 		return err != nil || len(list) == 2
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // Attacks with as many connections and streams as the usual limits admit. They are not
@@ -114,7 +115,7 @@ func TestA203TenThousandStreams(t *testing.T) {
 		}
 	}
 	const room = readAheadTotal / 4 / blockSize // for so many bodies of one address
-	eventually(t, "all that may not wait are answered", func() bool { return seen.begun.Load()-seen.now.Load() == int64(connections*streams-room) })
+	pace.Eventually(t, "all that may not wait are answered", func() bool { return seen.begun.Load()-seen.now.Load() == int64(connections*streams-room) })
 	if grown := inMemory() - before; grown > int64(each*connections*streams) {
 		t.Errorf("%d KiB are held for each of them", grown>>10/int64(connections*streams))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // source is a provider that publishes keys of elliptic curves, k1 at first.
@@ -206,7 +207,7 @@ func TestSecurityA176ARestartWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
-	eventually(t, "the key set is saved", func() bool { // after the answer
+	pace.Eventually(t, "the key set is saved", func() bool { // after the answer
 		_, _, err := s.app.db.KeySet(t.Context(), s.keys.URL)
 		return err == nil
 	})
@@ -278,7 +279,7 @@ func TestSecurityA182ARemovedKey(t *testing.T) {
 	s.clock.advance(time.Second)
 	was := s.fetches.Load()
 	s.granted1() // older ones serve one request more, which has them fetched
-	eventually(t, "the keys are fetched", func() bool { return s.fetches.Load() == was+1 })
+	pace.Eventually(t, "the keys are fetched", func() bool { return s.fetches.Load() == was+1 })
 	s.want(s.submit(s.by("k3", s.k1)), http.StatusUnauthorized, agentidp.CodeInvalidToken) // an unknown id waits for the fetch
 	s.attacks([]attack{
 		{"A-182 the removed key is none then", s.by("k1", s.k1), "unknown_key"},

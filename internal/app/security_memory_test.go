@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
@@ -124,7 +125,7 @@ func TestTheCorpusLeavesNothingInMemory(t *testing.T) {
 	f.rows.Close()
 	f.trap.Close()
 	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "nobody is left of the server", func() bool { return runtime.NumGoroutine() <= goroutines+2 }) // the issuer, and a finished test's
+	pace.Eventually(t, "nobody is left of the server", func() bool { return runtime.NumGoroutine() <= goroutines+2 }) // the issuer, and a finished test's
 }
 
 // allocated returns how many bytes a function allocates: the least of some runs,

@@ -15,6 +15,7 @@ import (
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/certtest"
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // inside are addresses that nothing is fetched from, and what the operator is told that
@@ -79,7 +80,7 @@ func TestSecurityWhereNamesLead(t *testing.T) {
 			if f.dns.Asked() == asked {
 				t.Error("the name was not looked up")
 			}
-			eventually(t, "the operator is told", func() bool { return told() > was })
+			pace.Eventually(t, "the operator is told", func() bool { return told() > was })
 		})
 	}
 	var odd []string

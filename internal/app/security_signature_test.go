@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // careless registers a provider whose list of algorithms somebody widened to all
@@ -234,7 +235,7 @@ func TestSecurityWeakKeys(t *testing.T) {
 		published.publish(keySet(jwk(ciKey().Public(), f.kid, nil), jwk(good.Public(), "for encryption", claims{"use": "enc"})))
 		f.clock.advance(refreshed)
 		f.want(f.submit(f.signed(claims{"iss": "https://fetched.ci.example"})), http.StatusOK) // which has them fetched
-		eventually(t, "the keys are fetched", func() bool {
+		pace.Eventually(t, "the keys are fetched", func() bool {
 			return f.series()[`agentidp_issuer_keys_ignored{host="127.0.0.1"}`] == "0"
 		})
 	})
@@ -255,7 +256,7 @@ func TestSecurityA011NoOtherKey(t *testing.T) {
 	f.attacks([]attack{{"A-011 no other key in a static set", by("https://static.ci.example"), "unknown_key"}})
 	t.Run("A-011 no other key in a fetched set", func(t *testing.T) {
 		f.in(t).becomesAfter(1, by("https://fetched.ci.example"), agentidp.CodeIssuerUnreachable)
-		eventually(t, "the operator is told", func() bool {
+		pace.Eventually(t, "the operator is told", func() bool {
 			return strings.Contains(f.logs.String(), "keys of an issuer could not be renewed")
 		})
 		f.counts(map[string]string{`agentidp_issuer_keys_reachable{host="127.0.0.1"}`: "0"})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/limit"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // Clients that are slow on purpose (A-202): the server ends what they do by its own
@@ -131,7 +132,7 @@ func TestA202BodiesThatAreTooLargeAndNeverCome(t *testing.T) {
 	} {
 		lines := strings.Count(w.logs.String(), `"msg":"request"`)
 		w.connect(begin)
-		eventually(t, "the work on it ends: "+begin[:40], func() bool { return strings.Count(w.logs.String(), `"msg":"request"`) > lines })
+		pace.Eventually(t, "the work on it ends: "+begin[:40], func() bool { return strings.Count(w.logs.String(), `"msg":"request"`) > lines })
 	}
 }
 
@@ -147,7 +148,7 @@ func TestA202AnswersThatAreNotRead(t *testing.T) {
 	}()
 	honest()
 	w.want(w.do("GET", "/api/v1/openapi.json", "", nil), 200)
-	eventually(t, "the server closes the connection", func() bool {
+	pace.Eventually(t, "the server closes the connection", func() bool {
 		_, err := conn.Write([]byte("\r\n"))
 		return err != nil
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // soakFor is how long the soak lasts, but never less than three days of its clock. Where
@@ -68,7 +69,7 @@ func TestR24Soak(t *testing.T) {
 	before := s.sample(0)
 	began := time.Now()
 	rounds := soakRounds
-	if *soakFor == 0 && os.Getenv("AGENTIDP_FAULTS") != "long" {
+	if *soakFor == 0 && !pace.Long() {
 		rounds = 6
 	}
 	for round := 0; round < rounds || time.Since(began) < *soakFor; round++ {
@@ -87,7 +88,7 @@ func TestR24Soak(t *testing.T) {
 
 	s.passes(60) // all that it did is old
 	var after sample
-	eventually(t, "as few goroutines and files as before", func() bool {
+	pace.Eventually(t, "as few goroutines and files as before", func() bool {
 		http.DefaultClient.CloseIdleConnections()
 		after = s.sample(0)
 		return after.goroutines <= before.goroutines && after.files <= before.files

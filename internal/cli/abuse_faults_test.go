@@ -10,23 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sentryagent/agentidp/internal/failpoint"
-)
 
-// long says whether faults are tried in their long form.
-func long() bool { return os.Getenv("AGENTIDP_FAULTS") == "long" }
+	"github.com/sentryagent/agentidp/internal/pace"
+)
 
 // R-22: all that strangers can do, at once, under a ceiling of memory. Whoever is honest
 // is served all the while, and the server needs no more than a small machine has. How long
 // the honest wait is measured (docs/abuse.md) and not asserted.
 func TestR22AllAbuseAtOnceUnderACeilingOfMemory(t *testing.T) {
-	slow(t)
+	pace.Slow(t)
 	const ceiling = 300 // MiB, of which the Go run-time is to keep to 256
 	a := newAbused(t, "GOMEMLIMIT=256MiB")
 	a.secure()
 	a.begin()
 	each, span := 10, 8*time.Second
-	if long() {
+	if pace.Long() {
 		each, span = 100, time.Minute
 	}
 	stop := a.under(a.everything(each))
@@ -52,7 +50,7 @@ func TestR22AllAbuseAtOnceUnderACeilingOfMemory(t *testing.T) {
 // R-27: with 64 descriptors the server accepts what it can serve, and those who only sit
 // on a connection make room for those who ask.
 func TestR27FewDescriptors(t *testing.T) {
-	slow(t)
+	pace.Slow(t)
 	a := newAbused(t)
 	a.before = []string{"sh", "-c", `ulimit -n 64; exec "$@"`, "sh"}
 	a.begin()
@@ -79,7 +77,7 @@ func TestR27FewDescriptors(t *testing.T) {
 // R-27: with a fifth of a processor, and more asked of it than it can do, the server says
 // so to whom it cannot serve; it goes on as soon as it has more.
 func TestR27LittleCPU(t *testing.T) {
-	slow(t)
+	pace.Slow(t)
 	a := newAbused(t, "GOMAXPROCS=1")
 	a.begin()
 	process, halt, done := a.server.cmd.Process, make(chan struct{}), make(chan struct{})
@@ -110,14 +108,6 @@ func TestR27LittleCPU(t *testing.T) {
 	<-done
 	t.Logf("honest exchanges by status: %v", answers)
 	a.granted("with all of the processor again")
-}
-
-// slow keeps what takes long to the build in which faults are tried.
-func slow(t *testing.T) {
-	t.Helper()
-	if !failpoint.Enabled {
-		t.Skip("make faults runs it")
-	}
 }
 
 // resident is how much of the server is in memory, in MiB.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/failpoint"
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/pgtest"
 )
 
@@ -56,7 +57,7 @@ func onPostgres(t *testing.T) []string {
 // (make faults-short). Where faults are not what is asked for, five times have to do.
 func often(most, short int) int {
 	switch {
-	case long():
+	case pace.Long():
 		return most
 	case !failpoint.Enabled:
 		return min(short, 5)

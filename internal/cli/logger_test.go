@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // nobody reads the log, of a server at work. It goes on, counts the lines that are
@@ -139,7 +140,7 @@ func (i *installation) linesDropped() int {
 func readAgain(t *testing.T, i *installation, exchange func() string) {
 	process := i.server
 	process.reading.Unlock()
-	eventually(t, "the gap is told", func() bool { return process.said("lines of the log are missing here") > 0 })
+	pace.Eventually(t, "the gap is told", func() bool { return process.said("lines of the log are missing here") > 0 })
 	dropped := i.linesDropped()
 	exchange()
 	if code := i.end(os.Interrupt); code != exitOK {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/client"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // told to end under load, the server breaks nobody's request. The drain is
@@ -66,14 +67,14 @@ func TestR03ToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
 	if _, err := io.WriteString(rest, half[:10]); err != nil { // taken once the server has said 100 Continue
 		t.Fatal(err)
 	}
-	eventually(t, "the crowd is at work", func() bool { return granted.Load() > 2*loadClients })
+	pace.Eventually(t, "the crowd is at work", func() bool { return granted.Load() > 2*loadClients })
 
 	began := time.Now()
 	process := i.server.cmd.Process
 	if err := process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "/readyz says no", func() bool { return i.status("/readyz") == http.StatusServiceUnavailable })
+	pace.Eventually(t, "/readyz says no", func() bool { return i.status("/readyz") == http.StatusServiceUnavailable })
 	if told, err := exchangeOver(idle, i.url, strings.NewReader(body())); err != nil || !told {
 		t.Errorf("over a connection that was idle: told to close it is %v, %v", told, err)
 	}
@@ -81,7 +82,7 @@ func TestR03ToldToEndUnderLoadNoRequestIsBroken(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "new connections are refused", func() bool {
+	pace.Eventually(t, "new connections are refused", func() bool {
 		c, err := net.Dial("tcp", i.address.Load().(string))
 		if err == nil {
 			c.Close()
@@ -125,7 +126,7 @@ func TestToldToEndTwiceTheServerEndsAtOnce(t *testing.T) {
 		if err := process.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "/readyz says no", func() bool { return i.status("/readyz") == http.StatusServiceUnavailable })
+		pace.Eventually(t, "/readyz says no", func() bool { return i.status("/readyz") == http.StatusServiceUnavailable })
 		gone := make(chan int, 1)
 		go func() { gone <- i.wait() }()
 		for ended := false; !ended; {
@@ -171,14 +172,4 @@ func exchangeOver(c *http.Client, url string, body io.Reader) (told bool, err er
 		err = fmt.Errorf("%s %s", resp.Status, jwtPattern.ReplaceAll(answer, []byte("(a token)")))
 	}
 	return resp.Close, err
-}
-
-// eventually waits for what another process does.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in a minute: %s", what)
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/printed"
 )
 
@@ -159,7 +160,7 @@ func TestR28SettingsThatAreBrokenWhileTheServerRuns(t *testing.T) {
 		if err := i.server.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the signal is heard", func() bool { return i.server.said("settings are read at the start alone") == before+1 })
+		pace.Eventually(t, "the signal is heard", func() bool { return i.server.said("settings are read at the start alone") == before+1 })
 		if !asks() {
 			t.Errorf("%q: the connection was ended", broken)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/certtest"
+	"github.com/sentryagent/agentidp/internal/pace"
 )
 
 // the program serves over TLS, and SIGHUP gives it the new certificate.
@@ -35,7 +36,7 @@ func TestR28SIGHUPReadsTheCertificateAgain(t *testing.T) {
 	if err := process.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the certificate is read again", func() bool { return process.said("the TLS certificate was read again") > 0 })
+	pace.Eventually(t, "the certificate is read again", func() bool { return process.said("the TLS certificate was read again") > 0 })
 	i.http.CloseIdleConnections()
 	resp, err := i.http.Get(i.url + "/readyz")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
@@ -36,16 +37,6 @@ func (w *world) wantRefused(t testing.TB, raw, reason string) {
 	t.Helper()
 	c, err := w.verify(t, raw)
 	uniform(t, wantReason(t, c, err, reason))
-}
-
-// eventually waits for what happens in the background.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 func TestKnownKeysCauseOneFetch(t *testing.T) {
@@ -79,7 +70,7 @@ func TestManyTokensAtTheStartShareOneFetch(t *testing.T) {
 		_, err := w.verifier.Verify(ctx, w.org, w.provider, u)
 		first <- err
 	}()
-	eventually(t, "a request", func() bool { return w.issuer.requests.Load() == 1 })
+	pace.Eventually(t, "a request", func() bool { return w.issuer.requests.Load() == 1 })
 	leave()
 	err = <-first
 	if e := wantReason(t, nil, err, agentidp.CodeIssuerUnreachable); !errors.Is(e, context.Canceled) {
@@ -221,7 +212,7 @@ func TestA176TheIssuerIsDownForADay(t *testing.T) {
 	for hour := 1; hour <= 24; hour++ {
 		w.Advance(time.Hour)
 		w.mustVerify(t, w.good(t)) // and tries again, in the background
-		eventually(t, "a failed refresh", func() bool { return w.verifier.Stats().Failures == uint64(hour) })
+		pace.Eventually(t, "a failed refresh", func() bool { return w.verifier.Stats().Failures == uint64(hour) })
 	}
 	// An unknown id may be a new one: that cannot be known now.
 	w.wantUnreachable(t, newKey(t, "k2", jose.ES256).token(t, claims(t, nil)))
@@ -243,7 +234,7 @@ func TestA182ARemovedKeyIsRefusedAfterARefresh(t *testing.T) {
 	w.wantFetches(t, 1)
 	w.Advance(time.Second)
 	w.mustVerify(t, w.good(t)) // the last one: it starts the refresh
-	eventually(t, "the refresh", func() bool { _, err := w.verify(t, w.good(t)); return err != nil })
+	pace.Eventually(t, "the refresh", func() bool { _, err := w.verify(t, w.good(t)); return err != nil })
 	w.wantRefused(t, w.good(t), "unknown_key")
 	w.wantFetches(t, 2)
 }
@@ -259,7 +250,7 @@ func TestR19KeysThatWereFetchedInTheFuture(t *testing.T) {
 		w.issuer.publish(t, newKey(t, "k2", jose.ES256))
 		w.Advance(-back)
 		w.mustVerify(t, w.good(t)) // it starts the refresh
-		eventually(t, "the refresh", func() bool { _, err := w.verify(t, w.good(t)); return err != nil })
+		pace.Eventually(t, "the refresh", func() bool { _, err := w.verify(t, w.good(t)); return err != nil })
 		w.wantRefused(t, w.good(t), "unknown_key")
 		w.wantFetches(t, 2)
 	}
@@ -306,7 +297,7 @@ func TestA179BadAnswersNeverReplaceGoodKeys(t *testing.T) {
 			})
 			w.Advance(11 * time.Minute)
 			w.mustVerify(t, w.good(t))
-			eventually(t, "a failed refresh", func() bool { return w.verifier.Stats().Failures == 1 })
+			pace.Eventually(t, "a failed refresh", func() bool { return w.verifier.Stats().Failures == 1 })
 			w.mustVerify(t, w.good(t))
 
 			w.restart(t)

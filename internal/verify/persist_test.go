@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/jose"
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/verify"
 )
 
@@ -57,7 +58,7 @@ func TestSavedKeysOfAnAddressThatIsRefusedNow(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)
 	w.mustVerify(t, w.good(t))
-	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	pace.Eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
 	listed := w.config.Hosts
 	w.config.Hosts = nil
 	w.restart(t)
@@ -72,7 +73,7 @@ func TestARestartWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)
 	w.mustVerify(t, w.good(t))
-	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	pace.Eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
 	if set := d.set(w.provider.JWKSURI); !set.FetchedAt.Equal(start) || string(set.JWKS) != string(jwks(t, w.key)) {
 		t.Errorf("saved %+v", set)
 	}
@@ -81,7 +82,7 @@ func TestARestartWhileTheIssuerIsDown(t *testing.T) {
 	w.Advance(23 * time.Hour)
 	w.restart(t)
 	w.mustVerify(t, w.good(t))
-	eventually(t, "a refresh of the old set", func() bool { return w.verifier.Stats().Failures == 1 })
+	pace.Eventually(t, "a refresh of the old set", func() bool { return w.verifier.Stats().Failures == 1 })
 
 	// Its age counts from when it was fetched, not from when it was loaded.
 	w.Advance(time.Hour + time.Second)
@@ -105,7 +106,7 @@ func TestFetchesThatBringNothingNewAreNotSaved(t *testing.T) {
 	w.issuer.publish(t, w.key, newKey(t, "k2", jose.ES256))
 	w.Advance(31 * time.Second)
 	w.wantRefused(t, stranger.token(t, claims(t, nil)), "unknown_key")
-	eventually(t, "the new set is saved", func() bool { return d.set(w.provider.JWKSURI).FetchedAt.After(start) })
+	pace.Eventually(t, "the new set is saved", func() bool { return d.set(w.provider.JWKSURI).FetchedAt.After(start) })
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.saves != 2 {
@@ -117,7 +118,7 @@ func TestASavedSetThatIsTooOldIsFetchedAgain(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)
 	w.mustVerify(t, w.good(t))
-	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	pace.Eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
 	w.Advance(25 * time.Hour)
 	w.restart(t)
 	w.mustVerify(t, w.good(t))
@@ -128,7 +129,7 @@ func TestALoadedSetNeedsNoFetch(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)
 	w.mustVerify(t, w.good(t))
-	eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
+	pace.Eventually(t, "saved", func() bool { return d.set(w.provider.JWKSURI) != nil })
 	w.Advance(5 * time.Minute)
 	w.restart(t)
 	w.mustVerify(t, w.good(t))
@@ -161,7 +162,7 @@ func TestStorageThatFailsStopsNothing(t *testing.T) {
 			w.mustVerify(t, w.good(t))
 			w.Advance(11 * time.Minute)
 			w.mustVerify(t, w.good(t))
-			eventually(t, "a refresh", func() bool { return w.verifier.Stats().Fetches > 0 })
+			pace.Eventually(t, "a refresh", func() bool { return w.verifier.Stats().Fetches > 0 })
 		})
 	}
 }
