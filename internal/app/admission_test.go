@@ -16,6 +16,7 @@ import (
 	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/limit"
 	"github.com/sentryagent/agentidp/internal/pace"
+	"github.com/sentryagent/agentidp/internal/verify"
 )
 
 // S-085, S-089, and of the attacks what the answers say.
@@ -353,4 +354,15 @@ func TestEveryRequestGivesItsPlaceBack(t *testing.T) {
 	}
 	w.want(w.do("GET", agentsPath, w.admin(), nil), 200)
 	w.want(w.do("GET", "/.well-known/jwks.json", "", nil), 200)
+}
+
+// Those who wait for issuers have half of the places, however many there are.
+func TestHalfOfThePlacesMayWaitForIssuers(t *testing.T) {
+	t.Parallel()
+	for _, places := range []int{0, 4, 8, 128, 1000} {
+		l := &config.Limits{Concurrency: places}
+		if all := verify.AllWaiters * waitersOf(l); all != placesOf(l)/2 {
+			t.Errorf("%d wait, of %d places", all, placesOf(l))
+		}
+	}
 }

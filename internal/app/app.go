@@ -50,7 +50,7 @@ type Options struct {
 	// Resolver, when set, is asked for the addresses of issuers.
 	Resolver *net.Resolver
 	// Authorities, when set, are those whose certificates issuers may have, instead of
-	// the system's.
+	// the system's. Tests alone set it: an operator adds to the system's.
 	Authorities *x509.CertPool
 }
 
@@ -140,10 +140,15 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 	return a, nil
 }
 
+// waitersOf returns how many requests wait for the keys of one issuer. Whoever waits has one
+// of the places: all of them together half.
+func waitersOf(l *config.Limits) int {
+	return max(1, placesOf(l)/2/verify.AllWaiters)
+}
+
 func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verifier {
 	return verify.New(verify.Config{
-		// Whoever waits for an issuer has one of the places: all of them together half.
-		Waiters: max(1, placesOf(&a.cfg.Limits)/4),
+		Waiters: waitersOf(&a.cfg.Limits),
 		Kinds:   kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
 		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver, RootCAs: a.authorities,
 	})

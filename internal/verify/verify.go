@@ -49,7 +49,7 @@ type Config struct {
 	AllowInsecureLoopback bool
 
 	// Waiters are how many calls of Verify wait at most for a fetch of one key set, and
-	// twice as many for all; what comes beyond that is refused as Unavailable at once,
+	// AllWaiters times as many for all; what comes beyond that is refused as Unavailable at once,
 	// if its key is not known. 0: 32.
 	Waiters int
 

@@ -10,6 +10,9 @@ import (
 // configuration does not say.
 const defaultWaiters = 32
 
+// AllWaiters is how many times Config.Waiters wait for all sources together.
+const AllWaiters = 2
+
 // wait lets a caller wait for a source's keys, and reports whether it may: then waited
 // must follow.
 //
@@ -17,11 +20,11 @@ const defaultWaiters = 32
 // would wait as long as its fetch may take. Whoever calls Verify has work in hand
 // meanwhile, so tokens that prove nothing would take that from those whose key is
 // known. One slow issuer, of whomever, leaves others room: all sources together have
-// that of two.
+// that of two (AllWaiters).
 func (c *keyCache) wait(s *source) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.waiting >= c.waiters || c.waiting >= 2*c.waiters {
+	if s.waiting >= c.waiters || c.waiting >= AllWaiters*c.waiters {
 		return false
 	}
 	s.waiting++
