@@ -117,6 +117,7 @@ func (m *admission) unread(gate *limit.Gate) *limit.Share[netip.Addr] {
 func (a *App) admit(w *response, r *http.Request, slug, rest string) error {
 	gate := a.entrance.gate(slug, rest)
 	if gate == nil {
+		w.begin()
 		return nil
 	}
 	now, requests := a.clock(), a.entrance.requests

@@ -356,6 +356,21 @@ func TestEveryRequestGivesItsPlaceBack(t *testing.T) {
 	w.want(w.do("GET", "/.well-known/jwks.json", "", nil), 200)
 }
 
+// Whoever asks for health is not made to leave while it is looked at.
+func TestHealthIsWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, path := range []string{healthPath, readyPath} {
+		one := &response{ResponseWriter: httptest.NewRecorder()}
+		if err := w.app.admit(one, httptest.NewRequest(http.MethodGet, path, nil), agentidp.DefaultOrganization, path); err != nil || !one.working {
+			t.Errorf("%s: %v, and the connection may make room: %v", path, err, !one.working)
+		}
+		if one.WriteHeader(http.StatusOK); one.working {
+			t.Errorf("%s has its answer, and still is worked on", path)
+		}
+	}
+}
+
 // Those who wait for issuers have half of the places, however many there are.
 func TestHalfOfThePlacesMayWaitForIssuers(t *testing.T) {
 	t.Parallel()
