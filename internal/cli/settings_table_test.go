@@ -124,11 +124,13 @@ agentidp.yaml:2: public-url: has no value; give one, or leave the line out
 	{"a listener for everybody without a public URL", operator{args: serve("--listen", ":8080")},
 		`public-url (AGENTIDP_PUBLIC_URL): needed with listen ":8080", which is not on loopback; give the URL under which clients reach this server, such as https://idp.example.com`},
 	{"a contact without its scheme", operator{args: serve("--security-contact", "security@example.com")},
-		`security-contact (AGENTIDP_SECURITY_CONTACT): "security@example.com" is no URI such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from --security-contact)`},
+		`security-contact (AGENTIDP_SECURITY_CONTACT): "security@example.com" is not one mailto:, https: or tel: URI; give one, without a comma, such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from --security-contact)`},
 	{"a contact with a line of its own", operator{args: serve("--security-contact", "mailto:a@example.com\nExpires: 2099-01-01T00:00:00Z")},
-		`security-contact (AGENTIDP_SECURITY_CONTACT): "mailto:a@example.com\nExpires: 2099-01-01T00:00:00Z" is no URI such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from --security-contact)`},
+		`security-contact (AGENTIDP_SECURITY_CONTACT): "mailto:a@example.com\nExpires: 2099-01-01T00:00:00Z" is not one mailto:, https: or tel: URI; give one, without a comma, such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from --security-contact)`},
 	{"a contact over plain http", operator{file: "security-contact: http://example.com/security\n"},
-		`security-contact (AGENTIDP_SECURITY_CONTACT): "http://example.com/security" is no URI such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from agentidp.yaml:1)`},
+		`security-contact (AGENTIDP_SECURITY_CONTACT): "http://example.com/security" is not one mailto:, https: or tel: URI; give one, without a comma, such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from agentidp.yaml:1)`},
+	{"two contacts", operator{args: serve("--security-contact", "mailto:a@example.com,https://example.com/security")},
+		`security-contact (AGENTIDP_SECURITY_CONTACT): "mailto:a@example.com,https://example.com/security" is not one mailto:, https: or tel: URI; give one, without a comma, such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123 (from --security-contact)`},
 	{"hosts that are none", operator{file: "issuer-hosts:\n  - https://ghes.example.com\n  - ci.internal:0\n"},
 		`
 issuer-hosts (AGENTIDP_ISSUER_HOSTS): "https://ghes.example.com" is not a host or host:port in lower case, such as ghes.internal or ci.internal:8443; leave out scheme, path and spaces, name every host (there are no wildcards), and write an IPv6 address in brackets (from agentidp.yaml:1)

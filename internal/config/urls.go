@@ -166,12 +166,12 @@ func IsLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// checkSecurityContact wants what RFC 9116 §2.5.3 takes as a contact: a URI, on a line of
-// its own.
+// checkSecurityContact wants what RFC 9116 §2.5.3 takes as a contact: one URI, on a line of
+// its own. In one that has a comma, it is most likely two.
 func (c *Config) checkSecurityContact() error {
 	s := c.SecurityContact
 	u, err := url.Parse(s)
-	ok := err == nil && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	ok := err == nil && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' })
 	switch {
 	case s == "":
 		return nil
@@ -180,5 +180,5 @@ func (c *Config) checkSecurityContact() error {
 	case ok && u.Scheme == "https" && u.Hostname() != "" && u.User == nil, ok && u.Scheme == "tel" && u.Opaque != "":
 		return nil
 	}
-	return fmt.Errorf("security-contact (AGENTIDP_SECURITY_CONTACT): %q is no URI such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123", s)
+	return fmt.Errorf("security-contact (AGENTIDP_SECURITY_CONTACT): %q is not one mailto:, https: or tel: URI; give one, without a comma, such as mailto:security@example.com, https://example.com/security or tel:+1-201-555-0123", s)
 }
