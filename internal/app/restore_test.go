@@ -292,6 +292,8 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 		want := strings.ReplaceAll(test.want, "%s", database)
 		if err := w.failingStart(cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line with %q", test.name, err, want)
+		} else if test.want == damaged && (!strings.HasPrefix(err.Error(), damaged+": ") || strings.Contains(err.Error(), "cannot be reached")) {
+			t.Errorf("%s: %v, want what is to be done and the damage alone", test.name, err)
 		}
 		said := finding(t, Doctor(t.Context(), DoctorOptions{Config: cfg, Logger: quiet, Offline: true}), "database")
 		if doctors := cmp.Or(doctorSays[test.want], want); !strings.HasPrefix(said, "FAIL ") || !strings.Contains(said, doctors) || strings.Contains(said, "agentidp migrate") {

@@ -48,10 +48,11 @@ func (a *App) notLost() error {
 
 // damaged says what to do about a database that cannot be read.
 func damaged(err error) error {
-	if !store.Damaged(err) {
+	damage := store.Damage(err)
+	if damage == nil {
 		return err
 	}
-	return fmt.Errorf("the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE): %w", err)
+	return fmt.Errorf("the database is damaged; keep its files as they are, and restore the latest backup (agentidp restore --force FILE): %w", damage)
 }
 
 // open brings up the database and all that rests on it alone.

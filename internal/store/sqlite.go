@@ -58,6 +58,18 @@ func Damaged(err error) bool {
 	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || errors.Is(err, ErrDamaged)
 }
 
+// Damage returns what an error says of a damaged file, without what was being done when it
+// was found; nil: it says no such thing.
+func Damage(err error) error {
+	if !Damaged(err) {
+		return nil
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return errors.New(strings.TrimSuffix(e.Error(), fmt.Sprintf(" (%d)", e.Code())))
+	}
+	return err
+}
+
 // openSQLite opens one file twice: a writer, of which there is one, and readers,
 // which in WAL mode neither wait for it nor hold it up.
 func (db *DB) openSQLite(path string) error {
