@@ -69,6 +69,7 @@ func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file st
 	if made.Contents, err = store.Inspect(ctx, tmp.Name()); err != nil {
 		return nil, fmt.Errorf("the copy cannot be relied on, so no backup was made: %w", err)
 	}
+	warnOfOld(ctx, &App{cfg: cfg, logger: logger, db: db})
 	if made.Size, err = durable(tmp.Name()); err != nil {
 		return nil, err
 	}
@@ -80,6 +81,19 @@ func Backup(ctx context.Context, cfg config.Config, logger *slog.Logger, file st
 		return nil, fmt.Errorf("%s is a good backup, but when it was made could not be noted in the database: %w", file, err)
 	}
 	return made, nil
+}
+
+// warnOfOld says of which state the copy is, if not of the latest: no server would start on
+// it, and who keeps the last few backups would give a better one up for it. It may be what
+// is left, so it is backed up.
+func warnOfOld(ctx context.Context, a *App) {
+	path, _ := a.cfg.SQLitePath()
+	switch old, err := a.isOlder(ctx); {
+	case err != nil:
+		a.logger.Warn("whether the database is the one that a server last used here could not be seen", "database", path, "error", err)
+	case old:
+		a.logger.Warn("what is backed up is an older state than the one that a server last used here: the database is an old copy, or has lost its log, and what was changed since is not in the backup", "database", path)
+	}
 }
 
 func databaseThere(path string) error {

@@ -320,6 +320,35 @@ func TestR06ALostDatabaseStopsTheStart(t *testing.T) {
 	w.want(w.do("GET", agentsPath+"/"+agent, w.admin(), nil), 200)
 }
 
+// An old copy is backed up, since it may be all that there is, and is not taken for the latest.
+func TestABackupOfAnOldCopySaysThatItIsOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	young := readAll(t, w.backup())
+	w.restart() // the next mark
+	said := func() string {
+		var log bytes.Buffer
+		if _, err := Backup(t.Context(), w.app.cfg, slog.New(slog.NewTextHandler(&log, nil)), filepath.Join(t.TempDir(), "b.db"), false); err != nil {
+			t.Fatal(err)
+		}
+		return log.String()
+	}
+	if log := said(); log != "" {
+		t.Errorf("beside the server: %s", log)
+	}
+	w.stop()
+	if log := said(); log != "" {
+		t.Errorf("without it: %s", log)
+	}
+	database := strings.TrimPrefix(w.app.cfg.DatabaseURL, "sqlite:")
+	if err := errors.Join(removeDatabase(database), os.WriteFile(database, young, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if log := said(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "is an older state than the one that a server last used here") {
+		t.Errorf("of an old copy: %q", log)
+	}
+}
+
 // A folder that was moved, or is reached by another path, has the same database: an old
 // copy in it is refused there, too.
 func TestR06AFolderThatWasMovedKnowsItsDatabase(t *testing.T) {

@@ -83,18 +83,27 @@ func readMark(ctx context.Context, db *store.DB) (int64, error) {
 // notOlder refuses an older state of the database: what was exchanged and revoked since
 // would be good again.
 func (a *App) notOlder(ctx context.Context) error {
+	old, err := a.isOlder(ctx)
+	if err != nil || !old {
+		return err
+	}
+	path, _ := a.cfg.SQLitePath()
+	return a.older(path)
+}
+
+// isOlder reports whether the database is an older state than the one that a server last
+// used here. One may run meanwhile: it counts in the database first.
+func (a *App) isOlder(ctx context.Context) (bool, error) {
 	path, embedded := a.cfg.SQLitePath()
 	if !embedded {
-		return nil
+		return false, nil
 	}
 	used, mark, err := remembered(a.cfg.DataDir)
 	if err != nil || used != a.place(path) {
-		return err
+		return false, err
 	}
-	if n, err := readMark(ctx, a.db); err != nil || n >= mark {
-		return err
-	}
-	return a.older(path)
+	n, err := readMark(ctx, a.db)
+	return err == nil && n < mark, err
 }
 
 func (a *App) older(path string) error {
