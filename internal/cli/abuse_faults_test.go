@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/sentryagent/agentidp/internal/pace"
 )
 

@@ -84,10 +84,7 @@ func (s *Share[K]) Open(key K, stop func()) *Hold[K] {
 // makes room for who does not come last.
 func (h *Hold[K]) Take(n int, last bool) bool {
 	s := h.share
-	for {
-		if s.Take(h.key, n, last) {
-			break
-		}
+	for !s.Take(h.key, n, last) {
 		if last || !s.makeRoom(h, n) {
 			return false
 		}
