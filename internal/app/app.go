@@ -132,7 +132,7 @@ func New(ctx context.Context, opt Options) (_ *App, err error) {
 		}
 	}
 	a.listener = &limit.Listener{
-		Listener: a.listener, Total: a.connections(), PerAddress: a.cfg.AddressConnections, Trusted: a.proxies.trust, Refused: a.refusedConnection,
+		Listener: a.listener, Total: a.connections(), PerAddress: a.cfg.AddressConnections, Multiplexed: maxMultiplexed, Trusted: a.proxies.trust, Refused: a.refusedConnection,
 	}
 	if err := a.listenForMetrics(ctx); err != nil {
 		return nil, err

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/config"
+	"github.com/sentryagent/agentidp/internal/limit"
 )
 
 // certificates are what the listener shows its clients: the pair of files that was
@@ -57,9 +59,24 @@ const (
 	maxBufferStream     = 64 << 10
 )
 
+// maxMultiplexed is how many connections speak HTTP/2 at once, but for those of proxies. A
+// connection has a hundred streams, net/http lets four hundred more wait, and each costs 8 KiB
+// before a handler sees it: a hundred connections that only began and reset streams held
+// 400 MiB. The others speak HTTP/1.1, and lose nothing by it but that requests wait in turn.
+const maxMultiplexed = 16
+
 // serve makes an HTTP server speak TLS, with HTTP/2 and HTTP/1.1.
 func (c *certificates) serve(s *http.Server) {
-	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	plain := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"http/1.1"}}
+	s.TLSConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: c.get,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if slices.Contains(hello.SupportedProtos, "h2") && !limit.ConnOf(hello.Conn).Multiplex() {
+				return plain, nil
+			}
+			return nil, nil //nolint:nilnil // the configuration is as it is
+		},
+	}
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReceiveBufferPerConnection: maxBufferConnection,

@@ -58,6 +58,20 @@ func dialH2(t *testing.T, w *world, p *pair) *h2 {
 	return c
 }
 
+// speaks asserts what a new connection that can do both is spoken to in, and leaves it open.
+func (p *pair) speaks(t *testing.T, w *world, protocol string) {
+	t.Helper()
+	plain, err := w.dialFrom("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Client(plain, &tls.Config{RootCAs: p.roots, NextProtos: []string{"h2", "http/1.1"}, ServerName: "127.0.0.1"})
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.HandshakeContext(t.Context()); err != nil || conn.ConnectionState().NegotiatedProtocol != protocol {
+		t.Errorf("%q, %v; want %s", conn.ConnectionState().NegotiatedProtocol, err, protocol)
+	}
+}
+
 func encode(f frame) []byte {
 	b := []byte{byte(len(f.payload) >> 16), byte(len(f.payload) >> 8), byte(len(f.payload)), f.kind, f.flags}
 	return append(binary.BigEndian.AppendUint32(b, f.stream), f.payload...)

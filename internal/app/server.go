@@ -38,7 +38,7 @@ var (
 func (a *App) handler(mux *http.ServeMux) http.Handler {
 	secure := strings.HasPrefix(a.cfg.PublicURL, "https://")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
+		start, sent := time.Now(), r.Context()
 		trace := &problem.Trace{RequestID: agentidp.NewID(a.clock())}
 		ctx, cancel := context.WithTimeout(problem.WithTrace(r.Context(), trace), requestTimeout)
 		defer cancel()
@@ -63,6 +63,7 @@ func (a *App) handler(mux *http.ServeMux) http.Handler {
 			// tells nothing, and takes what may be the body for the next request.
 			h["Connection"] = connectionClose
 		}
+		defer func() { rw.conn.Done(sent.Err() != nil) }()
 		defer a.finish(rw, r, trace, start)
 		a.route(rw, r, mux)
 	})

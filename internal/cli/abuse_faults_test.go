@@ -109,14 +109,15 @@ func TestR27LittleCPU(t *testing.T) {
 	a.granted("with all of the processor again")
 }
 
-// resident is how much of the server is in memory, in MiB.
+// resident is how much memory the server has of its own, in MiB: pages of the program's file
+// are not counted, which the system takes back when it wants.
 func (a *abused) resident() (mib float64) {
 	a.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.server.cmd.Process.Pid))
 	if err != nil {
 		a.t.Skipf("this system does not tell what a process holds: %v", err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
 	if _, err := fmt.Sscan(rest, &mib); err != nil {
 		a.t.Fatal(err)
 	}

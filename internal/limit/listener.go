@@ -23,12 +23,14 @@ const unsent = 64 << 10
 type Listener struct {
 	net.Listener
 	Total, PerAddress int                   // 0: no limit
+	Multiplexed       int                   // how many of all may carry many requests at once; 0: no limit
 	Trusted           func(netip.Addr) bool // addresses that stand for many, such as a proxy's: only Total counts, and none of theirs makes room
 	Refused           func(netip.Addr)      // is told of each connection that is closed for a limit; it must not wait
 
 	mu   sync.Mutex
 	open map[*Conn]struct{}
 	of   map[netip.Addr]int // by Key; addresses with an open connection
+	many int                // of those that are open, how many carry many requests at once
 }
 
 // Accept returns the next connection that is within the limits.
@@ -39,7 +41,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr := Address(inner.RemoteAddr().String())
-		c := &Conn{Conn: inner, of: Key(addr)}
+		c := &Conn{Conn: inner, of: Key(addr), listener: l}
 		if l.Trusted(addr) {
 			c.of = netip.Addr{}
 		}
@@ -116,6 +118,9 @@ func (l *Listener) remove(c *Conn) {
 		return
 	}
 	delete(l.open, c)
+	if c.many {
+		l.many--
+	}
 	if l.of[c.of]--; l.of[c.of] == 0 {
 		delete(l.of, c.of)
 	}
@@ -124,11 +129,14 @@ func (l *Listener) remove(c *Conn) {
 // Conn gives its place back when it is closed, and knows whether something is worked on.
 type Conn struct {
 	net.Conn
-	of    netip.Addr // what it counts as; the zero one: it stands for many
-	close func()
+	of       netip.Addr // what it counts as; the zero one: it stands for many
+	close    func()
+	listener *Listener
+	many     bool // it carries many requests at once; the listener's lock guards it
 
-	works atomic.Int32 // requests that are there and have no answer yet
-	since atomic.Int64 // when it was accepted, or the latest work ended
+	works  atomic.Int32 // requests that are there and have no answer yet
+	broken atomic.Int32 // requests that the client broke off since it last let one be answered
+	since  atomic.Int64 // when it was accepted, or the latest work ended
 }
 
 // began is where the clock of connections begins: one that nobody sets.
@@ -158,6 +166,44 @@ func (c *Conn) End() {
 	if c != nil {
 		c.since.Store(now())
 		c.works.Add(-1)
+	}
+}
+
+// Multiplex reports whether the connection may carry many requests at once, as those of
+// HTTP/2 do: each may have hundreds in memory before anybody sees one of them. A proxy's
+// always may.
+func (c *Conn) Multiplex() bool {
+	if c == nil || !c.of.IsValid() || c.listener.Multiplexed == 0 {
+		return true
+	}
+	l := c.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, open := l.open[c]; !open || !c.many && l.many >= l.Multiplexed {
+		return false
+	}
+	if c.many {
+		return true
+	}
+	c.many = true
+	l.many++
+	return true
+}
+
+// maxBroken is how many requests in a row a client may break off on one connection. It is
+// less than a connection has at once, so that they are counted while the others wait.
+const maxBroken = 50
+
+// Done says whether the client waited for the answer to a request. A connection on which it
+// breaks off all that it begins is closed: to begin a request costs it one frame (HTTP/2
+// "rapid reset", CVE-2023-44487). A proxy's is not, for it has other clients too.
+func (c *Conn) Done(broken bool) {
+	switch {
+	case c == nil || !c.of.IsValid():
+	case !broken:
+		c.broken.Store(0)
+	case c.broken.Add(1) > maxBroken:
+		_ = c.Close() // its reader finds out
 	}
 }
 

@@ -195,3 +195,57 @@ func TestCloseWriteReachesTheConnection(t *testing.T) {
 		t.Errorf("of a connection that cannot: %v", err)
 	}
 }
+
+// few connections carry many requests at once, and one on which each request is
+// broken off ends. A proxy's are its clients'.
+func TestConnectionsWithManyRequestsAtOnce(t *testing.T) {
+	t.Parallel()
+	come := make(arrivals, 4)
+	l := &Listener{
+		Listener: come, Multiplexed: 2,
+		Trusted: func(a netip.Addr) bool { return a.String() == "10.0.0.1" }, Refused: func(netip.Addr) {},
+	}
+	accept := func(from string) (*Conn, *arrival) {
+		t.Helper()
+		inner := &arrival{from: from}
+		come <- inner
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ConnOf(c), inner
+	}
+	first, _ := accept("192.0.2.1:1")
+	second, _ := accept("192.0.2.2:1")
+	third, inner := accept("192.0.2.3:1")
+	proxy, proxys := accept("10.0.0.1:1")
+	for range 2 { // to ask again takes nothing
+		if !first.Multiplex() {
+			t.Error("the first may")
+		}
+	}
+	if !second.Multiplex() || third.Multiplex() || !proxy.Multiplex() {
+		t.Error("two may, and a proxy")
+	}
+	_ = first.Close()
+	if first.Multiplex() || !third.Multiplex() {
+		t.Error("one that has ended gives its place to another, and takes none")
+	}
+	breakOff := func(n int) {
+		for range n {
+			third.Done(true)
+			proxy.Done(true)
+		}
+	}
+	breakOff(maxBroken)
+	third.Done(false)
+	if breakOff(maxBroken); inner.closed {
+		t.Error("it let one be answered, and was closed")
+	}
+	if breakOff(1); !inner.closed || proxys.closed {
+		t.Errorf("closed: %t, and the proxy's %t", inner.closed, proxys.closed)
+	}
+	if l.many != 1 {
+		t.Errorf("%d places are taken", l.many)
+	}
+}
