@@ -28,7 +28,7 @@ func TestIDsInNames(t *testing.T) {
 
 func TestARowIsProvenByATestThatPassed(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.md")
-	text := "| A-001 | alg none | `TestX` |\n| A-002 | nonsense | `TestX` |\n| A-003 | skipped | `TestX` |\n| A-004 | only Node | `a.test.ts` |\n"
+	text := "| A-001 | alg none | `TestX` |\n| A-002 | nonsense | `TestX` |\n| A-003 | skipped | `TestX` |\n| A-004 | only Node | `a.test.ts` |\n| A-005 | later | waits: `TestX` shows a part |\n"
 	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

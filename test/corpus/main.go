@@ -82,16 +82,16 @@ func run(ctx context.Context, page string, command []string, out io.Writer) (int
 }
 
 var (
-	row      = regexp.MustCompile(`(?m)^\| ([AR]-\d{2,3}) \| .*$`)
+	row      = regexp.MustCompile(`(?m)^\| ([AR]-\d{2,3}) \| [^|]+ \| (.*) \|$`)
 	goTest   = regexp.MustCompile("`Test\\w+`")
 	idInName = regexp.MustCompile(`(?:^|[^A-Z])([AR])-?(\d{3}|\d{2})(?:\D|$)`) // SHA256 has none
 )
 
-// listed returns the ids of the rows that name a Go test.
+// listed returns the ids of the rows that name a Go test, and do not only wait for one.
 func listed(page string) []string {
 	var ids []string
 	for _, r := range row.FindAllStringSubmatch(page, -1) {
-		if goTest.MatchString(r[0]) {
+		if goTest.MatchString(r[2]) && !strings.HasPrefix(r[2], "waits: ") {
 			ids = append(ids, r[1])
 		}
 	}
