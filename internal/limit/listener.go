@@ -119,6 +119,7 @@ func (l *Listener) remove(c *Conn) {
 	}
 	delete(l.open, c)
 	if c.many {
+		c.many = false
 		l.many--
 	}
 	if l.of[c.of]--; l.of[c.of] == 0 {
@@ -179,15 +180,11 @@ func (c *Conn) Multiplex() bool {
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, open := l.open[c]; !open || !c.many && l.many >= l.Multiplexed {
-		return false
+	if _, open := l.open[c]; open && !c.many && l.many < l.Multiplexed {
+		c.many = true
+		l.many++
 	}
-	if c.many {
-		return true
-	}
-	c.many = true
-	l.many++
-	return true
+	return c.many
 }
 
 // maxBroken is how many requests in a row a client may break off on one connection. It is
