@@ -50,13 +50,13 @@ func TestA189TheProxyOfTheEnvironment(t *testing.T) {
 		}
 		defer back.Close()
 		w.WriteHeader(http.StatusOK)
-		front, _, err := http.NewResponseController(w).Hijack()
+		front, read, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer front.Close()
-		go func() { _, _ = io.Copy(back, front) }()
+		go func() { _, _ = io.Copy(back, read) }() // which has what the client sent since the 200
 		_, _ = io.Copy(front, back)
 	}))
 	t.Cleanup(proxy.Close)
