@@ -42,12 +42,12 @@ func newProxy(t *testing.T, to net.Addr) *proxy {
 		}
 		defer back.Close()
 		w.WriteHeader(http.StatusOK)
-		front, _, err := http.NewResponseController(w).Hijack()
+		front, read, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
 		defer front.Close()
-		go func() { _, _ = io.Copy(back, front) }()
+		go func() { _, _ = io.Copy(back, read) }() // which has what the client sent since the 200
 		_, _ = io.Copy(front, back)
 	}))
 	t.Cleanup(p.Close)
