@@ -5,6 +5,7 @@ TOOLS      := $(CURDIR)/.tools
 GOLANGCI   := $(TOOLS)/golangci-lint-2.15.0
 ACT        := $(TOOLS)/act-0.2.89
 ACTIONLINT := $(TOOLS)/actionlint-1.7.12
+TOXIPROXY  := $(TOOLS)/toxiproxy-2.5.0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check ci lint vet race postgres toolkit openapi openapi-check contract fuzz bench tools clean
@@ -125,12 +126,12 @@ soak-short:
 	$(SOAK) 1m
 
 # What breaks in a test build, and to the real program (docs/reliability.md).
-FAULTS = AGENTIDP_REQUIRE_POSTGRES=1 $(GO) run ./test/secretscan -logs 10 \
+FAULTS = AGENTIDP_REQUIRE_POSTGRES=1 AGENTIDP_TOXIPROXY=$(TOXIPROXY) $(GO) run ./test/secretscan -logs 10 \
 	$(GO) run ./test/corpus -page docs/reliability.md $(GO) test -tags failpoints -json -count=1 -timeout 30m ./internal/... -run '^TestR[0-9]'
 .PHONY: faults faults-short
-faults: ## Break what can break, for some minutes, and look what the server does
+faults: $(TOXIPROXY) ## Break what can break, for some minutes, and look what the server does
 	AGENTIDP_FAULTS=long $(FAULTS)
-faults-short:
+faults-short: $(TOXIPROXY)
 	$(FAULTS)
 
 .PHONY: config-docs
@@ -169,6 +170,12 @@ $(ACTIONLINT):
 	mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) $(GO) install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	mv $(TOOLS)/actionlint $@
+
+# toxiproxy stands between a server and PostgreSQL, and breaks the network.
+$(TOXIPROXY):
+	mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
+	mv $(TOOLS)/server $@
 
 clean: ## Remove what was built
 	rm -rf bin .tools actions/*/dist actions/.build

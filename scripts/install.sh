@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs, on Debian or Ubuntu, what make ci needs beside Go: PostgreSQL for the
-# store suite, a C compiler for the race detector, Node.js and openssl for the GitHub
-# Actions, and curl and Debian's Python with PyJWT for docs/verify-tokens.md.
+# store suite, and PgBouncer to stand in front of it, a C compiler for the race
+# detector, Node.js and openssl for the GitHub Actions, and curl and Debian's Python
+# with PyJWT for docs/verify-tokens.md.
 # What is there already is left alone.
 set -euo pipefail
 
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v npm >/dev/null || missing+=(nodejs npm)
 command -v openssl >/dev/null || missing+=(openssl)

@@ -48,6 +48,16 @@ var issuerKey = sync.OnceValue(func() crypto.Signer {
 	return key
 })
 
+// beside returns a further server of the same installation, over the same PostgreSQL: it
+// has the same settings, but for these, and a data directory of its own. Nothing runs yet.
+func (i *installation) beside(settings ...string) *installation {
+	i.t.Helper()
+	n := &installation{t: i.t, url: i.url, data: filepath.Join(i.t.TempDir(), "data"), ci: i.ci, before: i.before}
+	n.env = append(slices.Concat(i.env, []string{"AGENTIDP_DATA_DIR=" + n.data}), settings...)
+	n.connect()
+	return n
+}
+
 // newInstallation makes one on SQLite. Each setting is NAME=value, and all others
 // have their default: what the developer has set does not matter.
 func newInstallation(t *testing.T, settings ...string) *installation {
@@ -73,18 +83,24 @@ func newInstallation(t *testing.T, settings ...string) *installation {
 		"AGENTIDP_GITHUB_ISSUER="+issuer.URL, "AGENTIDP_DEV=true", "AGENTIDP_LOG_FORMAT=json", "AGENTIDP_REFUSALS_PER_MINUTE=1000000",
 		"AGENTIDP_EXCHANGES_PER_MINUTE=0", "AGENTIDP_TOKEN_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE=0", "AGENTIDP_ADDRESS_FAILURES_PER_MINUTE=0", "AGENTIDP_CONCURRENCY=10000")
 	i.env = append(i.env, settings...)
+	i.connect()
+	return i
+}
+
+// connect makes the client that reaches the process of the moment, and has that end with
+// the test.
+func (i *installation) connect() {
 	i.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, i.address.Load().(string))
 		},
 	}}
-	t.Cleanup(func() {
+	i.t.Cleanup(func() {
 		if i.server != nil {
 			i.kill()
 		}
 	})
-	return i
 }
 
 // start runs the server and returns how long it took until it was ready.

@@ -8,8 +8,8 @@
 // the server, with every statement and its parameters.
 //
 // The server listens on a Unix socket in its own folder and on no TCP port. It
-// runs with fsync off: a test may kill clients as it likes, but a test of what
-// survives a power cut needs a server of its own.
+// runs with fsync off: a test may kill clients as it likes, but a test of what a
+// restart or a power cut leaves needs a server of its own, a Cluster.
 //
 // No server outlives its test process, however that ends (return, panic,
 // time-out, kill -9): a shell holds the other end of a pipe from the process,
@@ -45,15 +45,7 @@ var (
 func Start(t testing.TB) string {
 	t.Helper()
 	s, err := shared()
-	if missing, ok := errors.AsType[*notInstalledError](err); ok {
-		if os.Getenv("AGENTIDP_REQUIRE_POSTGRES") == "1" {
-			t.Fatalf("PostgreSQL is not installed: %v", missing)
-		}
-		t.Skipf("PostgreSQL is not installed: %v", missing)
-	}
-	if err != nil {
-		t.Fatalf("start PostgreSQL: %v", err)
-	}
+	skipWithout(t, err)
 	name := fmt.Sprintf("test%d", databases.Add(1))
 	if err := s.exec(t.Context(), "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("create database: %v", err)
@@ -67,6 +59,20 @@ func Start(t testing.TB) string {
 		s.hand(t)
 	})
 	return s.url(name)
+}
+
+// skipWithout ends the test where something of PostgreSQL is missing, or failed.
+func skipWithout(t testing.TB, err error) {
+	t.Helper()
+	if missing, ok := errors.AsType[*notInstalledError](err); ok {
+		if os.Getenv("AGENTIDP_REQUIRE_POSTGRES") == "1" {
+			t.Fatalf("PostgreSQL is not installed: %v", missing)
+		}
+		t.Skipf("PostgreSQL is not installed: %v", missing)
+	}
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
 }
 
 // url returns the URL of one database of the server.

@@ -18,18 +18,19 @@ import (
 	"github.com/sentryagent/agentidp/internal/printed"
 )
 
-// watchdog runs the command "$@" until its standard input closes, then stops it
-// at once (QUIT is PostgreSQL's immediate shutdown, which takes its children
-// along) and removes the folder $1. A Ctrl-C at the terminal is left to the
-// test process, whose end closes the pipe.
+// watchdog runs the command "$@" until its standard input closes or says "keep", then
+// stops it at once (QUIT is PostgreSQL's immediate shutdown, which takes its children
+// along) and, unless told to keep it, removes the folder $1. A Ctrl-C at the terminal is
+// left to the test process, whose end closes the pipe.
 const watchdog = `trap '' INT HUP TERM
 folder=$1; shift
 "$@" </dev/null &
 pid=$!
-read -r _
+word=
+read -r word
 kill -QUIT $pid 2>/dev/null
 wait $pid
-rm -rf "$folder"`
+[ "$word" = keep ] || rm -rf "$folder"`
 
 // notInstalledError says which part of PostgreSQL is missing.
 type notInstalledError struct{ what string }
@@ -39,7 +40,7 @@ func (e *notInstalledError) Error() string { return e.what }
 // server is a running PostgreSQL. Its folder holds the data and the socket.
 type server struct {
 	folder string
-	alive  io.Closer // closing it ends the server
+	alive  io.WriteCloser // closing it ends the server
 
 	mu     sync.Mutex
 	handed int64 // bytes of its log that were kept for the scan
@@ -82,7 +83,7 @@ func startServer() (_ *server, err error) {
 	if scanned() {
 		postgres = append(postgres, "-c", "log_statement=all", "-c", "log_parameter_max_length=-1", "-c", "log_parameter_max_length_on_error=-1")
 	}
-	s, err := watch(folder, postgres)
+	s, err := watch(folder, "log", postgres)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +92,8 @@ func startServer() (_ *server, err error) {
 
 // watch starts the command under the watchdog. The command's output goes to a
 // file: a child that held this process's own output would keep "go test" waiting.
-func watch(folder string, command []string) (*server, error) {
-	log, err := os.Create(filepath.Join(folder, "log"))
+func watch(folder, logFile string, command []string) (*server, error) {
+	log, err := os.Create(filepath.Join(folder, logFile))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,9 @@ func (s *server) ready(ctx context.Context) error {
 // the newest where Debian puts them.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
