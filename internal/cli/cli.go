@@ -58,6 +58,7 @@ type commands struct {
 	Backup     backupCmd     `cmd:"" help:"Copy the database while the server runs."`
 	Restore    restoreCmd    `cmd:"" help:"Put a backup in the place of the database, so that nothing of before is taken twice."`
 	Doctor     doctorCmd     `cmd:"" help:"Look whether all is well, and say what to do where it is not."`
+	Health     healthCmd     `cmd:"" help:"Ask the server of this machine whether it is alive, or ready."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to date."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 
