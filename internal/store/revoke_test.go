@@ -14,73 +14,96 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
+// revocations are all writes that end grants which rested on what they change.
+var revocations = map[string]func(*testing.T, *fixture, *store.Tx) error{
+	"policy deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.DeletePolicy(t.Context(), f.org.ID, f.policy.ID)
+	},
+	"policy replaced": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.ReplacePolicy(t.Context(), changed(f.policy, func(p *agentidp.TrustPolicy) { p.Branch, p.Revision = "release", 2 }), "narrower")
+	},
+	"agent suspended": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		a, err := tx.LockAgent(t.Context(), f.org.ID, f.agent.AgentID)
+		if err != nil {
+			return err
+		}
+		a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
+		return tx.UpdateAgent(t.Context(), a)
+	},
+	"actor suspended": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		a, err := tx.LockAgent(t.Context(), f.org.ID, f.actor.AgentID)
+		if err != nil {
+			return err
+		}
+		a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
+		return tx.UpdateAgent(t.Context(), a)
+	},
+	"credential revoked": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.UpdateCredential(t.Context(), changed(f.credential, func(c *agentidp.Credential) { c.RevokedAt, c.Revision = new(now), 2 }))
+	},
+	"credential rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		c, err := tx.LockCredential(t.Context(), f.org.ID, f.credential.CredentialID)
+		if err != nil {
+			return err
+		}
+		c.ExpiresAt, c.Revision = new(now), c.Revision+1
+		return tx.UpdateCredential(t.Context(), c)
+	},
+	"provider deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.DeleteProvider(t.Context(), f.provider)
+	},
+	"provider replaced": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.ReplaceProvider(t.Context(), changed(f.provider, func(p *agentidp.Provider) { p.Audiences, p.Revision = nil, p.Revision+1 }))
+	},
+	"organization closed": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		o, err := tx.LockOrganization(t.Context(), f.org.ID)
+		if err != nil {
+			return err
+		}
+		o.Status, o.Revision = agentidp.OrganizationClosed, o.Revision+1
+		return tx.UpdateOrganization(t.Context(), o)
+	},
+	"keys rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
+		return tx.UpdateOrganization(t.Context(), changed(f.org, func(o *agentidp.Organization) { o.Revision++ }))
+	},
+}
+
+// forRevocation gives the fixture an organization of its own, with all that a revocation of
+// this name can end.
+func (f *fixture) forRevocation(t testing.TB, name string) {
+	t.Helper()
+	f.addOrganization(t, strings.ReplaceAll(name, " ", "-"))
+	f.agent = newAgent(f.org.ID, name+"@x")
+	f.agent.Name = agentidp.FoldAgentName(f.agent.AgentID) + "@x"
+	f.createAgent(t, f.agent)
+	f.policy = newPolicy(f.org.ID, "acme/"+f.agent.AgentID, f.agent.AgentID)
+	f.createPolicy(t, f.policy)
+	f.credential = f.newCredential(t, func(*agentidp.Credential) {})
+	f.actor = newAgent(f.org.ID, "actor-"+f.agent.Name)
+	f.createAgent(t, f.actor)
+}
+
+// restingOn returns a grant that rests on what a revocation of this name ends.
+func (f *fixture) restingOn(name string) *store.Grant {
+	g := f.grant()
+	switch noun, _, _ := strings.Cut(name, " "); noun {
+	case "provider":
+		g.Provider = f.provider
+	case "credential":
+		g.Credential = f.credential
+	case "actor":
+		g.Actor = f.actor
+	}
+	return g
+}
+
 // whatever revokes, no Issue that began after it had returned succeeds,
 // on this node or another, however many are under way.
 func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
-	revocations := map[string]func(*testing.T, *fixture, *store.Tx) error{
-		"policy deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.DeletePolicy(t.Context(), f.org.ID, f.policy.ID)
-		},
-		"policy replaced": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.ReplacePolicy(t.Context(), changed(f.policy, func(p *agentidp.TrustPolicy) { p.Branch, p.Revision = "release", 2 }), "narrower")
-		},
-		"agent suspended": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			a, err := tx.LockAgent(t.Context(), f.org.ID, f.agent.AgentID)
-			if err != nil {
-				return err
-			}
-			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
-			return tx.UpdateAgent(t.Context(), a)
-		},
-		"actor suspended": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			a, err := tx.LockAgent(t.Context(), f.org.ID, f.actor.AgentID)
-			if err != nil {
-				return err
-			}
-			a.Status, a.Revision = agentidp.AgentSuspended, a.Revision+1
-			return tx.UpdateAgent(t.Context(), a)
-		},
-		"credential revoked": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.UpdateCredential(t.Context(), changed(f.credential, func(c *agentidp.Credential) { c.RevokedAt, c.Revision = new(now), 2 }))
-		},
-		"credential rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			c, err := tx.LockCredential(t.Context(), f.org.ID, f.credential.CredentialID)
-			if err != nil {
-				return err
-			}
-			c.ExpiresAt, c.Revision = new(now), c.Revision+1
-			return tx.UpdateCredential(t.Context(), c)
-		},
-		"provider deleted": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.DeleteProvider(t.Context(), f.provider)
-		},
-		"provider replaced": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.ReplaceProvider(t.Context(), changed(f.provider, func(p *agentidp.Provider) { p.Audiences, p.Revision = nil, p.Revision+1 }))
-		},
-		"organization closed": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			o, err := tx.LockOrganization(t.Context(), f.org.ID)
-			if err != nil {
-				return err
-			}
-			o.Status, o.Revision = agentidp.OrganizationClosed, o.Revision+1
-			return tx.UpdateOrganization(t.Context(), o)
-		},
-		"keys rotated": func(t *testing.T, f *fixture, tx *store.Tx) error {
-			return tx.UpdateOrganization(t.Context(), changed(f.org, func(o *agentidp.Organization) { o.Revision++ }))
-		},
-	}
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		nodes := []*store.DB{f.DB, open(t, f.url), open(t, f.url)}
 		for name, revoke := range revocations {
-			f.addOrganization(t, strings.ReplaceAll(name, " ", "-"))
-			f.agent = newAgent(f.org.ID, name+"@x")
-			f.agent.Name = agentidp.FoldAgentName(f.agent.AgentID) + "@x"
-			f.createAgent(t, f.agent)
-			f.policy = newPolicy(f.org.ID, "acme/"+f.agent.AgentID, f.agent.AgentID)
-			f.createPolicy(t, f.policy)
-			f.credential = f.newCredential(t, func(*agentidp.Credential) {})
-			f.actor = newAgent(f.org.ID, "actor-"+f.agent.Name)
-			f.createAgent(t, f.actor)
+			f.forRevocation(t, name)
 
 			var revoked, stop atomic.Bool
 			var before, after atomic.Int64
@@ -89,18 +112,9 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 				wg.Go(func() {
 					for !stop.Load() {
 						late := revoked.Load() // read before Issue begins
-						g := f.grant()
-						if strings.HasPrefix(name, "provider ") {
-							g.Provider = f.provider
-						}
-						if strings.HasPrefix(name, "credential ") {
-							g.Credential = f.credential
-						}
-						if strings.HasPrefix(name, "actor ") {
-							g.Actor = f.actor
-							if i%2 == 1 { // each acts for the other, in one commit
-								g.Agent, g.Actor = g.Actor, g.Agent
-							}
+						g := f.restingOn(name)
+						if g.Actor != nil && i%2 == 1 { // each acts for the other, in one commit
+							g.Agent, g.Actor = g.Actor, g.Agent
 						}
 						switch err := nodes[i%len(nodes)].Issue(t.Context(), g); {
 						case err == nil && late:
@@ -131,8 +145,6 @@ func TestNothingIsIssuedAfterARevocationReturned(t *testing.T) {
 	})
 }
 
-// The fence: without one, the row that all exchanges of an organization share would
-// never be free.
 func TestAnOrganizationThatIsHeldIsWaitedFor(t *testing.T) {
 	f := newFixture(t, pgtest.Start(t))
 	other := *f
