@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,22 @@ func HoldCommitter(t testing.TB, db *DB) (release func()) {
 
 // SetBatchTimeout shortens the time that a batch may take. Call it before Issue.
 func SetBatchTimeout(db *DB, d time.Duration) { db.committer.timeout = d }
+
+// Deadlocks has batches wait for locks as long as it takes, and counts how often the engine
+// found that two of them wait for each other. Call it before Issue.
+func Deadlocks(db *DB) *atomic.Int64 {
+	var found atomic.Int64
+	d := *db.dialect
+	d.beginBatch = ""
+	d.retryable = func(err error) bool {
+		if sqlState(err) == "40P01" {
+			found.Add(1)
+		}
+		return postgresDialect.retryable(err)
+	}
+	db.dialect = &d
+	return &found
+}
 
 // Queued returns how many members wait for a batch.
 func Queued(db *DB) int { return len(db.committer.queue) }
