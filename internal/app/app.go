@@ -149,7 +149,7 @@ func waitersOf(l *config.Limits) int {
 func (a *App) newVerifier(kinds map[string]*agentidp.ProviderKind) *verify.Verifier {
 	return verify.New(verify.Config{
 		Waiters: waitersOf(&a.cfg.Limits),
-		Kinds:   kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet,
+		Kinds:   kinds, Clock: a.clock, Logger: a.logger, Load: a.loadKeySet, Save: a.saveKeySet, Begin: a.beginKeySet,
 		Hosts: a.cfg.IssuerHosts, Configured: []string{a.cfg.GitHubIssuer}, AllowInsecureLoopback: a.cfg.Dev, Resolver: a.resolver, RootCAs: a.authorities,
 	})
 }

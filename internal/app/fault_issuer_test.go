@@ -198,8 +198,8 @@ func TestR15TheIssuerIsDownWhenTheServerStarts(t *testing.T) {
 	s.clock.advance(5 * time.Second)
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
 	pace.Eventually(t, "the key set is saved", func() bool {
-		_, _, err := s.app.db.KeySet(t.Context(), s.keys.URL)
-		return err == nil
+		set, err := s.app.db.KeySet(t.Context(), s.keys.URL)
+		return err == nil && set.JWKS != nil
 	})
 
 	s.down()

@@ -103,8 +103,8 @@ func TestAnIssuerOutageRightAfterARestart(t *testing.T) {
 	w.clock.advance(10 * time.Second) // past the pause after a failure
 	w.granted(exchangeBody(w.subject(nil), agent))
 	pace.Eventually(t, "the issuer's keys are saved", func() bool {
-		_, _, err := w.app.db.KeySet(t.Context(), w.issuer+"/.well-known/jwks")
-		return err == nil
+		set, err := w.app.db.KeySet(t.Context(), w.issuer+"/.well-known/jwks")
+		return err == nil && set.JWKS != nil
 	})
 	w.outage.Store(true)
 	w.restart()

@@ -208,8 +208,8 @@ func TestSecurityA176ARestartWhileTheIssuerIsDown(t *testing.T) {
 	s := newSource(t)
 	s.becomesAfter(1, s.by("k1", s.k1), "granted")
 	pace.Eventually(t, "the key set is saved", func() bool { // after the answer
-		_, _, err := s.app.db.KeySet(t.Context(), s.keys.URL)
-		return err == nil
+		set, err := s.app.db.KeySet(t.Context(), s.keys.URL)
+		return err == nil && set.JWKS != nil
 	})
 	s.down()
 	s.restart()

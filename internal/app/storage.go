@@ -140,16 +140,29 @@ func (a *App) unlock(ctx context.Context, create bool) error {
 }
 
 func (a *App) loadKeySet(ctx context.Context, source string) (*verify.KeySet, error) {
-	jwks, fetched, err := a.db.KeySet(ctx, source)
+	k, err := a.db.KeySet(ctx, source)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &verify.KeySet{Source: source, JWKS: jwks, FetchedAt: fetched}, nil
+	return &verify.KeySet{Source: source, JWKS: k.JWKS, FetchedAt: k.FetchedAt, AskedAt: k.AskedAt, FailedAt: k.FailedAt}, nil
 }
 
 func (a *App) saveKeySet(ctx context.Context, set *verify.KeySet) error {
-	return a.db.Write(ctx, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, set.Source, set.JWKS, set.FetchedAt) })
+	return a.db.Write(ctx, func(tx *store.Tx) error {
+		if set.JWKS == nil {
+			return tx.KeySetFailed(ctx, set.Source, set.FailedAt)
+		}
+		return tx.SaveKeySet(ctx, set.Source, set.JWKS, set.FetchedAt)
+	})
+}
+
+func (a *App) beginKeySet(ctx context.Context, source string, now time.Time, within, ahead time.Duration) (ours bool, err error) {
+	err = a.db.Write(ctx, func(tx *store.Tx) (err error) {
+		ours, err = tx.AskKeySet(ctx, source, now, now.Add(-within), now.Add(ahead))
+		return err
+	})
+	return ours, err
 }

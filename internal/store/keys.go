@@ -58,15 +58,38 @@ func (t *Tx) UpdateSigningKey(ctx context.Context, k *SigningKey) error {
 		k.OrganizationID, k.KeyID, base64.StdEncoding.EncodeToString(k.SealedPrivateKey), micros(k.SignsFrom), micros(k.SignsUntil), micros(k.CompromisedAt))
 }
 
-// KeySet returns the key set last fetched from a source, and when; ErrNotFound
-// if there is none.
-func (r reads) KeySet(ctx context.Context, source string) (jwks []byte, fetchedAt time.Time, err error) {
-	scan := func(rows *sql.Rows, text *string) error { return rows.Scan(text, microsTime{&fetchedAt}) }
-	text, err := one(ctx, r, "read key set", scan, "SELECT jwks, fetched_at FROM key_sets WHERE source = $1", source)
-	if err != nil {
-		return nil, time.Time{}, err
+// KeySet is what is shared about the key set of an issuer's address.
+type KeySet struct {
+	JWKS      []byte    // nil: none was fetched yet
+	FetchedAt time.Time // when it was
+	AskedAt   time.Time // when a node last began to fetch it
+	FailedAt  time.Time // when that last failed
+}
+
+// KeySet returns what is known of a source's key set; ErrNotFound if it was never asked
+// for. Issuers belong to the installation, so this query names no organization.
+func (r reads) KeySet(ctx context.Context, source string) (*KeySet, error) {
+	scan := func(rows *sql.Rows, k *KeySet) error {
+		var jwks string
+		err := rows.Scan(&jwks, microsTime{&k.FetchedAt}, microsTime{&k.AskedAt}, microsTime{&k.FailedAt})
+		if jwks != "" {
+			k.JWKS = []byte(jwks)
+		}
+		return err
 	}
-	return []byte(*text), fetchedAt, nil
+	return one(ctx, r, "read key set", scan, "SELECT jwks, fetched_at, asked_at, failed_at FROM key_sets WHERE source = $1", source)
+}
+
+// AskKeySet notes that a node begins now to fetch a source's key set, and reports whether
+// it may: false where another has begun since an instant. One later than ahead is a
+// clock's mistake and keeps nobody. Of nodes that come at the same time one may.
+func (t *Tx) AskKeySet(ctx context.Context, source string, now, since, ahead time.Time) (bool, error) {
+	n, err := t.exec(ctx, "ask for key set", `
+		INSERT INTO key_sets (source, jwks, fetched_at, asked_at) VALUES ($1, '', 0, $2)
+		ON CONFLICT (source) DO UPDATE SET asked_at = excluded.asked_at
+		WHERE key_sets.asked_at <= $3 OR key_sets.asked_at > $4`,
+		source, micros(now), micros(since), micros(ahead))
+	return n > 0, err
 }
 
 // SaveKeySet stores what was fetched from a source, unless something fetched
@@ -77,5 +100,11 @@ func (t *Tx) SaveKeySet(ctx context.Context, source string, jwks []byte, fetched
 		ON CONFLICT (source) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at
 		WHERE key_sets.fetched_at <= excluded.fetched_at`,
 		source, string(jwks), micros(fetchedAt))
+	return err
+}
+
+// KeySetFailed notes that the fetch of a source's key set that was begun has failed.
+func (t *Tx) KeySetFailed(ctx context.Context, source string, at time.Time) error {
+	_, err := t.exec(ctx, "note that a key set was not fetched", "UPDATE key_sets SET failed_at = $2 WHERE source = $1", source, micros(at))
 	return err
 }

@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,9 +101,67 @@ func TestKeysAndSettingsReadAsTheyWereWritten(t *testing.T) {
 		save("1", now)
 		save("2", now.Add(time.Minute))
 		save("fetched before the second", now.Add(time.Second))
-		jwks, at, err := f.KeySet(ctx, source)
-		same(t, string(jwks), "2", err)
-		same(t, at, now.Add(time.Minute), nil)
+		set, err := f.KeySet(ctx, source)
+		same(t, string(set.JWKS), "2", err)
+		same(t, set.FetchedAt, now.Add(time.Minute), nil)
+	})
+}
+
+// Of nodes that want an issuer's keys at the same time one fetches them, and the others
+// are told what it did.
+func TestWhoFetchesAKeySet(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		const source = "https://issuer.example/jwks"
+		ask := func(at time.Time) (ours bool) {
+			f.write(t, func(tx *store.Tx) (err error) {
+				ours, err = tx.AskKeySet(ctx, source, at, at.Add(-5*time.Second), at.Add(30*time.Second))
+				return err
+			})
+			return ours
+		}
+		state := func(want store.KeySet) {
+			t.Helper()
+			set, err := f.KeySet(ctx, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, *set, want, nil)
+		}
+		for _, at := range []time.Time{now, now.Add(time.Hour)} { // the first time, and with a row that is there
+			var ours atomic.Int64
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					if ask(at) {
+						ours.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			same(t, ours.Load(), 1, nil)
+			state(store.KeySet{AskedAt: at})
+		}
+		later := now.Add(time.Hour)
+		for _, tt := range []struct {
+			name string
+			at   time.Time
+			want bool
+		}{
+			{"a moment later", later.Add(5*time.Second - time.Microsecond), false},
+			{"by a clock that is a little behind", later.Add(-30 * time.Second), false},
+			{"five seconds later", later.Add(5 * time.Second), true},
+			{"by a clock that was set back", later.Add(-time.Hour), true},
+		} {
+			if got := ask(tt.at); got != tt.want {
+				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+			}
+		}
+		asked := later.Add(-time.Hour)
+		f.write(t, func(tx *store.Tx) error { return tx.KeySetFailed(ctx, source, asked.Add(time.Second)) })
+		state(store.KeySet{AskedAt: asked, FailedAt: asked.Add(time.Second)})
+		f.write(t, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, source, []byte("1"), later) })
+		state(store.KeySet{JWKS: []byte("1"), FetchedAt: later, AskedAt: asked, FailedAt: asked.Add(time.Second)})
 	})
 }
 
@@ -142,7 +202,7 @@ func TestWhatIsNotThereIsErrNotFound(t *testing.T) {
 			"decision":      func() error { _, err := f.Decision(ctx, org, none); return err },
 			"pin":           func() error { _, err := f.Pin(ctx, org, "github", "acme/deploy"); return err },
 			"setting":       func() error { _, err := f.Setting(ctx, "none"); return err },
-			"key set":       func() error { _, _, err := f.KeySet(ctx, "https://none"); return err },
+			"key set":       func() error { _, err := f.KeySet(ctx, "https://none"); return err },
 			"organization to lock": func() error {
 				return f.Write(ctx, func(tx *store.Tx) error { _, err := tx.LockOrganization(ctx, none); return err })
 			},

@@ -20,11 +20,13 @@ import (
 // one that was used least recently makes room.
 const maxSources = 1024
 
-// KeySet is a fetched key set as it is persisted.
+// KeySet is a fetched key set as it is persisted, and shared by all nodes.
 type KeySet struct {
-	Source    string // the address that it was fetched from
-	JWKS      []byte
+	Source    string // the address that it is fetched from
+	JWKS      []byte // nil: none was fetched yet, or not by this fetch
 	FetchedAt time.Time
+	AskedAt   time.Time // when a node last began to fetch it; zero: not known
+	FailedAt  time.Time // when a fetch last failed; zero: none has
 }
 
 // Stats says what the key cache did and holds. What administrators had fetched to
@@ -50,6 +52,8 @@ type keyCache struct {
 	log  *slog.Logger
 	load func(ctx context.Context, source string) (*KeySet, error)
 	save func(ctx context.Context, set *KeySet) error
+
+	begin func(ctx context.Context, source string, now time.Time, within, ahead time.Duration) (bool, error)
 	*fetcher
 
 	life context.Context // of fetches; ends with close
@@ -78,7 +82,7 @@ type staticSet struct {
 
 func newKeyCache(cfg Config, f *fetcher) *keyCache {
 	c := &keyCache{
-		now: cfg.Clock, log: cfg.Logger, load: cfg.Load, save: cfg.Save,
+		now: cfg.Clock, log: cfg.Logger, load: cfg.Load, save: cfg.Save, begin: cfg.Begin,
 		fetcher: f, waiters: cmp.Or(cfg.Waiters, defaultWaiters),
 		fetched: map[string]*source{},
 		static:  map[staticID]*staticSet{},

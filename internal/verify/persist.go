@@ -1,36 +1,93 @@
 package verify
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"time"
 )
 
-const storageTimeout = 5 * time.Second
+const (
+	// storageTimeout bounds what a fetch waits for storage, and for other nodes: then it
+	// goes on without them.
+	storageTimeout = 5 * time.Second
+	// lookAgain is how soon it is looked for what another node is fetching.
+	lookAgain = 100 * time.Millisecond
+	// clocksDiffer is how far ahead another node's clock may be and still be believed.
+	clocksDiffer = 30 * time.Second
+)
 
-// persisted reads the set that was saved by an earlier process or another node, on
-// the first use of the source. A failure to read it is no failure to have keys.
-func (s *source) persisted() *keySet {
-	if s.loaded || s.cache.load == nil {
-		return nil
+// errElsewhere is why a node does not ask an issuer that could not tell another.
+var errElsewhere = errors.New("another server has just asked for them, and failed")
+
+// shared returns the set that another node, or an earlier process, has fetched, if it is
+// newer than the one that is here and younger than age. nil: this node is to fetch it,
+// and others wait for what it brings. So an issuer is asked as seldom by many nodes as by
+// one, and by one that is started again and again; but a failure of storage, or a node
+// that does not come back with an answer, is no failure to have keys.
+func (s *source) shared(age time.Duration) (*keySet, error) {
+	if s.cache.load == nil {
+		return nil, nil //nolint:nilnil // as documented
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
 	defer cancel()
-	saved, err := s.cache.load(ctx, s.address)
-	if err != nil {
-		s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
+	for {
+		saved, err := s.cache.load(ctx, s.address)
+		if err != nil {
+			s.cache.log.Warn("a saved key set could not be read", "source", s.address, "error", err)
+			return nil, nil //nolint:nilnil // as documented
+		}
+		if set := s.adopt(saved, age); set != nil || s.cache.begin == nil {
+			return set, nil
+		}
+		now := s.cache.now()
+		switch {
+		case saved == nil || !saved.underWay(now):
+			ours, err := s.cache.begin(ctx, s.address, now, retryInterval, clocksDiffer)
+			if err != nil {
+				s.cache.log.Warn("other servers could not be told that keys are fetched", "source", s.address, "error", err)
+			}
+			if ours || err != nil {
+				return nil, nil //nolint:nilnil // as documented
+			}
+		case !saved.FailedAt.Before(saved.AskedAt):
+			return nil, errElsewhere
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil //nolint:nilnil // as documented
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// underWay reports whether the issuer was asked so lately that it is not to be asked
+// again, whether or not its answer is known.
+func (k *KeySet) underWay(now time.Time) bool {
+	age := now.Sub(k.AskedAt)
+	return -clocksDiffer <= age && age < retryInterval
+}
+
+// adopt returns what is saved as the set to go on with, or nil.
+func (s *source) adopt(saved *KeySet, age time.Duration) *keySet {
+	s.mu.Lock()
+	known, first := s.saved, s.set == nil
+	s.mu.Unlock()
+	if saved == nil || saved.JWKS == nil || !saved.FetchedAt.After(known.FetchedAt) {
 		return nil
 	}
-	s.loaded = true
-	if saved != nil {
-		s.remember(saved)
+	s.remember(saved)
+	if first {
+		age = staleAfter
 	}
-	if saved == nil || s.cache.now().Sub(saved.FetchedAt) > staleAfter {
+	now, at := s.cache.now(), saved.FetchedAt
+	if now.Before(at) { // another node's clock, or ours, is wrong
+		if !first && at.Sub(now) > clocksDiffer {
+			return nil
+		}
+		at = now
+	}
+	if now.Sub(at) >= age {
 		return nil
-	}
-	at := saved.FetchedAt
-	if now := s.cache.now(); now.Before(at) {
-		at = now // another node's clock, or ours, is wrong
 	}
 	set, err := parseKeySet(saved.JWKS, at)
 	if err != nil {
@@ -40,8 +97,9 @@ func (s *source) persisted() *keySet {
 	return set
 }
 
+// persist saves what a fetch brought, if only that it failed.
 func (s *source) persist(set *KeySet) {
-	if s.cache.save == nil || s.asGood(set) {
+	if s.cache.save == nil || s.cache.life.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
@@ -50,15 +108,9 @@ func (s *source) persist(set *KeySet) {
 		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)
 		return
 	}
-	s.remember(set)
-}
-
-// asGood reports whether what is persisted is the same and not much older than set:
-// strangers cause fetches, and must not cause writes.
-func (s *source) asGood(set *KeySet) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Equal(set.JWKS, s.saved.JWKS) && set.FetchedAt.Sub(s.saved.FetchedAt) < refreshAfter
+	if set.JWKS != nil {
+		s.remember(set)
+	}
 }
 
 func (s *source) remember(set *KeySet) {

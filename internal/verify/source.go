@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,10 +31,9 @@ type source struct {
 	cache   *keyCache
 	address string
 	used    time.Time // guarded by cache.mu
-	loaded  bool      // what is persisted was read; touched by the flight alone
 
 	mu       sync.Mutex
-	saved    KeySet        // what is persisted, as far as known
+	saved    KeySet        // the set that is persisted, as far as known
 	set      *keySet       // nil: none yet
 	latest   time.Time     // when the latest fetch began, or brought the set
 	failedAt time.Time     // when the latest fetch failed; zero: it did not
@@ -94,7 +94,7 @@ func (s *source) current() *keySet {
 		s.set = &set
 	}
 	if age > refreshAfter && s.flight == nil && s.mayFetch(now, 0) {
-		s.fly(now)
+		s.fly(now, refreshAfter)
 	}
 	if age > staleAfter {
 		return nil
@@ -109,7 +109,7 @@ func (s *source) renew(ctx context.Context, interval time.Duration) error {
 	now := s.cache.now()
 	s.mu.Lock()
 	if s.flight == nil && s.mayFetch(now, interval) {
-		s.fly(now)
+		s.fly(now, interval)
 	}
 	flight := s.flight
 	s.mu.Unlock()
@@ -136,11 +136,12 @@ func (s *source) mayFetch(now time.Time, interval time.Duration) bool {
 	return past(s.latest, interval) && past(s.failedAt, retryInterval)
 }
 
-// fly starts a fetch. It needs s.mu, and that there is no flight.
-func (s *source) fly(now time.Time) {
+// fly starts a fetch, for which what another node fetched will do if it is younger than
+// age. It needs s.mu, and that there is no flight.
+func (s *source) fly(now time.Time, age time.Duration) {
 	flight := make(chan struct{})
 	started := s.cache.background(func() {
-		set, fetched, err := s.obtain()
+		set, fetched, err := s.obtain(age)
 		s.land(flight, set, fetched, err)
 		if fetched != nil {
 			s.persist(fetched)
@@ -151,26 +152,29 @@ func (s *source) fly(now time.Time) {
 	}
 }
 
-// obtain returns the persisted set if this is the first use of the source and the
-// set may still be used, else fetches one, which is also returned as it is to be
-// persisted. Where nothing may be fetched from, what is persisted is not used either.
-func (s *source) obtain() (*keySet, *KeySet, error) {
+// obtain returns the set that somebody else fetched, if it will do (see shared), else
+// fetches one. What was fetched is also returned as it is to be persisted, and so is a
+// failure. Where nothing may be fetched from, what is persisted is not used either.
+func (s *source) obtain(age time.Duration) (*keySet, *KeySet, error) {
 	if err := s.cache.guard.check(s.address); err != nil {
 		return nil, nil, fmt.Errorf("fetch keys from %.200q: %w", s.address, &addressFault{err})
 	}
-	if set := s.persisted(); set != nil {
+	set, err := s.shared(age)
+	if set != nil {
 		return set, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("fetch keys from %s: %w", s.address, err)
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, fetchTimeout)
 	defer cancel()
 	jwks, err := s.cache.fetch(ctx, s.address)
 	at := s.cache.now()
-	var set *keySet
 	if err == nil {
 		set, err = parseKeySet(jwks, at)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("fetch keys from %s: %w", s.address, err)
+		return nil, &KeySet{Source: s.address, FailedAt: at}, fmt.Errorf("fetch keys from %s: %w", s.address, err)
 	}
 	return set, &KeySet{Source: s.address, JWKS: jwks, FetchedAt: at}, nil
 }
@@ -181,7 +185,7 @@ func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err er
 	now := s.cache.now()
 	s.mu.Lock()
 	before, cause := s.set, s.cause
-	if fetched != nil || err != nil {
+	if fetched != nil || err != nil && !errors.Is(err, errElsewhere) {
 		s.cache.counted(err != nil)
 	}
 	if err == nil {

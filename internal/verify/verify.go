@@ -54,10 +54,15 @@ type Config struct {
 	Waiters int
 
 	// Load and Save persist key sets, so that a restart while an issuer is down
-	// does not stop exchanges. Load returns nil, nil for an unknown source. Either
-	// may be nil. Their contexts are not those of requests.
+	// does not stop exchanges, and what one node fetched serves all. Load returns nil,
+	// nil for an unknown source; Save is told of a fetch that failed too. Either may be
+	// nil. Their contexts are not those of requests.
 	Load func(ctx context.Context, source string) (*KeySet, error)
 	Save func(ctx context.Context, set *KeySet) error
+	// Begin, when set, is asked before each fetch whether it is this node's to make: no
+	// other has begun one within this time before now (one that began so far ahead of
+	// now, or less, has just begun, by another clock). From then on Load tells the others.
+	Begin func(ctx context.Context, source string, now time.Time, within, ahead time.Duration) (bool, error)
 
 	RootCAs  *x509.CertPool                        // nil: the system's
 	Resolver *net.Resolver                         // nil: the system's
