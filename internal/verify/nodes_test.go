@@ -85,12 +85,29 @@ func TestWhatOneNodeFetchesServesAll(t *testing.T) {
 		return true
 	})
 	nodes[0].wantAsked(t, "all have the new set", 3)
+
+	// What another fetched half a minute ago does not have a key that is newer still.
+	nodes[0].Advance(time.Minute)
+	stranger := newKey(t, "stranger", jose.ES256)
+	nodes[0].wantRefused(t, stranger.token(t, claims(t, nil)), "unknown_key")
+	nodes[0].saved(t, d)
+	nodes[0].Advance(30 * time.Second)
+	newest := newKey(t, "k3", jose.ES256)
+	nodes[0].issuer.publish(t, newest)
+	nodes[1].key = newest
+	nodes[1].mustVerify(t, nodes[1].good(t))
+	nodes[0].wantAsked(t, "a key that no node knows", 5)
 }
 
 func TestNodesThatComeAtTheSameMomentAskOnce(t *testing.T) {
 	t.Parallel()
 	w, d := newWorldWithDisk(t)
 	w.config.Begin = d.begin
+	w.config.Load = func(ctx context.Context, source string) (*verify.KeySet, error) {
+		set, err := d.load(ctx, source)
+		time.Sleep(time.Millisecond) // until all have looked
+		return set, err
+	}
 	body, token := jwks(t, w.key), w.good(t)
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64

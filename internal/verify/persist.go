@@ -97,12 +97,13 @@ func (s *source) adopt(saved *KeySet, age time.Duration) *keySet {
 	return set
 }
 
-// persist saves what a fetch brought, if only that it failed.
+// persist saves what a fetch brought, if only that it failed; also at the end of the
+// server, or the next one would ask again.
 func (s *source) persist(set *KeySet) {
-	if s.cache.save == nil || s.cache.life.Err() != nil {
+	if s.cache.save == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.cache.life), storageTimeout)
 	defer cancel()
 	if err := s.cache.save(ctx, set); err != nil {
 		s.cache.log.Warn("a key set could not be saved", "source", s.address, "error", err)

@@ -174,7 +174,11 @@ func (s *source) obtain(age time.Duration) (*keySet, *KeySet, error) {
 		set, err = parseKeySet(jwks, at)
 	}
 	if err != nil {
-		return nil, &KeySet{Source: s.address, FailedAt: at}, fmt.Errorf("fetch keys from %s: %w", s.address, err)
+		err = fmt.Errorf("fetch keys from %s: %w", s.address, err)
+		if s.cache.life.Err() != nil { // it is this server that ended
+			return nil, nil, err
+		}
+		return nil, &KeySet{Source: s.address, FailedAt: at}, err
 	}
 	return set, &KeySet{Source: s.address, JWKS: jwks, FetchedAt: at}, nil
 }
