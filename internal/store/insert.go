@@ -17,12 +17,16 @@ type inserter struct {
 }
 
 // newInserter takes the columns as SQL lists them, and what follows the values.
+//
+// To be able to undo an INSERT that fails at one of its rows, SQLite copies each page
+// before it writes to it. Here nobody goes on after one that failed, so the rows before
+// that one may stay until the transaction is rolled back: OR FAIL, and nothing is copied.
 func newInserter(table, columns, suffix string) *inserter {
 	in := &inserter{columns: strings.Count(columns, ",") + 1}
 	for i, size := range sizes {
-		head := "INSERT INTO " + table + " (" + columns + ") VALUES "
-		in.numbered[i] = head + tuples(size, in.columns, false) + suffix
-		in.unnamed[i] = head + tuples(size, in.columns, true) + suffix
+		rest := "INTO " + table + " (" + columns + ") VALUES "
+		in.numbered[i] = "INSERT " + rest + tuples(size, in.columns, false) + suffix
+		in.unnamed[i] = "INSERT OR FAIL " + rest + tuples(size, in.columns, true) + suffix
 	}
 	return in
 }
