@@ -24,11 +24,12 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract wycheproof thirdparty verify-tokens fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract wycheproof thirdparty verify-tokens deploy-check fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
+	cd test/compose && $(GO) mod tidy -diff
 	cd test/openapi && $(GO) mod tidy -diff
 	cd test/thirdparty/golang && $(GO) mod tidy -diff
 	cd test/verifytokens && $(GO) mod tidy -diff
@@ -36,6 +37,7 @@ vet:
 
 lint: $(GOLANGCI) ## Run the linters at their pinned version
 	$(GOLANGCI) run ./...
+	cd test/compose && $(GOLANGCI) run ./...
 	cd test/openapi && $(GOLANGCI) run ./...
 	cd test/thirdparty/golang && $(GOLANGCI) run ./...
 	cd test/verifytokens && $(GOLANGCI) run ./...
@@ -115,6 +117,13 @@ verify-tokens: test/verifytokens/node_modules ## Run the code of docs/verify-tok
 test/verifytokens/node_modules: test/verifytokens/package-lock.json
 	cd test/verifytokens && npm ci --no-audit --no-fund
 	touch $@
+
+# The image is built without a daemon, the unit is judged by systemd, the compose file is
+# read by Compose's own loader, and what the Caddyfile says is done by Caddy.
+.PHONY: deploy-check
+deploy-check: ## Hold what is in deploy/ against the program
+	cd test/compose && $(GO) vet ./... && $(GO) test -count=1 ./...
+	AGENTIDP_REQUIRE_DEPLOY=1 AGENTIDP_REQUIRE_POSTGRES=1 $(GO) run ./test/secretscan -logs 4 $(GO) test -json -count=1 ./deploy
 
 # At least three days of the server's clock, with rotation, retention and policies that
 # come and go; CI runs it for a minute.

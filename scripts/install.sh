@@ -2,7 +2,8 @@
 # Installs, on Debian or Ubuntu, what make ci needs beside Go: PostgreSQL for the
 # store suite, and PgBouncer to stand in front of it, a C compiler for the race
 # detector, Node.js and openssl for the GitHub Actions, and curl and Debian's Python
-# with PyJWT for docs/verify-tokens.md.
+# with PyJWT for docs/verify-tokens.md; and buildah, Caddy, systemd and strace for what
+# is in deploy/.
 # What is there already is left alone.
 set -euo pipefail
 
@@ -13,6 +14,10 @@ command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v npm >/dev/null || missing+=(nodejs npm)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)
+command -v buildah >/dev/null || missing+=(buildah)
+command -v caddy >/dev/null || missing+=(caddy)
+command -v strace >/dev/null || missing+=(strace)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 /usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || missing+=(python3-jwt python3-cryptography)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
