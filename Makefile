@@ -24,7 +24,7 @@ test: ## Run the tests that need Go alone
 
 check: vet lint test openapi-check ## Run what a change should pass before it is shown
 
-ci: tools vet lint openapi-check actions-check actions-test race faults-short soak-short contract wycheproof thirdparty verify-tokens deploy-check fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
+ci: tools vet lint openapi-check actions-check actions-test race postgres-pooled postgres-serializable faults-short soak-short contract wycheproof thirdparty verify-tokens deploy-check fuzz bench-smoke build-size ## Run everything; installs what it needs; skips nothing
 
 vet:
 	$(GO) vet ./...
@@ -54,6 +54,13 @@ race: test/actionscore/node_modules ## Run all tests with the race detector, on 
 
 postgres: ## Run the store suite on a throw-away PostgreSQL
 	AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test ./internal/store/...
+
+.PHONY: postgres-pooled postgres-serializable
+postgres-pooled: ## Run the store suite through a transaction pooler
+	AGENTIDP_POSTGRES=pooled AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
+
+postgres-serializable: ## Run the store suite with every transaction SERIALIZABLE
+	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
 
 # race runs it again with everything else; this is for those who work on it.
 toolkit: test/actionscore/node_modules ## Let the real Actions toolkit talk to the emulator

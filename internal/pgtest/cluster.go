@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/sentryagent/agentidp/internal/printed"
 )
@@ -107,12 +104,7 @@ func (c *Cluster) Exec(statement string) {
 }
 
 func (c *Cluster) try(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, c.URL("postgres"))
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, statement)
-	return errors.Join(err, conn.Close(ctx))
+	return run(ctx, c.URL("postgres"), statement)
 }
 
 // Start starts the server and returns when it answers; a standby answers reads alone.

@@ -11,6 +11,9 @@
 // runs with fsync off: a test may kill clients as it likes, but a test of what a
 // restart or a power cut leaves needs a server of its own, a Cluster.
 //
+// AGENTIDP_POSTGRES=pooled has all tests reach it through a pooler (see Pooled), and
+// AGENTIDP_POSTGRES=serializable has their databases run every transaction SERIALIZABLE.
+//
 // No server outlives its test process, however that ends (return, panic,
 // time-out, kill -9): a shell holds the other end of a pipe from the process,
 // and when the pipe closes it stops the server and removes its folder. So there
@@ -58,7 +61,27 @@ func Start(t testing.TB) string {
 		}
 		s.hand(t)
 	})
+	switch as := os.Getenv("AGENTIDP_POSTGRES"); as {
+	case "":
+	case "pooled":
+		return Pooled(t, s.url(name))
+	case "serializable":
+		Serializable(t, s.url(name))
+	default:
+		t.Fatalf("AGENTIDP_POSTGRES is %q and must be pooled, serializable or empty", as)
+	}
 	return s.url(name)
+}
+
+// Serializable has every transaction of a database run SERIALIZABLE that does not ask for
+// something else, of connections that are made from now on.
+func Serializable(t testing.TB, url string) {
+	t.Helper()
+	if err := run(t.Context(), url, `DO $$ BEGIN
+		EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+	END $$`); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // skipWithout ends the test where something of PostgreSQL is missing, or failed.
@@ -84,7 +107,11 @@ func (s *server) url(database string) string {
 
 // exec runs one statement in the database that every server has.
 func (s *server) exec(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, s.url("postgres"))
+	return run(ctx, s.url("postgres"), statement)
+}
+
+func run(ctx context.Context, url, statement string) error {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,16 @@ func HoldCommitter(t testing.TB, db *DB) (release func()) {
 	}
 }
 
+// ForgetPrepared makes the server forget what one connection of each pool has prepared.
+func ForgetPrepared(t testing.TB, db *DB) {
+	t.Helper()
+	for _, p := range []*pool{db.commit, db.write, db.read} {
+		if _, err := p.ExecContext(t.Context(), "DEALLOCATE ALL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // SetBatchTimeout shortens the time that a batch may take. Call it before Issue.
 func SetBatchTimeout(db *DB, d time.Duration) { db.committer.timeout = d }
 

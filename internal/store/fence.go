@@ -95,13 +95,21 @@ func (t *Tx) putFence(ctx context.Context, key rowKey) error {
 // ends by itself.
 func (t *Tx) removeFences(ctx context.Context) {
 	for _, key := range t.fences {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		if err := t.removeFence(ctx, key); err != nil {
+			t.db.log.WarnContext(ctx, "a fence stays until it expires", "kind", key.kind, "id", key.id, "error", err)
+		}
+	}
+}
+
+func (t *Tx) removeFence(ctx context.Context, key rowKey) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for try := 0; ; try++ { // under SERIALIZABLE it may lose against the batches that looked at it
 		_, err := t.db.read.ExecContext(ctx,
 			"DELETE FROM fences WHERE organization_id = $1 AND kind = $2 AND row_id = $3 AND holder = $4",
 			key.organizationID, key.kind, key.id, t.holder)
-		cancel()
-		if err != nil {
-			t.db.log.WarnContext(ctx, "a fence stays until it expires", "kind", key.kind, "id", key.id, "error", err)
+		if err == nil || try == maxRetries || !t.retryable(err) || !pause(ctx, try) {
+			return err
 		}
 	}
 }

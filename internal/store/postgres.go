@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
 
@@ -28,11 +28,12 @@ var postgresDialect = &dialect{
 
 	unique: func(err error) bool { return sqlState(err) == "23505" },
 	retryable: func(err error) bool {
-		switch sqlState(err) {
+		switch state := sqlState(err); state {
 		case "40001", "40P01": // serialization failure, deadlock
 			return true
+		default:
+			return lostStatement(state)
 		}
-		return false
 	},
 	waitedTooLong: func(err error) bool { return sqlState(err) == "55P03" }, // lock_timeout
 	unconfirmed:   func(error) bool { return false },                        // the server itself ends then
@@ -41,6 +42,9 @@ var postgresDialect = &dialect{
 		if state == "" {
 			return true // no answer from the server
 		}
+		if fatal(err) { // the connection has ended: also PgBouncer's 08P01
+			return true
+		}
 		switch state[:2] {
 		case "53", "57", "58": // resources, operator, system
 			return true
@@ -48,12 +52,22 @@ var postgresDialect = &dialect{
 		switch state {
 		case "08000", "08003", "08006", // connection; 08P01 is a text with NUL behind a pooler
 			"40001", "40P01", // still so after the retries
-			"55P03", // lock_timeout
-			"25006": // a standby, which only reads
+			"55P03",          // lock_timeout
+			onlyReads,        // a standby
+			"25P03", "25P04", // the server's own bounds of a transaction's time
+			"26000", "42P05": // a pooler, still so after the retries
 			return true
 		}
 		return false
 	},
+}
+
+// onlyReads is the state of a server that takes no writes, or of a transaction there.
+const onlyReads = "25006"
+
+func fatal(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.EqualFold(e.Severity, "FATAL")
 }
 
 // sqlState returns the five characters of the server's error, or "".
@@ -72,22 +86,26 @@ const (
 	postgresConnectTimeout = 5 * time.Second
 )
 
+// sharesOf divides the connections of a process: so many as the database URL says, or,
+// where it says nothing, as many as its processors can keep busy.
+func sharesOf(given string) (shares [3]int, err error) {
+	if given == "" {
+		return [...]int{1, postgresWriters, max(4, 2*runtime.GOMAXPROCS(0))}, nil
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil || n < 3 || n > 1000 {
+		return shares, fmt.Errorf("%s is %q and must be a number from 3 to 1000: one connection issues, and at least one writes and one reads", poolParameter, given)
+	}
+	writers := min(postgresWriters, (n-1)/2)
+	return [...]int{1, writers, n - 1 - writers}, nil
+}
+
 func (db *DB) openPostgres(url string) error {
-	config, err := pgx.ParseConfig(url) // its errors leave the password out
+	u, err := newUpstream(url)
 	if err != nil {
-		return fmt.Errorf("read the database URL: %w", err)
+		return err
 	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = postgresConnectTimeout
-	}
-	open := func(connections int) *pool {
-		p := stdlib.OpenDB(*config)
-		p.SetMaxOpenConns(connections)
-		p.SetMaxIdleConns(connections)
-		p.SetConnMaxIdleTime(5 * time.Minute)
-		return newPool(p, false)
-	}
-	db.dialect = postgresDialect
-	db.commit, db.write, db.read = open(1), open(postgresWriters), open(max(4, 2*runtime.GOMAXPROCS(0)))
+	db.dialect, db.upstream = postgresDialect, u
+	db.commit, db.write, db.read = u.open(u.connections[0]), u.open(u.connections[1]), u.open(u.connections[2])
 	return nil
 }

@@ -112,7 +112,7 @@ func TestADeletionWaitsForAPolicyThatIsBeingCreated(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
 		held, commit := make(chan struct{}), make(chan struct{})
-		created, used := make(chan error, 1), make(chan bool, 1)
+		created := make(chan error, 1)
 		policy := newPolicy(f.org.ID, "acme/held", "")
 		policy.Provider = f.provider.Name
 		go func() {
@@ -133,15 +133,17 @@ func TestADeletionWaitsForAPolicyThatIsBeingCreated(t *testing.T) {
 				t.Errorf("an exchange beside a provider that is held: %v", err)
 			}
 		}
-		locking := make(chan error, 1)
+		locking, used := make(chan error, 1), false
 		go func() {
 			locking <- f.Write(ctx, func(tx *store.Tx) error {
-				if _, err := tx.LockProvider(ctx, f.org.ID, "ghes"); err != nil {
+				p, err := tx.LockProvider(ctx, f.org.ID, "ghes")
+				if err != nil {
 					return err
 				}
-				n, err := tx.ProviderInUse(ctx, f.org.ID, "ghes")
-				used <- n
-				return err
+				if used, err = tx.ProviderInUse(ctx, f.org.ID, "ghes"); err != nil || used {
+					return err
+				}
+				return tx.DeleteProvider(ctx, p) // what SERIALIZABLE notices
 			})
 		}()
 		if postgres { // its fence says that it found the row taken
@@ -151,7 +153,7 @@ func TestADeletionWaitsForAPolicyThatIsBeingCreated(t *testing.T) {
 		if err := errors.Join(<-created, <-locking); err != nil {
 			t.Fatal(err)
 		}
-		if !<-used {
+		if !used {
 			t.Error("the policy was not seen")
 		}
 	})

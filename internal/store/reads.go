@@ -29,8 +29,21 @@ func (r reads) unprepared() reads {
 	return r
 }
 
-// list returns what scan makes of each row, and never nil.
+// list returns what scan makes of each row, and never nil. A query that lost a race with a
+// transaction is asked again, as it may under SERIALIZABLE; within a transaction that is up
+// to whoever began it, and where a writer has the whole database, it was waited for.
 func list[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
+	_, within := r.q.(*sql.Tx)
+	once := within || !r.rowLocks
+	for try := 0; ; try++ {
+		all, err := listOnce(ctx, r, doing, scan, query, args...)
+		if err == nil || once || try == maxRetries || !r.retryable(err) || !pause(ctx, try) {
+			return all, err
+		}
+	}
+}
+
+func listOnce[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
 	rows, err := r.q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, r.explain(ctx, doing, err)

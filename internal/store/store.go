@@ -19,6 +19,7 @@ type DB struct {
 	// commit is the committer's connection, write is for Write, read for reads.
 	// On SQLite the first two are one pool of one connection.
 	commit, write, read *pool
+	upstream            *upstream // of PostgreSQL; nil on SQLite
 
 	committer committer
 	written   written
@@ -61,7 +62,7 @@ func Open(ctx context.Context, url string, opt Options) (*DB, error) {
 	}
 	db.q = db.read
 	if err := db.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the database: %w", err), db.closePools())
+		return nil, errors.Join(fmt.Errorf("open the database: %w", withRemedy(err)), db.closePools())
 	}
 	db.committer.start(db)
 	return db, nil
@@ -72,9 +73,8 @@ func (db *DB) Ping(ctx context.Context) error {
 	if err := db.broken.err(); err != nil {
 		return err
 	}
-	var one int
-	err := db.commit.QueryRowContext(ctx, "SELECT 1").Scan(&one)
-	return db.explain(ctx, "ping", err)
+	_, err := one(ctx, reads{db.dialect, db.commit}, "ping", scanValue[int], "SELECT 1")
+	return err
 }
 
 // Close lets the waiting exchanges finish, writes the counters and closes the
