@@ -231,18 +231,26 @@ func (l *ledger) audit(ctx context.Context, t *testing.T) {
 	}
 }
 
+// postgres is the URL of the installation's database; empty where that is SQLite's.
+func (i *installation) postgres() (url string) {
+	for _, setting := range i.env {
+		if u, ok := strings.CutPrefix(setting, "AGENTIDP_DATABASE_URL="); ok {
+			url = u
+		}
+	}
+	return url
+}
+
 // undamaged asserts that of an installation's database, on either engine.
 func (i *installation) undamaged(ctx context.Context, t *testing.T) (count func(from string, args ...any) int) {
 	t.Helper()
-	for _, setting := range i.env {
-		if url, ok := strings.CutPrefix(setting, "AGENTIDP_DATABASE_URL="); ok {
-			db, err := sql.Open("pgx", url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { db.Close() })
-			return whole(ctx, t, db, strings.NewReplacer("json_extract(data, '$.revoked')", "CAST(CAST(data AS jsonb)->>'revoked' AS BIGINT)"))
+	if url := i.postgres(); url != "" {
+		db, err := sql.Open("pgx", url)
+		if err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(func() { db.Close() })
+		return whole(ctx, t, db, strings.NewReplacer("json_extract(data, '$.revoked')", "CAST(CAST(data AS jsonb)->>'revoked' AS BIGINT)"))
 	}
 	return undamaged(ctx, t, filepath.Join(i.data, "agentidp.db"))
 }
