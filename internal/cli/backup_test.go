@@ -27,7 +27,7 @@ func TestABackupUnderLoadHoldsAllThatWasAnswered(t *testing.T) {
 	l := newLedger(i, i.program("admin", "token"))
 	workers := make([]*worker, loadClients)
 	for k := range workers {
-		workers[k] = &worker{ledger: l, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(1, uint64(k)))}
+		workers[k] = &worker{ledger: l, admin: l.admin, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(1, uint64(k)))}
 	}
 	errs := make([]error, len(workers))
 	var wg sync.WaitGroup

@@ -133,7 +133,7 @@ func killedUnderLoad(t *testing.T, i *installation, kills int) {
 func (l *ledger) crowd(seed uint64) []*worker {
 	workers := make([]*worker, loadClients)
 	for k := range workers {
-		workers[k] = &worker{ledger: l, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(seed, uint64(k+1)))}
+		workers[k] = &worker{ledger: l, admin: l.admin, name: fmt.Sprintf("w%d", k), rng: rand.New(rand.NewPCG(seed, uint64(k+1)))}
 	}
 	return workers
 }

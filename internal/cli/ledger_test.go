@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -17,6 +18,7 @@ import (
 type ledger struct {
 	installation *installation
 	admin        *client.Client
+	enough       atomic.Bool // workers end after the request that they are at
 
 	mu           sync.Mutex
 	agents       map[string]agentidp.AgentStatus // by id

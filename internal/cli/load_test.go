@@ -18,6 +18,7 @@ import (
 // that it only creates, replaces and deletes.
 type worker struct {
 	*ledger
+	admin      *client.Client // of the server that it writes to
 	name       string
 	rng        *rand.Rand
 	made       int // names so far
@@ -39,9 +40,9 @@ type operation struct {
 	do   func(ctx context.Context, again bool) (note func(), err error)
 }
 
-// run writes until an answer fails to come.
+// run writes until an answer fails to come, or the ledger has enough.
 func (w *worker) run(ctx context.Context) error {
-	for w.doubt == nil {
+	for w.doubt == nil && !w.enough.Load() {
 		op := w.next()
 		if err := w.perform(ctx, op, false); err != nil {
 			if e, ok := errors.AsType[*client.Error](err); ok && e.Status != http.StatusServiceUnavailable {
