@@ -55,15 +55,15 @@ var mayImport = map[string][]string{
 	"internal/printed":    {},
 	"test/corpus":         {},
 	"test/secretscan":     {"internal/printed"},
-	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "internal/providers", "internal/verify", "client"},
+	"bench":               {"internal/app", "internal/config", "internal/emulator", "internal/jose", "internal/pgtest", "internal/policy", "internal/providers", "internal/store", "internal/verify", "client"},
 }
 
 // onlyIn says where a heavy or dangerous import may stand.
 var onlyIn = map[string][]string{
 	"database/sql":                     {"internal/store"},
 	"github.com/danielgtaylor/huma/v2": {"internal/api"},
-	"github.com/jackc/pgx/v5":          {"internal/store", "internal/pgtest"},
-	"modernc.org/sqlite":               {"internal/store"},
+	"github.com/jackc/pgx/v5":          {"internal/store", "internal/pgtest", "bench"},
+	"modernc.org/sqlite":               {"internal/store", "bench"},
 	"github.com/pressly/goose/v3":      {"internal/store"},
 	"cel.dev/cel-go":                   {"internal/condition"},
 	"go.yaml.in/yaml/v3":               {"internal/config", "internal/providers", "internal/cli"},

@@ -211,10 +211,7 @@ func watchMemory(pid int) *memory {
 }
 
 // now is in MiB; 0 where the system does not tell.
-func (m *memory) now() float64 {
-	mib, _ := residentMemory(m.pid)
-	return mib
-}
+func (m *memory) now() float64 { return residentMemory(m.pid) }
 
 func (m *memory) end() (peak, after float64) {
 	answer := make(chan float64)

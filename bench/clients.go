@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -27,28 +28,46 @@ const maxTokens = 1000
 
 // introspections ask about tokens that were issued for that, each in its turn; by whom
 // may be nil: whoever holds the token asks about it.
-func introspections(ctx context.Context, server *child, by *agentidp.CreatedCredential, count int) (*requests, error) {
+func introspections(ctx context.Context, server *child, by *agentidp.CreatedCredential, count, tokens int) (*requests, error) {
+	bodies, err := askedOf(ctx, server, min(count, tokens)+1)
+	if err != nil {
+		return nil, err
+	}
+	send := &requests{path: "/oauth2/introspect", media: mediaForm, by: by, bodies: bodies[:1]}
+	if err := asActive(ctx, server, send); err != nil {
+		return nil, err
+	}
+	bodies = bodies[1:]
+	for i := 0; len(bodies) < count; i++ {
+		bodies = append(bodies, bodies[i])
+	}
+	send.bodies = bodies
+	return send, nil
+}
+
+// askedOf are introspections of so many tokens, each of another.
+func askedOf(ctx context.Context, server *child, count int) ([][]byte, error) {
 	hc := &http.Client{Timeout: 30 * time.Second}
 	defer hc.CloseIdleConnections()
-	bodies := make([][]byte, min(count, maxTokens))
-	for i := range bodies {
-		token, err := granted(ctx, hc, server)
-		if err != nil {
-			return nil, err
-		}
-		bodies[i] = asked(token)
+	bodies := make([][]byte, count)
+	errs := make([]error, 16)
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			for n := w; n < count && errs[w] == nil; n += len(errs) {
+				token, err := granted(ctx, hc, server)
+				bodies[n], errs[w] = asked(token), err
+			}
+		})
 	}
-	for len(bodies) < count {
-		bodies = append(bodies, bodies[len(bodies)%maxTokens])
-	}
-	send := &requests{path: "/oauth2/introspect", media: mediaForm, by: by, bodies: bodies}
-	return send, asActive(ctx, hc, server, send)
+	wg.Wait()
+	return bodies, errors.Join(errs...)
 }
 
 // granted returns an access token of the server's client.
 func granted(ctx context.Context, hc *http.Client, server *child) (string, error) {
 	get := clientCredentials(&server.ready.Credential, 1)
-	answer, err := post(ctx, hc, server.ready.URL+get.path, get, get.bodies[0])
+	answer, err := post(ctx, hc, server.ready.URL+get.path, get, 0)
 	if err != nil {
 		return "", err
 	}
@@ -62,8 +81,8 @@ func asked(token string) []byte { return []byte("token=" + url.QueryEscape(token
 
 // asActive holds an introspection's answer against what is meant to be measured: that a
 // token is not active would be cheaper to say.
-func asActive(ctx context.Context, hc *http.Client, server *child, send *requests) error {
-	answer, err := post(ctx, hc, server.ready.URL+send.path, send, send.bodies[0])
+func asActive(ctx context.Context, server *child, send *requests) error {
+	answer, err := post(ctx, http.DefaultClient, server.ready.URL+send.path, send, 0)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func measureFlood(ctx context.Context, ci *issuer, server *child, clients, count
 	for i := range floods {
 		wg.Go(func() { flood(flooding, server.ready.URL, fmt.Sprintf("198.51.100.%d", i%250+1), forged, answered[:]) })
 	}
-	got, err := load(ctx, server, send, clients)
+	got, err := load(ctx, only(server), send, clients)
 	stop()
 	wg.Wait()
 	if err != nil {

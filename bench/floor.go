@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -46,35 +47,48 @@ func startIssuer(ctx context.Context) (*issuer, error) {
 // exchanges mints tokens ahead of the load: an RS256 signature costs more than an
 // exchange. They are of each repository in its turn; none: of the emulator's own.
 func (i *issuer) exchanges(audience, agentID string, count int, repositories ...string) (*requests, error) {
+	return i.minted(audience, count, func(n int) (repository, agent string) {
+		if len(repositories) > 0 {
+			repository = repositories[n%len(repositories)]
+		}
+		return repository, agentID
+	})
+}
+
+// exchangesOf mints one for each policy.
+func (i *issuer) exchangesOf(audience string, policies []agentidp.TrustPolicy) (*requests, error) {
+	return i.minted(audience, len(policies), func(n int) (repository, agent string) {
+		return policies[n].Repository, policies[n].AgentID
+	})
+}
+
+func (i *issuer) minted(audience string, count int, of func(n int) (repository, agent string)) (*requests, error) {
 	bodies := make([][]byte, count)
 	errs := make([]error, runtime.NumCPU())
 	var wg sync.WaitGroup
 	for w := range errs {
 		wg.Go(func() {
-			for n := w; n < count; n += len(errs) {
-				of := emulator.Options{Audience: audience}
-				if len(repositories) > 0 {
-					of.Run = &emulator.Run{Repository: repositories[n%len(repositories)], Ref: "refs/heads/main"}
-				}
-				token, err := i.Mint(of)
-				if err != nil {
-					errs[w] = err
-					return
-				}
-				if bodies[n], err = json.Marshal(map[string]string{"token": token, "agentId": agentID}); err != nil {
-					errs[w] = err
-					return
-				}
+			for n := w; n < count && errs[w] == nil; n += len(errs) {
+				repository, agent := of(n)
+				bodies[n], errs[w] = i.exchange(audience, repository, agent)
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
+	return &requests{path: "/api/v1/oidc/token", media: "application/json", bodies: bodies}, errors.Join(errs...)
+}
+
+// exchange is the body of one; no repository: the emulator's own.
+func (i *issuer) exchange(audience, repository, agent string) ([]byte, error) {
+	of := emulator.Options{Audience: audience}
+	if repository != "" {
+		of.Run = &emulator.Run{Repository: repository, Ref: "refs/heads/main"}
 	}
-	return &requests{path: "/api/v1/oidc/token", media: "application/json", bodies: bodies}, nil
+	token, err := i.Mint(of)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]string{"token": token, "agentId": agent})
 }
 
 // cryptoCost is what the two signatures of an exchange cost, in µs of one core.

@@ -1,17 +1,18 @@
 // Command bench measures what an exchange, a grant to a client and an introspection
-// cost: CPU and allocations of the server process, throughput and latency, at several
-// numbers of clients, with durable SQLite. Beside each, in the same run, it measures F,
-// the floor: an HTTP echo of the same body, one verification of a CI token, and one
-// ES256 JWT.
+// cost: CPU, allocations and memory of the server process, throughput, latency and how
+// often the disk has to confirm, at several numbers of clients, with durable SQLite or
+// PostgreSQL. Beside each, in the same run, it measures F, the floor: an HTTP echo of the
+// same body, one verification of a CI token, and one ES256 JWT.
 // Absolute figures depend on the machine; the ratio to F is what counts.
 //
 // It also starts the built program and reports start-up time, idle memory and
-// size. It is no test: it fails only when a request is refused.
+// size, compares a server with very many agents with an empty one, and says of each
+// goal whether it is met. It is no test: it fails only when an answer is not as it has to be.
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -27,6 +28,11 @@ import (
 const (
 	roleVariable    = "AGENTIDP_BENCH_ROLE"
 	profileVariable = "AGENTIDP_BENCH_CPUPROFILE"
+
+	folderVariable    = "AGENTIDP_BENCH_FOLDER"    // of a server's data; none: one of its own
+	joinVariable      = "AGENTIDP_BENCH_JOIN"      // the installation's address: another node has prepared it
+	againVariable     = "AGENTIDP_BENCH_AGAIN"     // the data is there already
+	unlimitedVariable = "AGENTIDP_BENCH_UNLIMITED" // refusals have no limit
 
 	attackedVariable    = "AGENTIDP_BENCH_ATTACKED" // the limits are the product's
 	certificateVariable = "AGENTIDP_BENCH_CERTIFICATE"
@@ -56,10 +62,14 @@ func main() {
 func run(ctx context.Context) error {
 	clients := flag.String("clients", "1,8,32,64", "numbers of clients, separated by commas")
 	requests := flag.Int("requests", 6000, "requests for each number of clients above one (one client makes a quarter)")
+	on := flag.String("on", cmp.Or(os.Getenv("AGENTIDP_BENCH_DATABASE_URL"), "sqlite"), "databases, separated by commas: sqlite, postgres (one that is started for the run), postgres://USER@HOST/DATABASE (a new database on that server)")
+	nodes := flag.Int("nodes", 1, "measure the exchange on so many nodes over one PostgreSQL as well")
+	mixed := flag.String("mix", "10,10", "of a hundred exchanges of the mix, how many are of forged tokens and how many of used ones")
+	agents := flag.Int("agents", 0, "measure beside an empty server one with so many agents, and a tenth as many policies")
 	binary := flag.String("binary", "", "the built program, to measure its start, memory and size")
 	flood := flag.Int("flood", 0, "measure each number of clients again while so many others, each of an address of its own, send tokens whose signature is noise")
 	only := flag.String("only", "", "measure only what has this in its name")
-	profile := flag.String("cpuprofile", "", "write a CPU profile of the server process to this file")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of the server process, on the first of the databases, to this file")
 	under := attackOptions{}
 	flag.StringVar(&under.names, "attack", "", "measure nothing but what becomes of honest requests during these attacks, separated by commas, or all of them: "+attackNames())
 	flag.IntVar(&under.rate, "rate", 100, "honest requests a second during an attack")
@@ -69,120 +79,25 @@ func run(ctx context.Context) error {
 	if under.names != "" {
 		return runAttacks(ctx, &under)
 	}
-	var levels []int
-	for field := range strings.SplitSeq(*clients, ",") {
+	m, err := parseMix(*mixed)
+	if err != nil {
+		return err
+	}
+	b := &bench{only: *only, binary: *binary, profile: *profile, nodes: *nodes, agents: *agents, stories: stories(m), requests: *requests, flood: *flood}
+	if b.levels, err = parseLevels(*clients); err != nil {
+		return err
+	}
+	fmt.Printf("%s %s/%s, GOMAXPROCS %d\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	return b.run(ctx, strings.Split(*on, ","))
+}
+
+func parseLevels(text string) (levels []int, err error) {
+	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1 {
-			return fmt.Errorf("-clients: %q is not a list of positive numbers", *clients)
+			return nil, fmt.Errorf("-clients: %q is not a list of positive numbers", text)
 		}
 		levels = append(levels, n)
 	}
-	fmt.Printf("%s %s/%s, GOMAXPROCS %d\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
-	if *binary != "" {
-		if err := measureProgram(ctx, *binary); err != nil {
-			return err
-		}
-	}
-	ci, err := startIssuer(ctx)
-	if err != nil {
-		return err
-	}
-	server, err := startChild(ctx, "server", "AGENTIDP_BENCH_ISSUER="+ci.issuer, profileVariable+"="+*profile)
-	if err != nil {
-		return err
-	}
-	echo, err := startChild(ctx, "echo")
-	if err != nil {
-		return errors.Join(err, server.stop())
-	}
-	err = measure(ctx, ci, server, echo, levels, *only, *requests, *flood)
-	return errors.Join(err, echo.stop(), server.stop())
-}
-
-func measure(ctx context.Context, ci *issuer, server, echo *child, levels []int, only string, requests, flood int) error {
-	crypto, err := measureCrypto(ci, server.ready.URL)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("verify a CI token %5.1f µs, sign an ES256 JWT %5.1f µs (one core)\n\n", crypto.verify, crypto.sign)
-	for _, story := range stories {
-		if !strings.Contains(story.name, only) {
-			continue
-		}
-		if err := measureStory(ctx, &story, ci, server, echo, crypto, levels, requests, flood); err != nil {
-			return fmt.Errorf("%s: %w", story.name, err)
-		}
-	}
-	return nil
-}
-
-// story is something that is asked of the server, again and again.
-type story struct {
-	name  string
-	ask   func(ctx context.Context, ci *issuer, server *child, count int) (*requests, error)
-	flood bool // it is measured again under a flood
-}
-
-var stories = []story{
-	{name: "exchange of a CI token", flood: true, ask: func(_ context.Context, ci *issuer, server *child, count int) (*requests, error) {
-		return ci.exchanges(server.ready.URL, server.ready.AgentID, count)
-	}},
-	{name: "client_credentials with a secret", ask: func(_ context.Context, _ *issuer, server *child, count int) (*requests, error) {
-		return clientCredentials(&server.ready.Credential, count), nil
-	}},
-	{name: "introspection by whoever has the token", ask: func(ctx context.Context, _ *issuer, server *child, count int) (*requests, error) {
-		return introspections(ctx, server, nil, count)
-	}},
-	{name: "introspection by a client with a secret", ask: func(ctx context.Context, _ *issuer, server *child, count int) (*requests, error) {
-		return introspections(ctx, server, &server.ready.Credential, count)
-	}},
-}
-
-func measureStory(ctx context.Context, s *story, ci *issuer, server, echo *child, crypto *cryptoCost, levels []int, requests, flood int) error {
-	fmt.Printf("%s\nclients         1/s  p50 ms  p99 ms   CPU µs   echo µs    F µs  CPU/F  allocs   KiB  per commit\n", s.name)
-	for _, n := range levels {
-		count := requests
-		if n == 1 {
-			count = requests / 4
-		}
-		send, err := s.ask(ctx, ci, server, count)
-		if err != nil {
-			return err
-		}
-		if err := warmUp(ctx, s, ci, server, echo, n); err != nil {
-			return err
-		}
-		echoed, err := load(ctx, echo, send, n)
-		if err != nil {
-			return err
-		}
-		got, err := load(ctx, server, send, n)
-		if err != nil {
-			return err
-		}
-		floor := echoed.cpu + crypto.verify + crypto.sign
-		fmt.Printf("%7d  %10.0f  %6.2f  %6.2f  %7.1f  %8.1f  %6.1f  %5.2f  %6.0f  %4.1f  %10.1f\n",
-			n, got.rate, got.p50, got.p99, got.cpu, echoed.cpu, floor, got.cpu/floor, got.allocs, got.kib, got.perCommit)
-		if flood > 0 && s.flood {
-			if err := measureFlood(ctx, ci, server, n, count, flood); err != nil {
-				return err
-			}
-		}
-	}
-	fmt.Println()
-	return nil
-}
-
-// warmUp lets both servers open their connections and fill their caches.
-func warmUp(ctx context.Context, s *story, ci *issuer, server, echo *child, clients int) error {
-	send, err := s.ask(ctx, ci, server, max(200, clients*4))
-	if err != nil {
-		return err
-	}
-	if _, err := load(ctx, echo, send, clients); err != nil {
-		return err
-	}
-	_, err = load(ctx, server, send, clients)
-	time.Sleep(100 * time.Millisecond) // let the collector settle before counting
-	return err
+	return levels, nil
 }

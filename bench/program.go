@@ -16,50 +16,62 @@ import (
 // measureProgram starts the built program twice, on a new and on an existing
 // database, and says how long it takes until it is ready, how much memory it
 // holds when idle, and how large it is.
-func measureProgram(ctx context.Context, binary string) (err error) {
-	info, err := os.Stat(binary)
+func (b *bench) measureProgram(ctx context.Context, e *engine) (err error) {
+	info, err := os.Stat(b.binary)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %.1f MB\n", binary, float64(info.Size())/1e6)
-	dir, err := os.MkdirTemp("", "agentidp-bench-")
+	fmt.Printf("%s: %.1f MB\n", b.binary, float64(info.Size())/1e6)
+	p, err := newPlace(ctx, e)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, p.remove(ctx)) }()
 	for _, start := range []string{"first start (makes database and keys)", "second start"} {
-		if err := measureStart(ctx, binary, filepath.Join(dir, "data"), start); err != nil {
+		s, err := measureStart(ctx, b.binary, p)
+		if err != nil {
 			return err
+		}
+		fmt.Printf("%s, %s: %s\n", e.name, start, s)
+		b.book.set(e.name+": "+startToReady, s.ready)
+		if s.idle > 0 {
+			b.book.set(e.name+": "+idleMemory, s.idle)
 		}
 	}
 	fmt.Println()
 	return nil
 }
 
-func measureStart(ctx context.Context, binary, dataDir, name string) (err error) {
+// started is what the program took to start.
+type started struct {
+	ready float64 // ms
+	idle  float64 // MiB; 0: the system does not tell
+}
+
+func (s *started) String() string {
+	return fmt.Sprintf("ready after %.0f ms, %.1f MiB resident when idle", s.ready, s.idle)
+}
+
+func measureStart(ctx context.Context, binary string, p *place) (*started, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "serve", "--listen", address, "--metrics-listen", "127.0.0.1:0", "--data-dir", dataDir)
+	cmd := exec.CommandContext(ctx, binary, "serve", "--listen", address, "--metrics-listen", "127.0.0.1:0", "--data-dir", filepath.Join(p.folder, "data")) //nolint:gosec // the program that whoever measures has named
+	if p.url != "" {
+		cmd.Env = append(os.Environ(), "AGENTIDP_DATABASE_URL="+p.url, "AGENTIDP_MASTER_KEY="+p.master)
+	}
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	defer func() {
-		err = errors.Join(err, cmd.Process.Signal(os.Interrupt), cmd.Wait())
-	}()
-	if err := waitReady(ctx, "http://"+address+"/readyz"); err != nil {
-		return err
+	err = waitReady(ctx, "http://"+address+"/readyz")
+	s := &started{ready: float64(time.Since(begin).Microseconds()) / 1000}
+	if err == nil {
+		time.Sleep(time.Second) // idle
+		s.idle = residentMemory(cmd.Process.Pid)
 	}
-	ready := time.Since(begin)
-	time.Sleep(time.Second) // idle
-	idle := "unknown memory"
-	if mib, ok := residentMemory(cmd.Process.Pid); ok {
-		idle = fmt.Sprintf("%.1f MiB resident", mib)
-	}
-	fmt.Printf("%s: ready after %d ms, %s idle\n", name, ready.Milliseconds(), idle)
-	return nil
+	return s, errors.Join(err, cmd.Process.Signal(os.Interrupt), cmd.Wait())
 }
 
 func freeAddress(ctx context.Context) (string, error) {
@@ -92,19 +104,19 @@ func waitReady(ctx context.Context, url string) error {
 	}
 }
 
-// residentMemory reads VmRSS, in MiB, where the system has it.
-func residentMemory(pid int) (mib float64, ok bool) {
+// residentMemory reads VmRSS, in MiB; 0 where the system does not have it.
+func residentMemory(pid int) float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, false
+		return 0
 	}
 	for line := range strings.Lines(string(status)) {
 		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
 			var kib float64
 			if _, err := fmt.Sscan(value, &kib); err == nil {
-				return kib / 1024, true
+				return kib / 1024
 			}
 		}
 	}
-	return 0, false
+	return 0
 }

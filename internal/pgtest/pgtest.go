@@ -2,7 +2,7 @@
 // test process, one fresh database for each call of Start.
 //
 // It owns finding the binaries, initdb, the server process and its end. It knows
-// nothing of AgentIdP; only tests import it.
+// nothing of AgentIdP; only tests and measurements import it.
 //
 // Where all that tests print is searched for secrets (test/secretscan), so is the log of
 // the server, with every statement and its parameters.
