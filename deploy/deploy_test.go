@@ -10,11 +10,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -113,15 +115,19 @@ func ownEnvironment() (env []string) {
 	return env
 }
 
-// freeAddress is one of loopback that nobody listens on.
+// freeAddress is one of loopback that nobody listens on. It is below the ports that the
+// system gives to connections, so that none of these takes it before the test does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(20000+rand.IntN(12000)))
+		if err == nil {
+			defer l.Close()
+			return "127.0.0.1:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // process is a program that runs until the test ends it, and what it printed.
