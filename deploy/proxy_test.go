@@ -68,25 +68,19 @@ func newSite(t *testing.T) *site {
 }
 
 // exchange asks for what every node refuses, after it has read all of the request.
-func (s *site) exchange(ctx context.Context) int {
+func (s *site) exchange(ctx context.Context) (int, string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/api/v1/oidc/token", strings.NewReader(`{"token":"none"}`))
 	if err != nil {
-		return 0
+		return 0, err.Error()
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Forwarded-For", "203.0.113.9") // as whoever wants to be another
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return 0
-	}
-	defer resp.Body.Close()
-	return resp.StatusCode
+	return ask(s.client, req)
 }
 
-// documents asks for the key set.
-func (s *site) documents(ctx context.Context) int {
-	status, _ := get(ctx, s.client, s.url+"/.well-known/jwks.json")
-	return status
+// keys asks for the key set.
+func (s *site) keys(ctx context.Context) (int, string) {
+	return get(ctx, s.client, s.url+"/.well-known/jwks.json")
 }
 
 // Both nodes are replaced, one after the other, while clients come: nobody meets anything
@@ -100,11 +94,11 @@ func TestNodesAreReplacedBehindTheProxy(t *testing.T) {
 	for range 4 {
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				if status := s.exchange(t.Context()); status != http.StatusUnauthorized {
-					t.Errorf("an exchange is answered %d", status)
+				if status, body := s.exchange(t.Context()); status != http.StatusUnauthorized {
+					t.Errorf("an exchange is answered %d %s", status, body)
 				}
-				if status := s.documents(t.Context()); status != http.StatusOK {
-					t.Errorf("the key set is answered %d", status)
+				if status, body := s.keys(t.Context()); status != http.StatusOK {
+					t.Errorf("the key set is answered %d %s", status, body)
 				}
 				asked.Add(1)
 			}
@@ -122,6 +116,7 @@ func TestNodesAreReplacedBehindTheProxy(t *testing.T) {
 		if asked.Load() == before {
 			t.Errorf("nobody came while node %d was replaced", i+1)
 		}
+		s.within("the proxy sends clients to the new node", func() bool { return strings.Contains(n.said(), `"path":"/api/v1/oidc/token"`) })
 	}
 	cancel()
 	clients.Wait()
@@ -135,8 +130,8 @@ func TestTheKeySetIsServedWithoutTheDatabaseBehindTheProxy(t *testing.T) {
 	s := newSite(t)
 	refused := func() bool {
 		status, _ := get(t.Context(), s.client, s.url+"/readyz")
-		if keys := s.documents(t.Context()); keys != http.StatusOK {
-			t.Errorf("the key set is answered %d", keys)
+		if keys, body := s.keys(t.Context()); keys != http.StatusOK {
+			t.Errorf("the key set is answered %d %s", keys, body)
 		}
 		return status == http.StatusServiceUnavailable
 	}
@@ -147,8 +142,8 @@ func TestTheKeySetIsServedWithoutTheDatabaseBehindTheProxy(t *testing.T) {
 	}
 	s.database.Start()
 	s.within("the proxy knows that they are ready again", func() bool { return !refused() })
-	if status := s.exchange(t.Context()); status != http.StatusUnauthorized {
-		t.Errorf("an exchange is answered %d", status)
+	if status, body := s.exchange(t.Context()); status != http.StatusUnauthorized {
+		t.Errorf("an exchange is answered %d %s", status, body)
 	}
 }
 
