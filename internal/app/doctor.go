@@ -171,15 +171,29 @@ func (d *doctor) database(ctx context.Context) bool {
 		return true
 	}
 	d.say(FindingOK, check, "", "%s, schema version %d", d.Config.Kind(), have)
+	d.server(ctx)
 	return true
+}
+
+// server looks at the PostgreSQL that holds the database, and the way to it.
+func (d *doctor) server(ctx context.Context) {
+	const check = "PostgreSQL"
+	s, err := d.app.db.Server(ctx)
+	switch {
+	case errors.Is(err, store.ErrNoServer):
+		return
+	case err != nil:
+		d.say(FindingFail, check, "", "%v", err)
+		return
+	}
+	d.say(FindingOK, check, "", "%s", s)
+	for _, concern := range s.Concerns() {
+		d.say(FindingWarn, check, concern.Remedy, "%s", concern.What)
+	}
 }
 
 // notOpened says what the start of a server says of a database that is damaged or not
 // the one that was there.
 func (d *doctor) notOpened(err error) {
-	remedy := ""
-	if errors.Is(err, store.ErrUnavailable) && !store.Damaged(err) {
-		remedy = "look whether it runs and lets this user in"
-	}
-	d.say(FindingFail, "database", remedy, "%v", damaged(err))
+	d.say(FindingFail, "database", "", "%v", damaged(err))
 }

@@ -67,6 +67,7 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.db.Migrate(ctx); err != nil {
 		return err
 	}
+	a.warnOfServer(ctx)
 	if err := a.unlock(ctx, a.cfg.SQLite()); err != nil {
 		return err
 	}
@@ -87,6 +88,18 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	return a.announce(ctx)
+}
+
+// warnOfServer says what is not safe about the way to PostgreSQL, or about how it keeps
+// what it confirmed. Whether that can be, here, its operator knows.
+func (a *App) warnOfServer(ctx context.Context) {
+	server, err := a.db.Server(ctx)
+	if err != nil {
+		return // there is none, or what needs it tells
+	}
+	for _, concern := range server.Concerns() {
+		a.logger.WarnContext(ctx, concern.What, "remedy", concern.Remedy)
+	}
 }
 
 // Settings that tell programs beside the server how it issues.

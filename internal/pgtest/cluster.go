@@ -139,6 +139,20 @@ func (c *Cluster) Start() {
 	}
 }
 
+// Put writes a file into the folder of the data, such as pg_hba.conf or a certificate, and
+// has the server read its settings again.
+func (c *Cluster) Put(name string, content []byte) {
+	c.t.Helper()
+	path := filepath.Join(c.data(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := asPostgres(path); err != nil { // a key is to be its own
+		c.t.Fatal(err)
+	}
+	c.command("pg_ctl", "reload", "-D", c.data())
+}
+
 // Stop ends the server as pg_ctl's modes smart, fast and immediate do; the last is what a
 // power cut leaves to the next start.
 func (c *Cluster) Stop(mode string) {

@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/pgtest"
 	"github.com/sentryagent/agentidp/internal/store"
 )
@@ -88,4 +90,48 @@ func TestPreparedStatementsThatAreGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of the servers that the URL names, the one that takes writes is used: a standby that was
+// promoted is followed, and a primary that only reads from now on is left, by readers too.
+func TestTheServerThatTakesWritesIsUsed(t *testing.T) {
+	t.Parallel()
+	first := pgtest.NewCluster(t)
+	first.CreateDatabase("followed")
+	second := first.Standby("second", true)
+	for name, url := range map[string]string{"the standby alone": second.URL("followed"), "at first the standby": both(second, first), "at first the primary": both(first, second)} {
+		db, err := store.Open(t.Context(), url, store.Options{})
+		if alone := name == "the standby alone"; (err == nil) == alone {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			_ = db.Close()
+		}
+	}
+	f := newFixture(t, both(first, second))
+	kept := f.grant()
+	if err := f.Issue(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	port := func() string {
+		return "127.0.0.1:" + store.Strings(t, f.DB, "SELECT CAST(inet_server_port() AS TEXT)")[0]
+	}
+	if at := port(); at != first.Address() {
+		t.Fatalf("a read at %s, want %s", at, first.Address())
+	}
+	first.Exec("ALTER SYSTEM SET default_transaction_read_only = on") // as who fails over by hand does
+	first.Exec("SELECT pg_reload_conf()")
+	second.Promote()
+	pace.Eventually(t, "grants at the new primary", func() bool { return f.Issue(t.Context(), f.grant()) == nil })
+	if at := port(); at != second.Address() {
+		t.Errorf("afterwards, a read at %s, want %s", at, second.Address())
+	}
+	if err := f.Issue(t.Context(), &store.Grant{Organization: f.org, Provider: github, ReplayKey: kept.ReplayKey, ReplayUntil: kept.ReplayUntil, Token: f.grant().Token, Decision: f.grant().Decision}); !errors.Is(err, store.ErrReplayed) {
+		t.Errorf("what was used at the old primary: %v, want ErrReplayed", err)
+	}
+}
+
+// both is the URL of two servers.
+func both(a, b *pgtest.Cluster) string {
+	return "postgres://postgres@" + a.Address() + "," + b.Address() + "/followed?sslmode=disable"
 }

@@ -115,6 +115,9 @@ func Deadlocks(db *DB) *atomic.Int64 {
 // Queued returns how many members wait for a batch.
 func Queued(db *DB) int { return len(db.committer.queue) }
 
+// FitVersion is what is thought of a server that says so of itself.
+var FitVersion = fitVersion
+
 // Exec runs SQL of a test's own, on the connection that writes.
 func Exec(t testing.TB, db *DB, statement string, args ...any) {
 	t.Helper()
@@ -151,4 +154,13 @@ func Plan(t testing.TB, db *DB, query string, args ...any) []string {
 func PastQuery(orgID string, p *Past, column, value, before string) (string, []any) {
 	q := pastQuery(orgID, p, [2]string{column, value}, before)
 	return q.text, q.args
+}
+
+// Unverified returns the hosts of a database URL that may be anybody's.
+func Unverified(url string) ([]string, error) {
+	u, err := newUpstream(url)
+	if err != nil {
+		return nil, err
+	}
+	return u.unverified(), nil
 }

@@ -47,7 +47,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil || !db.migratedElsewhere(ctx, have) {
-			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, err)
+			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, mayMake(err))
 		}
 	}
 }

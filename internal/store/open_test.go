@@ -70,7 +70,7 @@ func TestOpenRefusesWithARemedy(t *testing.T) {
 		"a file that is no database":           {"sqlite:" + notADatabase, "file is not a database"},
 		"a folder":                             {"sqlite:" + folder, "unable to open database file"},
 		"a PostgreSQL URL that does not parse": {"postgres://user:secret@host:port/x", "read the database URL"},
-		"a PostgreSQL that is not there":       {"postgres://user:secret@127.0.0.1:1/x?sslmode=disable", "cannot be reached"},
+		"a PostgreSQL that is not there":       {"postgres://user:secret@127.0.0.1:1/x?sslmode=disable", "cannot be used"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

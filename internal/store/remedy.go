@@ -79,19 +79,22 @@ func withRemedy(err error) error {
 		if !slices.Contains(said, what) {
 			said = append(said, what)
 		}
-		remedy = cmp.Or(remedy, remedyOf(attempt))
+		remedy = cmp.Or(remedyOf(attempt), remedy)
 	}
-	return &connectError{fmt.Sprintf("PostgreSQL cannot be reached as user %s, database %s: %s; %s",
-		failed.Config.User, failed.Config.Database, strings.Join(said, "; "),
-		cmp.Or(remedy, "look whether it runs there and lets this user in")), err}
+	return &connectError{
+		what: fmt.Sprintf("PostgreSQL cannot be used as user %s, database %s: %s",
+			failed.Config.User, failed.Config.Database, strings.Join(said, "; ")),
+		remedy: cmp.Or(remedy, "look whether it runs there and lets this user in"), cause: err,
+	}
 }
 
+// connectError says why no connection was made, and what to do about it.
 type connectError struct {
-	text  string
-	cause error
+	what, remedy string
+	cause        error
 }
 
-func (e *connectError) Error() string { return e.text }
+func (e *connectError) Error() string { return e.what + "; " + e.remedy }
 func (e *connectError) Unwrap() error { return e.cause }
 
 // attempts returns the errors of all servers that were tried.
@@ -153,8 +156,17 @@ func remedyOfState(state string) string {
 		return "raise max_connections there, or lower " + poolParameter + " in the database URL of each server"
 	case "57P03":
 		return "wait until it has started"
-	case "08P01":
-		return "take what it does not support out of the database URL"
+	case "08P01", "42704": // of a pooler, of a server
+		return "take what it does not know out of the database URL"
 	}
 	return ""
+}
+
+// mayMake adds to an error of making tables who has to let this program do so.
+func mayMake(err error) error {
+	switch sqlState(err) {
+	case "42501", "3F000": // no permission; no schema that it may see
+		return fmt.Errorf("%w; make the user of the database URL the owner of the database (ALTER DATABASE … OWNER TO …), or let it make tables (GRANT CREATE, USAGE ON SCHEMA … TO …)", err)
+	}
+	return err
 }
