@@ -79,10 +79,10 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 }
 
 // finishCommit gives an error of COMMIT its meaning: the engine says that the
-// transaction lost and did nothing, or nobody knows.
+// transaction lost and did nothing, which is retryable, or nobody knows.
 func (db *DB) finishCommit(err error) error {
-	if err == nil || db.retryable(err) {
-		return err
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("commit: %w: %w", ErrUnavailable, err)
 }
