@@ -45,8 +45,8 @@ type dialect struct {
 	tryLock    string // of a row about to change, if it is free
 	updateLock string // of a row about to change
 	holdLock   string // of a row that must stay as it is, beside others who want that
-	// beginBatch is run first in each batch, if not empty.
-	beginBatch string
+	// beginBatch is run first in each batch, and beginWrite in each Write, if not empty.
+	beginBatch, beginWrite string
 
 	unique    func(error) bool // a unique constraint refused it
 	retryable func(error) bool // lost a race with another transaction; nothing was done

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"io"
 	"net"
@@ -191,6 +192,29 @@ func TestAHungNodeHarmsOnlyItsOwnSubjectTokens(t *testing.T) {
 	}
 	if err := f.Issue(ctx, grants[1]); err != nil {
 		t.Errorf("after the other node has given up: %v", err)
+	}
+}
+
+// A node that hangs in the midst of a write, or whose machine is gone, keeps nobody from
+// the rows that it has locked for longer than some seconds. Nothing of it is done.
+func TestAHungWriterIsGivenUp(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, pgtest.Start(t))
+	err := f.Write(t.Context(), func(tx *store.Tx) error {
+		if err := tx.PutSetting(t.Context(), "s", "x"); err != nil {
+			return err
+		}
+		if _, err := tx.LockPolicy(t.Context(), f.org.ID, f.policy.ID); err != nil {
+			return err
+		}
+		await(t, func() bool { return f.Issue(t.Context(), f.grant()) == nil })
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrTxDone) {
+		t.Errorf("%v, want ErrUnavailable, and not because it gave up itself", err)
+	}
+	if _, err := f.Setting(t.Context(), "s"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what it wrote: %v, want ErrNotFound", err)
 	}
 }
 

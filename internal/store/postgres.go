@@ -23,8 +23,11 @@ var postgresDialect = &dialect{
 	tryLock:    " FOR UPDATE SKIP LOCKED",
 	updateLock: " FOR UPDATE",
 	holdLock:   " FOR SHARE",
-	// What is left to wait for is an equal key that another node inserts.
-	beginBatch: "SET LOCAL lock_timeout = 250",
+	// What is left to wait for is an equal key that another node inserts. And a node that
+	// hangs, or whose machine is gone, keeps its locks no longer than this: a batch does
+	// nothing between its statements, a write decides there.
+	beginBatch: "SELECT set_config('lock_timeout', '250', true), set_config('idle_in_transaction_session_timeout', '2000', true)",
+	beginWrite: "SET LOCAL idle_in_transaction_session_timeout = 5000",
 
 	unique: func(err error) bool { return sqlState(err) == "23505" },
 	retryable: func(err error) bool {

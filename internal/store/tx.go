@@ -65,6 +65,11 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 	t := &Tx{reads: reads{db.dialect, tx}, db: db, tx: tx, locked: make(map[rowKey]bool)}
 	defer t.removeFences(own)
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if db.beginWrite != "" {
+		if _, err := tx.ExecContext(own, db.beginWrite); err != nil {
+			return db.explain(ctx, "begin", err)
+		}
+	}
 	if err := fn(t); err != nil {
 		return err
 	}
