@@ -39,6 +39,14 @@ func onBothEngines(t *testing.T, test func(t *testing.T, nodes []*world), option
 	})
 }
 
+// three adds a third server where there are two.
+func three(nodes []*world) []*world {
+	if len(nodes) == 1 {
+		return nodes
+	}
+	return append(nodes, nodes[0].node())
+}
+
 // node starts another server of the same installation, which answers at another
 // address under the same public URL.
 func (w *world) node() *world {
@@ -216,29 +224,31 @@ func (r *exchangeRace) grant(n int64) {
 // A warm cache delays neither a refusal nor a grant, on this node or another.
 func TestAWarmCacheIsNoWindow(t *testing.T) {
 	t.Parallel()
-	onBothEngines(t, func(_ *testing.T, nodes []*world) {
-		admin := nodes[0].admin()
-		for i, c := range changes {
-			w := nodes[0]
-			agent := w.register(admin, fmt.Sprintf("warm%d@ci.acme.example", i))
-			w.everywhere(nodes, agent, agentidp.CodeTrustPolicyViolation)
-			policy := w.policy(admin, map[string]any{"agentId": agent, "branch": "main"})
-			w.everywhere(nodes, agent, "")
-			after := c.make(w, admin, agent, policy)
-			w.everywhere(nodes, agent, c.code)
-			switch {
-			case c.code == agentidp.CodeTrustPolicyViolation && after.Status == 204:
-				w.policy(admin, map[string]any{"agentId": agent, "branch": "main"})
-			case after.str("provider") != "":
-				w.replace(admin, after, map[string]any{"agentId": agent, "branch": "main"})
-			case after.Status == 200:
-				w.want(w.do("POST", agentsPath+"/"+agent+"/reactivate", admin, nil), 200)
-			default:
-				continue // decommissioned is final
-			}
-			w.everywhere(nodes, agent, "")
+	onBothEngines(t, noWindow)
+}
+
+func noWindow(_ *testing.T, nodes []*world) {
+	admin := nodes[0].admin()
+	for i, c := range changes {
+		w := nodes[0]
+		agent := w.register(admin, fmt.Sprintf("warm%d@ci.acme.example", i))
+		w.everywhere(nodes, agent, agentidp.CodeTrustPolicyViolation)
+		policy := w.policy(admin, map[string]any{"agentId": agent, "branch": "main"})
+		w.everywhere(nodes, agent, "")
+		after := c.make(w, admin, agent, policy)
+		w.everywhere(nodes, agent, c.code)
+		switch {
+		case c.code == agentidp.CodeTrustPolicyViolation && after.Status == 204:
+			w.policy(admin, map[string]any{"agentId": agent, "branch": "main"})
+		case after.str("provider") != "":
+			w.replace(admin, after, map[string]any{"agentId": agent, "branch": "main"})
+		case after.Status == 200:
+			w.want(w.do("POST", agentsPath+"/"+agent+"/reactivate", admin, nil), 200)
+		default:
+			continue // decommissioned is final
 		}
-	})
+		w.everywhere(nodes, agent, "")
+	}
 }
 
 // everywhere exchanges a fresh token at each node and asserts the same outcome.

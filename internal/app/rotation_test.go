@@ -81,6 +81,7 @@ func (w *world) accessToken(first *world, agent string) (string, error) {
 func TestR17A231ARotationUnderLoad(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
+		nodes = three(nodes)
 		w := nodes[0]
 		w.clock.freeze()
 		agent := w.agentWithPolicy(w.admin())
@@ -142,6 +143,11 @@ func TestR17A231ARotationUnderLoad(t *testing.T) {
 				}
 				next = r.Next.ID
 			})
+			for k, node := range nodes {
+				if next != "" && !slices.Contains(node.keyIDs(), next) {
+					t.Errorf("the next key is not published by node %d", k)
+				}
+			}
 			check()
 			w.clock.advance(step)
 		}

@@ -28,6 +28,8 @@ func (a *App) Run(ctx context.Context) error {
 	var done sync.WaitGroup
 	done.Go(func() { a.removeAlways(aside) })
 	done.Go(func() { a.rotateAlways(aside) })
+	done.Go(func() { a.followAlways(aside) })
+	done.Go(func() { a.listenAlways(aside) })
 
 	stopLooking := a.certificates.watch(ctx)
 	stopMetrics := a.serveMetrics()

@@ -19,6 +19,7 @@ func TestR17AYearOfScheduledRotations(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, nodes []*world) {
 		const year = 365 * day
+		nodes = three(nodes)
 		w := nodes[0]
 		w.clock.freeze()
 		began := w.clock.Now()

@@ -103,6 +103,14 @@ func (r *Ring) OldestTurn() time.Time {
 	return oldest
 }
 
+// Forget drops the keys of an organization that is closed from memory. Whoever asks for
+// them all the same has them read again.
+func (r *Ring) Forget(orgID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.slots, orgID)
+}
+
 // view returns what an organization's keys are now.
 func (r *Ring) view(ctx context.Context, org *agentidp.Organization) (*view, error) {
 	s := r.slot(org.ID)

@@ -61,6 +61,18 @@ func (c *Cache[K, V]) Drop(key K) {
 	c.drop(key)
 }
 
+// DropAll forgets every entry of which gone says so. It looks at all of them, so it is
+// for what happens seldom.
+func (c *Cache[K, V]) DropAll(gone func(K, V) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, v := range c.entries {
+		if gone(key, v) {
+			c.drop(key)
+		}
+	}
+}
+
 func (c *Cache[K, V]) drop(key K) {
 	if c.weight != nil {
 		if old, known := c.entries[key]; known {

@@ -23,6 +23,18 @@ func TestACacheIsBounded(t *testing.T) {
 	if _, ok := c.Get(3*size - 1); ok {
 		t.Error("dropped, and there")
 	}
+	left := c.Len()
+	c.DropAll(func(key, _ int) bool { return key%2 == 0 })
+	for key := range 3 * size {
+		if _, ok := c.Get(key); ok {
+			if left--; key%2 == 0 {
+				t.Errorf("%d is there", key)
+			}
+		}
+	}
+	if left == 0 || c.Len() == 0 {
+		t.Errorf("%d were dropped, and %d are left; want some of both", left, c.Len())
+	}
 }
 
 func TestWeightedCacheIsBoundedByWeight(t *testing.T) {
@@ -42,6 +54,7 @@ func TestWeightedCacheIsBoundedByWeight(t *testing.T) {
 	if n, ok := c.Get(100); !ok || n != 11 || c.Len() != 1 {
 		t.Errorf("one that is heavier than all may be is not kept alone: %d, of %d", n, c.Len())
 	}
+	c.DropAll(func(key, n int) bool { return key == 100 && n == 11 })
 	for range 20 {
 		c.Put(1, 4)
 		c.Put(2, 4)

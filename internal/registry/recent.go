@@ -35,6 +35,40 @@ func (o *organizations) get(slug string) (known, bool) {
 	return k, ok
 }
 
+// forget has organizations read again before anything begins with them; it drops those
+// that are closed. What is known of the others stays, for KnownOrganization.
+func (o *organizations) forget(which func(id string) bool, closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for slug, k := range o.bySlug {
+		switch {
+		case !which(k.org.ID):
+		case closed:
+			delete(o.bySlug, slug)
+		default:
+			o.bySlug[slug] = known{org: k.org}
+		}
+	}
+}
+
+// Forget has an organization read again that an event has changed, and drops one that it
+// closed, with its keys. Nothing depends on it: it spares exchanges a second round.
+func (r *Registry) Forget(e *agentidp.Event) {
+	its := func(id string) bool { return id == e.OrganizationID }
+	switch e.Type {
+	case agentidp.EventOrganizationClosed:
+		r.orgs.forget(its, true)
+		r.Ring.Forget(e.OrganizationID)
+	case agentidp.EventSigningKeyCreated, agentidp.EventSigningKeyCompromised, agentidp.EventDatabaseRestored:
+		r.orgs.forget(its, false)
+	}
+}
+
+// ForgetAll has all organizations read again, where nobody knows what has changed.
+func (r *Registry) ForgetAll() {
+	r.orgs.forget(func(string) bool { return true }, false)
+}
+
 // KnownOrganization returns the active organization with this slug as it is now, or
 // as it was last known while storage cannot be reached or hangs. It is for documents
 // that anybody may read, such as the key set, and for nothing that authorizes or

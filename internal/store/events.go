@@ -86,10 +86,14 @@ func (t *Tx) Append(ctx context.Context, events ...agentidp.Event) error {
 		rows[i] = eventRow(events[i].OrganizationID, &events[i])
 	}
 	t.events = append(t.events, rows...)
-	return insertEvents.each(t.dialect, rows, func(text string, args []any) error {
+	err := insertEvents.each(t.dialect, rows, func(text string, args []any) error {
 		_, err := t.exec(ctx, "append event", text, args...)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return t.tell(ctx, events)
 }
 
 // written counts the events that were committed, by type. Which types there are never

@@ -164,3 +164,6 @@ func Unverified(url string) ([]string, error) {
 	}
 	return u.unverified(), nil
 }
+
+// Changing says whether nodes are told of events of a type.
+func Changing(typ agentidp.EventType) bool { return changing[typ] }

@@ -24,6 +24,7 @@ type DB struct {
 	committer committer
 	written   written
 	broken    broken
+	changed   chan struct{} // see Changed
 	closing   sync.Once
 	closeErr  error
 }
@@ -41,7 +42,7 @@ type Options struct {
 // The path is taken as it is; the file is created, with mode 0600, in a folder
 // that exists. Open changes no schema: see Migrate.
 func Open(ctx context.Context, url string, opt Options) (*DB, error) {
-	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten(), broken: broken{since: make(chan struct{})}}
+	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten(), broken: broken{since: make(chan struct{})}, changed: make(chan struct{}, 1)}
 	db.committer.committed = opt.Committed
 	if db.clock == nil {
 		db.clock = time.Now

@@ -23,6 +23,7 @@ type Tx struct {
 	tx     *sql.Tx
 	locked map[rowKey]bool
 	events [][]any // that were appended
+	told   bool    // of a change that nodes may remember otherwise
 	fences []rowKey
 	holder string // of the fences
 }
@@ -80,6 +81,9 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	db.written.add(t.events)
+	if t.told {
+		signal(db.changed)
+	}
 	return nil
 }
 

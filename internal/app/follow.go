@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/store"
+)
+
+const (
+	// followInterval is how often it is looked for what changed at other nodes; calls
+	// between nodes make it sooner.
+	followInterval = time.Second
+	// lookBack is how far each look goes back: a change is committed up to ten seconds
+	// after it got its id, and clocks differ.
+	lookBack = 30 * time.Second
+	// keepChanges is how long changes are kept, for nodes whose clocks differ by more.
+	keepChanges = 10 * time.Minute
+	// manyChanges are as many as are told one by one; of more, all is forgotten.
+	manyChanges = 1000
+	// listenAgain is how soon it is tried again to hear other nodes.
+	listenAgain = time.Minute
+)
+
+// following is how far a node has followed what changed.
+type following struct {
+	called chan struct{}   // by another node
+	at     time.Time       // of the latest look that succeeded; zero: none did
+	seen   map[string]bool // changes that it found
+	swept  time.Time       // when old changes were last removed
+}
+
+// followAlways forgets what other nodes change, and calls them when this one has changed
+// something. No promise rests on it: where it fails, an exchange that begins with what is
+// no longer so finds it out in its commit, and memory holds for longer what is gone.
+func (a *App) followAlways(ctx context.Context) {
+	ticker := time.NewTicker(followInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.db.Changed():
+			a.quietly(ctx, "other servers could not be called", a.db.Notify)
+			continue
+		case <-a.follow.called:
+		case <-ticker.C:
+		}
+		a.quietly(ctx, "what changed could not be read", a.followOn)
+	}
+}
+
+// quietly does what nobody has to hear of if it fails: storage that is away is told by
+// those who need it.
+func (a *App) quietly(ctx context.Context, failed string, do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, followInterval)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		a.logger.Debug(failed, "error", err)
+	}
+}
+
+// followOn looks once for what changed since the last look.
+func (a *App) followOn(ctx context.Context) error {
+	f, now := &a.follow, a.clock()
+	changes, err := a.db.Changes(ctx, now.Add(-lookBack), manyChanges)
+	if err != nil {
+		return err
+	}
+	away := now.Sub(f.at)
+	if !f.at.IsZero() && (away > lookBack || away < -lookBack) || len(changes) == manyChanges {
+		a.forgetAll()
+	} else {
+		for i := range changes {
+			if c := &changes[i]; !f.seen[c.ID] {
+				a.forget(c)
+				a.logger.Debug("what was remembered of a change is forgotten", "event", c.ID, "type", c.Type)
+			}
+		}
+	}
+	f.at, f.seen = now, make(map[string]bool, len(changes))
+	for i := range changes {
+		f.seen[changes[i].ID] = true
+	}
+	if now.Sub(f.swept) < keepChanges && !now.Before(f.swept) {
+		return nil
+	}
+	f.swept = now
+	return a.db.ForgetChanges(ctx, now.Add(-keepChanges))
+}
+
+// forget drops what is remembered of what an event changed.
+func (a *App) forget(e *agentidp.Event) {
+	a.registry.Forget(e)
+	a.exchange.Forget(e)
+	a.clients.Forget(e)
+}
+
+func (a *App) forgetAll() {
+	a.registry.ForgetAll()
+	a.exchange.ForgetAll()
+	a.clients.ForgetAll()
+}
+
+// listenAlways hears when other nodes call, where the database passes that on, and tries
+// again where it does not: a pooler may be gone by then.
+func (a *App) listenAlways(ctx context.Context) {
+	for {
+		err := a.db.Listen(ctx, a.follow.called)
+		if ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, store.ErrNoCalls) {
+			a.logger.Debug("other servers are not heard; what they change is noticed within a second", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listenAgain):
+		}
+	}
+}
