@@ -155,8 +155,10 @@ func (d *doctor) database(ctx context.Context) bool {
 		d.notOpened(err)
 		return false
 	case have > want:
-		d.say(FindingFail, check, "use the agentidp that the server runs", "the schema has version %d and this program knows %d", have, want)
-		return false
+		if err := d.app.db.Understood(ctx); err != nil {
+			d.say(FindingFail, check, "use the agentidp that the server runs", "%v", err)
+			return false
+		}
 	case have < want:
 		d.say(FindingFail, check, "run: agentidp migrate (or start the server, which does it)", "the schema has version %d and this program needs %d", have, want)
 		return false
@@ -170,7 +172,11 @@ func (d *doctor) database(ctx context.Context) bool {
 		d.say(FindingFail, check, "", "%v", err)
 		return true
 	}
-	d.say(FindingOK, check, "", "%s, schema version %d", d.Config.Kind(), have)
+	newer := ""
+	if have > want {
+		newer = fmt.Sprintf(", of a newer agentidp; this program, which knows %d, can work with it", want)
+	}
+	d.say(FindingOK, check, "", "%s, schema version %d%s", d.Config.Kind(), have, newer)
 	d.server(ctx)
 	return true
 }

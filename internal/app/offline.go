@@ -68,8 +68,11 @@ func (a *App) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if have != want {
+	if have < want {
 		return fmt.Errorf("the database has schema version %d and this program needs %d; run: agentidp migrate", have, want)
+	}
+	if have > want {
+		return a.db.Understood(ctx)
 	}
 	return nil
 }

@@ -452,7 +452,7 @@ func newSQLite(t *testing.T, statement string, content ...byte) []byte {
 		}
 	}
 	if statement == "newer" {
-		statement = "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"
+		statement = "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1); UPDATE organizations SET needs_schema = 9999"
 	}
 	db, err := sql.Open("sqlite", "file://"+file)
 	if err != nil {

@@ -24,6 +24,12 @@ const (
 	AfterAnswer      Point = "app.after-answer" // it was written, and may not have been sent
 )
 
+// The ends of a migration: in its transaction, before its statements and behind them.
+const (
+	BeforeMigration Point = "store.before-migration"
+	AfterMigration  Point = "store.after-migration"
+)
+
 // What SQLite asks of the disk. To fail there is to return the error that the operating
 // system has for it.
 const (

@@ -10,11 +10,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 
 	agentidp "github.com/sentryagent/agentidp"
@@ -118,7 +116,7 @@ func intact(ctx context.Context, r reads, check string) error {
 
 // contents counts rows of the whole installation, so it names no organization.
 func contents(ctx context.Context, r reads) (*Contents, error) {
-	for _, table := range []string{goose.DefaultTablename, "organizations", "settings"} {
+	for _, table := range []string{versionTable, "organizations", "settings"} {
 		found, err := one(ctx, r, "look for the schema", scanValue[int], r.catalog, table)
 		if err != nil {
 			return nil, err
@@ -138,23 +136,9 @@ func contents(ctx context.Context, r reads) (*Contents, error) {
 		return nil, err
 	}
 	if want := LatestSchema(); c.SchemaVersion > want {
-		return nil, fmt.Errorf("it has schema version %d and this program knows %d: a newer agentidp wrote it; run that one", c.SchemaVersion, want)
+		return c, understood(ctx, r, c.SchemaVersion, want)
 	}
 	return c, nil
-}
-
-// LatestSchema is the version of the schema that this program works with.
-func LatestSchema() (latest int64) {
-	files, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is well-formed
-	for _, file := range files {
-		number, _, _ := strings.Cut(filepath.Base(file), "_")
-		version, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
-			panic("store: a migration without a number: " + file)
-		}
-		latest = max(latest, version)
-	}
-	return latest
 }
 
 // sqliteFile is a path as the driver takes it. It is escaped, so that ?, # and % in

@@ -91,7 +91,7 @@ func TestFilesThatAreNoBackup(t *testing.T) {
 		{"an archive of pg_dump", []byte("PGDMP\x01\x0e"), "it is a dump of PostgreSQL; bring it back with pg_restore, and then run: agentidp restore --mark"},
 		{"another program's", sql("DROP TABLE organizations"), "it is a SQLite database of another program: it has no table organizations"},
 		{"one without a schema", sql("DROP TABLE goose_db_version"), "it has no table goose_db_version"},
-		{"a newer program's", sql("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, TRUE)"), "it has schema version 9999 and this program knows "},
+		{"a newer program's", sql("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, TRUE)", "UPDATE organizations SET needs_schema = 9999"), "schema version 9999 holds what this program, which knows "},
 	} {
 		path := filepath.Join(t.TempDir(), "file.db")
 		if err := os.WriteFile(path, test.content, 0o600); err != nil {

@@ -47,6 +47,8 @@ type dialect struct {
 	holdLock   string // of a row that must stay as it is, beside others who want that
 	// beginBatch is run first in each batch, and beginWrite in each Write, if not empty.
 	beginBatch, beginWrite string
+	// beginMigration likewise, in each migration.
+	beginMigration string
 
 	unique    func(error) bool // a unique constraint refused it
 	retryable func(error) bool // lost a race with another transaction; nothing was done

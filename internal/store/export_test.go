@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"io/fs"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -68,6 +70,11 @@ func ClaimsOfQuery(which string) string { return claimsOfQuery(which) }
 // EndedCredentials are how RemoveDue chooses credentials.
 var EndedCredentials = map[string]string{"credentials_revoked": revokedCredentials, "credentials_expiring": expiredCredentials}
 
+// NextVersion makes of a DB that of a program which knows further migrations.
+func NextVersion(db *DB, files fs.FS) {
+	db.schema = append(slices.Clone(db.schema), readMigrations(files)...)
+}
+
 // HoldCommitter keeps the committer from beginning a transaction until release
 // is called, so that a test decides which members share a batch.
 func HoldCommitter(t testing.TB, db *DB) (release func()) {
@@ -117,6 +124,19 @@ func Queued(db *DB) int { return len(db.committer.queue) }
 
 // FitVersion is what is thought of a server that says so of itself.
 var FitVersion = fitVersion
+
+// HoldTable reads a table in a transaction that lasts until release is called.
+func HoldTable(t testing.TB, db *DB, table string) (release func()) {
+	t.Helper()
+	tx, err := db.read.BeginTx(t.Context(), nil)
+	if err == nil {
+		_, err = tx.ExecContext(t.Context(), "SELECT count(*) FROM "+table)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = tx.Rollback() }
+}
 
 // Exec runs SQL of a test's own, on the connection that writes.
 func Exec(t testing.TB, db *DB, statement string, args ...any) {

@@ -2,37 +2,51 @@ package store
 
 import (
 	"context"
-	"embed"
+	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/sentryagent/agentidp/internal/failpoint"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
+const versionTable = goose.DefaultTablename
 
-// otherMigrates bounds how long one migration of another program is waited for. A
-// migration that fails here for a reason of its own is told so much later.
-const otherMigrates = 5 * time.Second
+const (
+	// otherMigrates bounds how long one migration of another program is waited for. A
+	// migration that fails here for a reason of its own is told so much later.
+	otherMigrates = 5 * time.Second
+	// lockedTime bounds how long a migration is tried again because somebody uses what it
+	// changes.
+	lockedTime = time.Minute
+	// lockedPause lies between two tries. Servers wait while one waits (see
+	// dialect.beginMigration), so it is several times as long.
+	lockedPause = 400 * time.Millisecond
+)
 
 // Migrate brings the schema up to what this program knows. Each migration is one
 // transaction, so a program that is killed leaves a schema that the next one
 // continues from. Several programs may migrate at once: each migration commits
-// in one of them, and the others go on from there.
+// in one of them, and the others go on from there. Servers may run meanwhile, of the
+// version before too: none waits for a migration for longer than it takes.
 //
-// A schema newer than the program is refused.
+// A schema newer than the program stays as it is, and is refused only if this program
+// would misread something.
 func (db *DB) Migrate(ctx context.Context) error {
-	for { // each round begins at a later version than the one before, so they end
+	for began := time.Now(); ; { // each round begins at a later version than the one before, or ends with lockedTime
 		have, want, err := db.SchemaVersion(ctx)
 		if err != nil {
 			return err
 		}
 		if have > want {
-			return fmt.Errorf("the database has schema version %d and this program knows %d: a newer agentidp wrote it; run that one, or restore a backup from before the upgrade", have, want)
+			if err := db.Understood(ctx); err != nil {
+				return fmt.Errorf("%w, or restore a backup from before the upgrade", err)
+			}
+			db.log.InfoContext(ctx, "a newer agentidp has migrated the database, and this one can work with it", "schema", have, "known", want)
+			return nil
 		}
 		if have == want {
 			return nil
@@ -43,12 +57,18 @@ func (db *DB) Migrate(ctx context.Context) error {
 			}
 		}
 		err = db.migrateUp(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
+		case db.retryable(err) || db.waitedTooLong(err):
+			if time.Since(began) < lockedTime && sleep(ctx, lockedPause+rand.N(lockedPause/2)) { //nolint:gosec // jitter
+				continue
+			}
+			err = fmt.Errorf("%w (something uses a table for long, such as pg_dump or a session that was left in a transaction; try again when it has ended: nothing was changed, and servers that run go on)", err)
+		case ctx.Err() == nil && db.migratedElsewhere(ctx, have):
+			continue
 		}
-		if ctx.Err() != nil || !db.migratedElsewhere(ctx, have) {
-			return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, mayMake(err))
-		}
+		return fmt.Errorf("migrate the database from schema version %d to %d: %w", have, want, mayMake(err))
 	}
 }
 
@@ -61,7 +81,7 @@ func (db *DB) NobodyElses(ctx context.Context) error {
 	var n, ours int
 	err := db.write.QueryRowContext(ctx, db.tables).Scan(&n)
 	if err == nil { // looked for last: another server may be making a new database
-		err = db.write.QueryRowContext(ctx, db.catalog, goose.DefaultTablename).Scan(&ours)
+		err = db.write.QueryRowContext(ctx, db.catalog, versionTable).Scan(&ours)
 	}
 	if err != nil {
 		return db.explain(ctx, "look for other tables", err)
@@ -82,16 +102,31 @@ func (db *DB) migratedElsewhere(ctx context.Context, version int64) bool {
 		if have, _, err := db.SchemaVersion(ctx); err == nil && have > version {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, time.Duration(50+rand.IntN(50))*time.Millisecond) { //nolint:gosec // jitter
 			return false
-		case <-time.After(time.Duration(50+rand.IntN(50)) * time.Millisecond): //nolint:gosec // jitter
 		}
 	}
 }
 
+// sleep returns false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// migrateUp runs the migrations that are missing. No session lock: that would be an
+// advisory lock, which neither a transaction pooler nor every
+// PostgreSQL-compatible engine can be trusted with.
 func (db *DB) migrateUp(ctx context.Context) error {
-	provider, err := db.migrations()
+	steps := make([]*goose.Migration, len(db.schema))
+	for i, m := range db.schema {
+		steps[i] = goose.NewGoMigration(m.version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error { return db.migrateOnce(ctx, tx, m.text) }}, nil)
+	}
+	provider, err := goose.NewProvider(db.goose, db.write.DB, nil, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(steps...))
 	if err != nil {
 		return err
 	}
@@ -99,38 +134,18 @@ func (db *DB) migrateUp(ctx context.Context) error {
 	return db.broken.look(db.dialect, err)
 }
 
-// migrations returns the embedded migrations. No session lock: that would be an
-// advisory lock, which neither a transaction pooler nor every
-// PostgreSQL-compatible engine can be trusted with.
-func (db *DB) migrations() (*goose.Provider, error) {
-	folder, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
+// migrateOnce runs one migration in its transaction, in which its version is noted next.
+func (db *DB) migrateOnce(ctx context.Context, tx *sql.Tx, text string) error {
+	if err := failpoint.Hit(failpoint.BeforeMigration); err != nil {
+		return err
 	}
-	return goose.NewProvider(db.goose, db.write.DB, folder, goose.WithDisableGlobalRegistry(true))
-}
-
-// SchemaVersion returns the version of the database's schema, 0 when it has
-// none, and the one that this program works with.
-func (db *DB) SchemaVersion(ctx context.Context) (have, want int64, err error) {
-	provider, err := db.migrations()
-	if err != nil {
-		return 0, 0, err
+	if db.beginMigration != "" {
+		if _, err := tx.ExecContext(ctx, db.beginMigration); err != nil {
+			return err
+		}
 	}
-	for _, source := range provider.ListSources() {
-		want = max(want, source.Version)
+	if _, err := tx.ExecContext(ctx, text); err != nil {
+		return err
 	}
-	exists, err := db.hasTable(ctx, goose.DefaultTablename)
-	if err != nil || !exists {
-		return 0, want, err
-	}
-	err = db.write.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version").Scan(&have)
-	return have, want, db.explain(ctx, "read the schema version", err)
-}
-
-// hasTable asks the engine's catalog: the one question that has no portable text.
-func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
-	var n int
-	err := db.write.QueryRowContext(ctx, db.catalog, name).Scan(&n)
-	return n > 0, db.explain(ctx, "look for the schema", err)
+	return failpoint.Hit(failpoint.AfterMigration)
 }

@@ -7,7 +7,7 @@ import (
 	agentidp "github.com/sentryagent/agentidp"
 )
 
-const organizationQuery = "SELECT organization_id, slug, name, status, revision, created_at, restored_at FROM organizations"
+const organizationQuery = "SELECT organization_id, slug, name, status, revision, created_at, restored_at, needs_schema FROM organizations"
 
 // Organization returns the organization with this slug, closed or not, without its
 // Issuer, which only the caller can know.
@@ -22,7 +22,12 @@ func (r reads) Organizations(ctx context.Context) ([]agentidp.Organization, erro
 }
 
 func scanOrganization(rows *sql.Rows, o *agentidp.Organization) error {
-	return rows.Scan(&o.ID, &o.Slug, &o.Name, &o.Status, &o.Revision, microsTime{&o.CreatedAt}, microsTime{&o.RestoredAt})
+	var needs int64
+	err := rows.Scan(&o.ID, &o.Slug, &o.Name, &o.Status, &o.Revision, microsTime{&o.CreatedAt}, microsTime{&o.RestoredAt}, &needs)
+	if err == nil && needs > LatestSchema() {
+		err = misread(o.Slug, needs)
+	}
+	return err
 }
 
 // CreateOrganization inserts o; ErrExists if its slug is taken. It is as restored as

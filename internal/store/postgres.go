@@ -28,6 +28,9 @@ var postgresDialect = &dialect{
 	// nothing between its statements, a write decides there.
 	beginBatch: "SELECT set_config('lock_timeout', '250', true), set_config('idle_in_transaction_session_timeout', '2000', true)",
 	beginWrite: "SET LOCAL idle_in_transaction_session_timeout = 5000",
+	// Whoever comes to a table that a migration waits for waits behind it. So it gives up
+	// before a batch does, and tries again.
+	beginMigration: "SET LOCAL lock_timeout = 100",
 
 	unique: func(err error) bool { return sqlState(err) == "23505" },
 	retryable: func(err error) bool {

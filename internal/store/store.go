@@ -21,6 +21,7 @@ type DB struct {
 	commit, write, read *pool
 	upstream            *upstream // of PostgreSQL; nil on SQLite
 
+	schema    []migration
 	committer committer
 	written   written
 	broken    broken
@@ -42,7 +43,7 @@ type Options struct {
 // The path is taken as it is; the file is created, with mode 0600, in a folder
 // that exists. Open changes no schema: see Migrate.
 func Open(ctx context.Context, url string, opt Options) (*DB, error) {
-	db := &DB{clock: opt.Clock, log: opt.Logger, written: newWritten(), broken: broken{since: make(chan struct{})}, changed: make(chan struct{}, 1)}
+	db := &DB{clock: opt.Clock, log: opt.Logger, schema: schema(), written: newWritten(), broken: broken{since: make(chan struct{})}, changed: make(chan struct{}, 1)}
 	db.committer.committed = opt.Committed
 	if db.clock == nil {
 		db.clock = time.Now
