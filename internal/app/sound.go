@@ -83,6 +83,9 @@ func readMark(ctx context.Context, db *store.DB) (int64, error) {
 // notOlder refuses an older state of the database: what was exchanged and revoked since
 // would be good again.
 func (a *App) notOlder(ctx context.Context) error {
+	if !a.cfg.SQLite() {
+		return a.notMoved(ctx)
+	}
 	old, err := a.isOlder(ctx)
 	if err != nil || !old {
 		return err
@@ -114,7 +117,13 @@ func (a *App) older(path string) error {
 // mark counts on, in the database first.
 func (a *App) mark(ctx context.Context) error {
 	path, embedded := a.cfg.SQLitePath()
-	if !embedded || a.lock == nil {
+	if !embedded {
+		if err := a.notMoved(ctx); err != nil {
+			return err
+		}
+		return a.settlePlace(ctx, false)
+	}
+	if a.lock == nil {
 		return nil
 	}
 	n, err := readMark(ctx, a.db)
@@ -133,7 +142,7 @@ func (a *App) mark(ctx context.Context) error {
 // ownMark makes the state that there is one to go on from.
 func (a *App) ownMark(ctx context.Context) error {
 	if !a.cfg.SQLite() {
-		return nil
+		return a.settlePlace(ctx, true)
 	}
 	n, err := readMark(ctx, a.db)
 	if err != nil {

@@ -48,9 +48,14 @@ var engines = []struct {
 // onPostgres are the settings of an installation on a new database of PostgreSQL.
 func onPostgres(t *testing.T) []string {
 	t.Helper()
+	return onThis(pgtest.Start(t))
+}
+
+// onThis are the settings of an installation on a database of PostgreSQL.
+func onThis(url string) []string {
 	key := make([]byte, 32)
 	_, _ = cryptorand.Read(key)
-	return []string{"AGENTIDP_DATABASE_URL=" + pgtest.Start(t), "AGENTIDP_MASTER_KEY=" + base64.StdEncoding.EncodeToString(key)}
+	return []string{"AGENTIDP_DATABASE_URL=" + url, "AGENTIDP_MASTER_KEY=" + base64.StdEncoding.EncodeToString(key)}
 }
 
 // often chooses between the long form of a fault (make faults) and the short one

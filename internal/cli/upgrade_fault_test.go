@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -117,7 +118,7 @@ func (l *ledger) whileServing(t *testing.T) (ended func()) {
 	for _, w := range l.crowd(seed) {
 		wg.Go(func() {
 			w.name += "-" + agentidp.NewID(time.Now())
-			for n := 0; n < 30 || !stop.Load(); n++ {
+			for n := 0; n < often(30, 12) || !stop.Load(); n++ {
 				op := w.next()
 				if err := w.perform(t.Context(), op, false); err != nil {
 					t.Errorf("%s: %v", op.name, err)
@@ -173,9 +174,23 @@ func refusesWhatItWouldMisread(t *testing.T, old, next *installation) {
 		t.Errorf("its log does not say why: %s", old.server.tail())
 	}
 	old.end(syscall.SIGTERM)
-	cmd := old.command("serve")
-	cmd.Env = old.env
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "a newer agentidp wrote it; run that one") {
-		t.Errorf("an older server started: %v, %s", err, out)
+	old.doesNotStart("a newer agentidp wrote it; run that one")
+}
+
+// doesNotStart starts a server, which has to end by itself and say why.
+func (i *installation) doesNotStart(why string) {
+	i.t.Helper()
+	cmd := i.command("serve")
+	cmd.Env = i.env
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := cmd.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+	tooLong := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer tooLong.Stop()
+	_ = cmd.Wait() // the exit code says it
+	if code := cmd.ProcessState.ExitCode(); code <= 0 || !strings.Contains(out.String(), why) {
+		i.t.Errorf("it ended with exit code %d, want a refusal that says %q: %s", code, why, out.String())
 	}
 }

@@ -196,6 +196,42 @@ func (c *Cluster) Promote() {
 	c.Exec("SELECT pg_reload_conf()")
 }
 
+// Run runs one of PostgreSQL's programs in the cluster's folder, such as pg_dump.
+func (c *Cluster) Run(name string, args ...string) {
+	c.t.Helper()
+	c.command(name, args...)
+}
+
+// Path is where a file of the cluster's folder is.
+func (c *Cluster) Path(file string) string { return filepath.Join(c.folder, file) }
+
+// Archiving are settings of a cluster that keeps its log for Recover.
+var Archiving = []string{"archive_mode=on", "archive_command=cp %p ../archived-%f"}
+
+// BaseBackup copies a cluster while it runs. Recover starts the copy.
+func (c *Cluster) BaseBackup() *Cluster {
+	c.t.Helper()
+	b := newCluster(c.t, nil)
+	c.command("pg_basebackup", "-d", "host=127.0.0.1 user=postgres port="+strconv.Itoa(c.port), "-X", "none", "-c", "fast", "-D", b.data())
+	return b
+}
+
+// Recover starts a base backup with what another cluster has archived since, up to a
+// restore point, as a cluster of its own.
+func (c *Cluster) Recover(archive *Cluster, restorePoint string) {
+	c.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.data(), "recovery.signal"), nil, 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+	c.options = append(c.options, "restore_command=cp "+archive.Path("archived-%f")+" %p", "recovery_target_name="+restorePoint, "recovery_target_action=promote", "archive_mode=off")
+	c.Start()
+	for deadline := time.Now().Add(startTimeout); c.try(c.t.Context(), "CREATE TABLE recovered ()") != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("PostgreSQL does not end its recovery:\n%s", c.log())
+		}
+	}
+}
+
 // command runs one of PostgreSQL's programs.
 func (c *Cluster) command(name string, args ...string) {
 	c.t.Helper()

@@ -31,6 +31,9 @@ type dialect struct {
 	// prepare says that statements are worth preparing by hand. pgx keeps its
 	// own cache for each connection, and can do without one behind a pooler.
 	prepare bool
+	// place tells the database from a copy of it; the second is for a server that does not
+	// say what the first asks.
+	place [2]string
 	// unnamed says that long statements take ? rather than $1: SQLite looks each
 	// name up in a list, which is quadratic.
 	unnamed bool

@@ -13,7 +13,12 @@ import (
 )
 
 var postgresDialect = &dialect{
-	goose:         goose.DialectPostgres,
+	goose: goose.DialectPostgres,
+	// A dump makes the tables anew, wherever it is brought back, and initdb the identifier.
+	place: [2]string{
+		"SELECT CAST(system_identifier AS TEXT) || ' ' || CAST('settings'::regclass::oid AS TEXT) FROM pg_control_system()",
+		"SELECT CAST('settings'::regclass::oid AS TEXT)",
+	},
 	catalog:       "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
 	interruptible: true,
 	rowLocks:      true,

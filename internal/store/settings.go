@@ -12,6 +12,26 @@ func (r reads) Setting(ctx context.Context, name string) (string, error) {
 	return *value, nil
 }
 
+// Place is where the database is, in the engine's own words: others for one that was
+// brought back from a dump or copied, the same for a standby that was promoted and for a
+// disk that was put back. Of SQLite it is "": a file is where its path says.
+func (db *DB) Place(ctx context.Context) (string, error) {
+	var place *string
+	var err error
+	for _, query := range db.place {
+		if query == "" {
+			return "", nil
+		}
+		if place, err = one(ctx, db.unprepared(), "ask where the database is", scanValue[string], query); err == nil {
+			return *place, nil
+		}
+		if db.gone(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return "", err
+}
+
 // PutSetting stores a value once and for all; ErrExists if there is one, which
 // stays. So of two programs that start at the same time one decides.
 func (t *Tx) PutSetting(ctx context.Context, name, value string) error {
