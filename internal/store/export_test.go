@@ -187,3 +187,17 @@ func Unverified(url string) ([]string, error) {
 
 // Changing says whether nodes are told of events of a type.
 func Changing(typ agentidp.EventType) bool { return changing[typ] }
+
+// LookUpQueries are what each batch and what introspections compare, and what they begin
+// with.
+func LookUpQueries(db *DB) []string {
+	c := newChecks(db.dialect)
+	queries := []string{
+		agentQuery + "id = $2", agentQuery + "name_folded = $2", policyQuery,
+		"SELECT " + tokenColumns + " FROM access_tokens WHERE organization_id = $1 AND id = $2",
+	}
+	for kind := range c.locked {
+		queries = append(append(queries, c.locked[kind][:]...), c.plain[kind][:]...)
+	}
+	return append(queries, c.pins[:]...)
+}

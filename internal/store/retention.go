@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -58,10 +59,7 @@ func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limi
 				orgID, micros(keep.UsedTokens), limit)
 		}},
 		{&r.AccessTokens, keep.AccessTokens, func(t *Tx) (int64, error) {
-			return t.exec(ctx, "remove records of access tokens", `
-				DELETE FROM access_tokens WHERE organization_id = $1 AND id IN
-					(SELECT id FROM access_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
-				orgID, micros(keep.AccessTokens), limit)
+			return t.removeTokens(ctx, orgID, keep.AccessTokens, limit)
 		}},
 		{&r.Credentials, keep.Credentials, func(t *Tx) (int64, error) {
 			return t.removeEnded(ctx, orgID, keep.Credentials, limit)
@@ -94,6 +92,19 @@ func (db *DB) RemoveDue(ctx context.Context, orgID string, keep *Retention, limi
 		more = more || n >= int64(limit)
 	}
 	return r, more, nil
+}
+
+// removeTokens removes records of access tokens: a range of one index, as in RevokeTokens.
+func (t *Tx) removeTokens(ctx context.Context, orgID string, before time.Time, limit int) (int64, error) {
+	const doing = "remove records of access tokens"
+	scan := func(rows *sql.Rows, c *TokenCursor) error { return rows.Scan(&c.expiresAt, &c.id) }
+	due, err := list(ctx, t.reads, doing, scan,
+		"SELECT expires_at, id FROM access_tokens WHERE organization_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT $3", orgID, micros(before), limit)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	last := due[len(due)-1]
+	return t.exec(ctx, doing, "DELETE FROM access_tokens WHERE organization_id = $1 AND (expires_at, id) <= ($2, $3)", orgID, last.expiresAt, last.id)
 }
 
 // The credentials that were revoked, and that expired, before an instant, which has
