@@ -31,7 +31,9 @@ func fillStore(ctx context.Context, url string, agents, policies int) (some []ag
 	}
 	every := max(1, policies/someOf)
 	for from := 0; from < agents; from += fillBatch {
+		chosen := len(some)
 		err := db.Write(ctx, func(tx *store.Tx) error {
+			some = some[:chosen] // it may run again
 			for i := from; i < min(from+fillBatch, agents); i++ {
 				a := filledAgent(org.ID, i)
 				if err := tx.CreateAgent(ctx, a); err != nil {
@@ -44,7 +46,7 @@ func fillStore(ctx context.Context, url string, agents, policies int) (some []ag
 				if err := tx.CreatePolicy(ctx, p, policy.Fingerprint(&p.TrustPolicySpec)); err != nil {
 					return err
 				}
-				if i%every == 0 {
+				if i%every == 0 && len(some) < someOf {
 					some = append(some, *p)
 				}
 			}

@@ -44,8 +44,12 @@ const (
 	idleMemory   = "idle memory, MiB"
 	startToReady = "start to ready, ms"
 	perToken     = "memory per live token, bytes"
-	atScale      = "CPU with 1,000,000 agents and 100,000 policies beside an empty server, times"
+	atScale      = "CPU with 1,000,000 agents and 100,000 policies, one repository, times an empty server's"
+	atScaleMany  = "the same, 5,000 repositories in turn, times a server's that has only those"
 )
+
+// million are the agents with which the goal of scale is measured.
+const million = 1_000_000
 
 // goal is what is to be reached.
 type goal struct {
@@ -78,7 +82,7 @@ func goals() []goal {
 			value(engine, perToken, 200, 0),
 			of(engine, exchanged, 32, "syncs of the disk", 0.1, 0, func(m *measured) float64 { return m.syncs }),
 			value(engine, idleMemory, 30, 0), value(engine, startToReady, 150, 0),
-			value(engine, atScale, 1.15, 1.05))
+			value(engine, atScale, 1.15, 1.05), value(engine, atScaleMany, 1.15, 1.05))
 	}
 	return all
 }
@@ -104,7 +108,7 @@ func value(engine, name string, limit, stretch float64) goal {
 
 // print says of each goal whether it is met. What was not measured is left out.
 func (b *book) print(engines []*engine) {
-	fmt.Printf("%-98s  %8s  %8s  %s\n", "goal", "measured", "goal", "met")
+	fmt.Printf("%-110s  %8s  %8s  %s\n", "goal", "measured", "goal", "met")
 	for _, g := range goals() {
 		got, ok := g.got(b)
 		if !ok {
@@ -114,7 +118,7 @@ func (b *book) print(engines []*engine) {
 		if g.least {
 			sign = "≥"
 		}
-		fmt.Printf("%-98s  %8.3g  %8s  %s\n", g.what, got, fmt.Sprintf("%s %v", sign, g.limit), g.met(got))
+		fmt.Printf("%-110s  %8.3g  %8s  %s\n", g.what, got, fmt.Sprintf("%s %v", sign, g.limit), g.met(got))
 	}
 	var versions []string
 	for _, e := range engines {

@@ -13,63 +13,69 @@ import (
 	"github.com/sentryagent/agentidp/client"
 )
 
-// measureScale fills a server and compares it with one that is empty, in turns.
+// measureScale fills a server and compares it, in turns, with one that is empty, and with
+// one that has no more than what is exchanged.
 func (b *bench) measureScale(ctx context.Context, e *engine) (err error) {
-	empty, err := startSystem(ctx, b.ci, e, systemOptions{})
+	var systems [3]*system
+	for i := range systems {
+		if systems[i], err = startSystem(ctx, b.ci, e, systemOptions{}); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, systems[i].stop(ctx)) }()
+	}
+	empty, few, full := systems[0], systems[1], systems[2]
+	fewOf, err := b.fill(ctx, few, min(someOf, b.agents/10), min(someOf, b.agents/10))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, empty.stop(ctx)) }()
-	full, err := startSystem(ctx, b.ci, e, systemOptions{})
+	someOfAll, err := b.fill(ctx, full, b.agents, b.agents/10)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, full.stop(ctx)) }()
-	some, err := b.fill(ctx, full)
-	if err != nil {
+	if err := b.compareOne(ctx, empty, full); err != nil {
 		return err
 	}
-	if err := b.compareExchanges(ctx, empty, full, some); err != nil {
+	if err := b.compareMany(ctx, few, full, fewOf, someOfAll); err != nil {
 		return err
 	}
+	fmt.Printf("resident then: %.0f MiB, %.0f of the server with few, %.0f of the empty one\n", full.target().resident(), few.target().resident(), empty.target().resident())
 	return compareLists(ctx, empty.nodes[0], full.nodes[0])
 }
 
 // fill writes agents and policies into the database of a system, starts the program on it
 // if it is to be measured, and the system again.
-func (b *bench) fill(ctx context.Context, full *system) ([]agentidp.TrustPolicy, error) {
-	before := full.nodes[0].ready
-	if err := full.stopNodes(); err != nil {
+func (b *bench) fill(ctx context.Context, s *system, agents, policies int) ([]agentidp.TrustPolicy, error) {
+	before := s.nodes[0].ready
+	if err := s.stopNodes(); err != nil {
 		return nil, err
 	}
-	fmt.Printf("%s with %d agents and %d policies\n", full.engine.name, b.agents, b.agents/10)
 	begin := time.Now()
-	some, err := fillStore(ctx, full.storeURL(), b.agents, b.agents/10)
+	some, err := fillStore(ctx, s.storeURL(), agents, policies)
 	if err != nil {
 		return nil, fmt.Errorf("fill the database: %w", err)
 	}
 	took := time.Since(begin)
-	if full.url != "" { // as it does by itself a minute later
-		if err := full.engine.server.analyze(ctx, full.url); err != nil {
+	if s.url != "" { // as it does by itself a minute later
+		if err := s.engine.server.analyze(ctx, s.url); err != nil {
 			return nil, err
 		}
 	}
-	size, err := full.size(ctx)
+	size, err := s.size(ctx)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("written in %.0f s (%.0f rows a second), %.0f MB on the disk\n", took.Seconds(), float64(b.agents+b.agents/10)/took.Seconds(), float64(size)/1e6)
+	fmt.Printf("%s with %d agents and %d policies: written in %.0f s, %.0f MB on the disk\n", s.engine.name, agents, policies, took.Seconds(), float64(size)/1e6)
 	if b.binary != "" {
-		s, err := measureStart(ctx, b.binary, full.place)
+		started, err := measureStart(ctx, b.binary, s.place)
 		if err != nil {
 			return nil, err
 		}
-		fmt.Println("start:", s)
+		fmt.Println("the program:", started)
 	}
-	if err := full.startNode(ctx, b.ci, &systemOptions{again: true}); err != nil {
+	if err := s.startNode(ctx, b.ci, &systemOptions{again: true}); err != nil {
 		return nil, err
 	}
-	now := &full.nodes[0].ready
+	now := &s.nodes[0].ready
 	now.AgentID, now.Credential = before.AgentID, before.Credential
 	return some, nil
 }
@@ -96,50 +102,60 @@ func (p *place) size(ctx context.Context) (int64, error) {
 	return info.Size(), nil
 }
 
-// rounds is how often the servers take turns; the median of what each costs counts.
+// rounds is how often two servers take turns; the median of what each costs counts.
 const rounds = 5
 
-// compareExchanges compares exchanges of one repository, and then those of very many, for
-// which nothing is remembered at first.
-func (b *bench) compareExchanges(ctx context.Context, empty, full *system, some []agentidp.TrustPolicy) error {
+// compareOne compares exchanges of one repository.
+func (b *bench) compareOne(ctx context.Context, empty, full *system) error {
 	one := &b.stories[slices.IndexFunc(b.stories, func(s story) bool { return s.name == exchanged })]
-	var alone, among []float64
+	times, err := inTurns(ctx, "one repository, beside an empty server", [2]*system{empty, full}, func(s *system) (*requests, error) {
+		return one.ask(ctx, b.ci, s.nodes[0], b.requests)
+	})
+	if b.agents == million {
+		b.book.set(full.engine.name+": "+atScale, times)
+	}
+	return err
+}
+
+// compareMany compares exchanges of very many repositories, each in its turn.
+func (b *bench) compareMany(ctx context.Context, few, full *system, fewOf, someOfAll []agentidp.TrustPolicy) error {
+	times, err := inTurns(ctx, fmt.Sprintf("%d repositories in turn, beside a server that has no others", len(someOfAll)), [2]*system{few, full}, func(s *system) (*requests, error) {
+		if s == few {
+			return b.ci.exchangesOf(s.nodes[0].ready.URL, fewOf[:len(someOfAll)])
+		}
+		return b.ci.exchangesOf(s.nodes[0].ready.URL, someOfAll)
+	})
+	if b.agents == million {
+		b.book.set(full.engine.name+": "+atScaleMany, times)
+	}
+	return err
+}
+
+// inTurns returns how many times as much the second of two servers costs, and prints what
+// each does; the first round, in which nothing is remembered, apart.
+func inTurns(ctx context.Context, what string, servers [2]*system, ask func(*system) (*requests, error)) (float64, error) {
+	var first, later [2][]float64
 	for round := range rounds + 1 {
-		for _, s := range []*system{empty, full} {
-			send, err := one.ask(ctx, b.ci, s.nodes[0], b.requests)
+		for i, s := range servers {
+			send, err := ask(s)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			got, err := load(ctx, s.target(), send, 32)
-			switch {
-			case err != nil:
-				return err
-			case round == 0: // warms up
-			case s == empty:
-				alone = append(alone, got.cpu)
-			default:
-				among = append(among, got.cpu)
+			got, err := load(ctx, only(s.nodes[0]), send, 32)
+			if err != nil {
+				return 0, err
+			}
+			if round == 0 {
+				first[i] = append(first[i], got.cpu)
+			} else {
+				later[i] = append(later[i], got.cpu)
 			}
 		}
 	}
-	base := median(alone)
-	fmt.Printf("exchanges, 32 clients, CPU µs: %.1f of an empty server, %.1f of this (%.2f times), medians of %d\n", base, median(among), median(among)/base, rounds)
-	if b.agents == 1_000_000 {
-		b.book.set(full.engine.name+": "+atScale, median(among)/base)
-	}
-	for _, what := range []string{"the first", "the second"} {
-		send, err := b.ci.exchangesOf(full.nodes[0].ready.URL, some)
-		if err != nil {
-			return err
-		}
-		got, err := load(ctx, full.target(), send, 32)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s exchange of each of %d repositories: %.1f (%.2f times), p99 %.1f ms\n", what, len(some), got.cpu, got.cpu/base, got.p99)
-	}
-	fmt.Printf("resident then: %.0f MiB, and %.0f of the empty server\n", full.target().resident(), empty.target().resident())
-	return nil
+	times := median(later[1]) / median(later[0])
+	fmt.Printf("%s: CPU of an exchange %.0f and %.0f µs (%.2f times, medians of %d); in the first round %.0f and %.0f (%.2f times)\n",
+		what, median(later[0]), median(later[1]), times, rounds, first[0][0], first[1][0], first[1][0]/first[0][0])
+	return times, nil
 }
 
 func median(of []float64) float64 {
