@@ -42,7 +42,7 @@ type RestoredOrganization struct {
 func Restore(ctx context.Context, cfg config.Config, logger *slog.Logger, file string, force bool) (_ *Restored, err error) {
 	path, embedded := cfg.SQLitePath()
 	if !embedded {
-		return nil, errNotEmbedded
+		return restoreInto(ctx, cfg, logger, file, force)
 	}
 	if err := dataFolder(cfg.DataDir); err != nil {
 		return nil, err

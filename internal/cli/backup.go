@@ -84,7 +84,8 @@ A backup does not know what happened after it. So of a restored database
   again each key that you gave up (agentidp keys rotate --compromised).
 
 With PostgreSQL, or after a snapshot of the disk was put back, do the same with --mark
-before a server starts.
+before a server starts. An empty database of PostgreSQL takes a file, too: so an
+installation moves there from SQLite, with its keys.
 
 Examples:
   agentidp restore --data-dir /var/lib/agentidp /backup/agentidp-2026-11-21.db

@@ -201,3 +201,24 @@ func LookUpQueries(db *DB) []string {
 	}
 	return append(queries, c.pins[:]...)
 }
+
+// ContentTables are the tables whose rows another database takes over.
+var ContentTables = contentTables
+
+// Columns returns the columns of a table, and their types as the engine calls them.
+func Columns(t testing.TB, db *DB, table string) (names, kinds []string) {
+	t.Helper()
+	rows, err := db.read.DB.QueryContext(t.Context(), "SELECT * FROM "+table+" LIMIT 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range types {
+		names, kinds = append(names, c.Name()), append(kinds, c.DatabaseTypeName())
+	}
+	return names, kinds
+}
