@@ -56,11 +56,13 @@ postgres: ## Run the store suite on a throw-away PostgreSQL
 	AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test ./internal/store/...
 
 .PHONY: postgres-pooled postgres-serializable
-postgres-pooled: ## Run the store suite through a transaction pooler
+postgres-pooled: ## Run the store suite, and several servers, through a transaction pooler
 	AGENTIDP_POSTGRES=pooled AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
+	AGENTIDP_POSTGRES=pooled AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 -tags failpoints ./internal/cli -run '^TestServersOver|^TestR13'
 
-postgres-serializable: ## Run the store suite with every transaction SERIALIZABLE
+postgres-serializable: ## The same with every transaction SERIALIZABLE
 	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
+	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 -tags failpoints ./internal/cli -run '^TestServersOver|^TestR13'
 
 # race runs it again with everything else; this is for those who work on it.
 toolkit: test/actionscore/node_modules ## Let the real Actions toolkit talk to the emulator
