@@ -30,8 +30,8 @@ func (e *unfitError) Error() string { return e.what }
 
 // fitVersion looks at what a server says that it is: "15.12 (Debian 15.12-0+deb12u2)".
 func fitVersion(said string) error {
-	major, err := strconv.Atoi(said[:len(said)-len(strings.TrimLeft(said, "0123456789"))])
-	if err != nil || major >= leastVersion { // whatever it is, it speaks the protocol
+	major, _ := strconv.Atoi(said[:len(said)-len(strings.TrimLeft(said, "0123456789"))])
+	if major == 0 || major >= leastVersion { // 0: whatever it is, it speaks the protocol
 		return nil
 	}
 	return &unfitError{"it is PostgreSQL " + said, fmt.Sprintf("use PostgreSQL %d or later", leastVersion)}
@@ -99,7 +99,7 @@ func (e *connectError) Unwrap() error { return e.cause }
 
 // attempts returns the errors of all servers that were tried.
 func attempts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // pgx joins them at the top
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	return []error{err}
