@@ -72,6 +72,8 @@ var onlyIn = map[string][]string{
 	"net/http/pprof":                   {"internal/app"},
 	"golang.org/x/time/rate":           {"internal/limit"},
 	"github.com/go-jose/go-jose/v4":    {}, // tests only: an independent implementation to be held against
+
+	"github.com/anishathalye/porcupine": {}, // tests only
 }
 
 var vagueNames = []string{"util", "utils", "common", "helpers", "types", "models", "pkg", "service", "manager"}

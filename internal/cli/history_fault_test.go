@@ -172,7 +172,7 @@ func (h *history) String() string {
 	return b.String()
 }
 
-// Histories that no single server could have given are found out.
+// histories that no single server could have given are found out.
 func TestR13WhichHistoriesAreLinearizable(t *testing.T) {
 	type request struct {
 		asked
