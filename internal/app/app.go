@@ -96,7 +96,7 @@ type App struct {
 // New opens storage, proves the master key, and listens. When it returns, the
 // server answers as soon as Run is called; on error nothing stays open.
 func New(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, authorities: opt.Authorities, metrics: metrics.New(opt.Version), linesDropped: opt.LinesDropped, follow: following{called: make(chan struct{}, 1)}}
+	a := &App{cfg: opt.Config, logger: opt.Logger, clock: stored(opt.Clock), listener: opt.Listener, resolver: opt.Resolver, authorities: opt.Authorities, metrics: metrics.New(opt.Version), linesDropped: opt.LinesDropped, follow: following{called: make(chan struct{}, 1), differ: map[string]string{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

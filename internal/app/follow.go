@@ -20,6 +20,8 @@ const (
 	keepChanges = 10 * time.Minute
 	// manyChanges are as many as are told one by one; of more, all is forgotten.
 	manyChanges = 1000
+	// compareInterval is how often settings are compared with those of others.
+	compareInterval = time.Minute
 	// listenAgain is how soon it is tried again to hear other nodes.
 	listenAgain = time.Minute
 )
@@ -30,6 +32,9 @@ type following struct {
 	at     time.Time       // of the latest look that succeeded; zero: none did
 	seen   map[string]bool // changes that it found
 	swept  time.Time       // when old changes were last removed
+
+	compared time.Time         // when settings were last compared with those of others
+	differ   map[string]string // what was found then
 }
 
 // followAlways forgets what other nodes change, and calls them when this one has changed
@@ -84,11 +89,25 @@ func (a *App) followOn(ctx context.Context) error {
 	for i := range changes {
 		f.seen[changes[i].ID] = true
 	}
-	if now.Sub(f.swept) < keepChanges && !now.Before(f.swept) {
-		return nil
+	var errs []error
+	if due(&f.compared, now, compareInterval) {
+		errs = append(errs, a.compareSettings(ctx))
 	}
-	f.swept = now
-	return a.db.ForgetChanges(ctx, now.Add(-keepChanges))
+	if due(&f.swept, now, keepChanges) {
+		errs = append(errs, a.db.ForgetChanges(ctx, now.Add(-keepChanges)))
+	}
+	return errors.Join(errs...)
+}
+
+// due reports whether something was last done an interval ago or longer, and that it is
+// done now. A clock that was set back makes it due.
+func due(last *time.Time, now time.Time, interval time.Duration) bool {
+	age := now.Sub(*last)
+	if 0 <= age && age < interval {
+		return false
+	}
+	*last = now
+	return true
 }
 
 // forget drops what is remembered of what an event changed.

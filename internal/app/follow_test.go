@@ -2,13 +2,16 @@ package app
 
 import (
 	"database/sql"
+	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sentryagent/agentidp"
+	"github.com/sentryagent/agentidp/internal/config"
 	"github.com/sentryagent/agentidp/internal/pace"
 )
 
@@ -53,6 +56,45 @@ func (w *world) told(typ agentidp.EventType) (n int) {
 		}
 	}
 	return n
+}
+
+// Two servers of one installation that were started with other settings say so: the one
+// that starts, and the one that runs. With another master key none starts.
+func TestServersWithOtherSettingsSaySo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onPostgres(t))
+	node := *w
+	node.logs = &syncBuffer{}
+	other := node.node()
+	at := other.app.cfg.PublicURL
+	elsewhere := strings.Replace(at, "127.0.0.1", "localhost", 1)
+	if strings.Contains(other.logs.String(), "another") {
+		t.Errorf("with the same settings: %s", other.logs)
+	}
+	other.restart(func(c *config.Config) { c.PublicURL, c.SigningAlg = elsewhere, "RS256" })
+	for _, want := range []string{
+		`"setting":"public-url (AGENTIDP_PUBLIC_URL)","was":"` + at + `","is":"` + elsewhere + `"`,
+		`"setting":"signing-alg (AGENTIDP_SIGNING_ALG)","was":"ES256","is":"RS256"`,
+	} {
+		if !strings.Contains(other.logs.String(), want) {
+			t.Errorf("the one that starts does not say %s", want)
+		}
+	}
+	w.clock.advance(compareInterval)
+	for _, want := range []string{
+		`"setting":"public-url (AGENTIDP_PUBLIC_URL)","here":"` + at + `","there":"` + elsewhere + `"`,
+		`"setting":"signing-alg (AGENTIDP_SIGNING_ALG)","here":"ES256","there":"RS256"`,
+	} {
+		pace.Eventually(t, "the one that runs says "+want, func() bool { return strings.Contains(w.logs.String(), want) })
+	}
+	if strings.Contains(w.logs.String()+other.logs.String(), "key-rotation (") {
+		t.Error("of a setting that both have alike, something is said")
+	}
+	cfg := other.app.cfg
+	cfg.MasterKey, cfg.DataDir = base64.StdEncoding.EncodeToString(random(32)), t.TempDir()
+	if _, err := New(t.Context(), Options{Config: cfg, Version: "test", Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "is not the one that sealed this database") {
+		t.Errorf("with another master key: %v", err)
+	}
 }
 
 // With nothing told to anybody, each promise is kept: what a node remembers grants nothing

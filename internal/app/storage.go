@@ -102,32 +102,6 @@ func (a *App) warnOfServer(ctx context.Context) {
 	}
 }
 
-// Settings that tell programs beside the server how it issues.
-const (
-	publicURLSetting   = "public_url"
-	signingAlgSetting  = "signing_alg"
-	keyRotationSetting = "key_rotation"
-)
-
-// announce stores them where they are others than at the last start.
-func (a *App) announce(ctx context.Context) error {
-	for name, value := range map[string]string{
-		publicURLSetting: a.cfg.PublicURL, signingAlgSetting: a.cfg.SigningAlg, keyRotationSetting: a.cfg.KeyRotation.String(),
-	} {
-		known, err := a.db.Setting(ctx, name)
-		if err == nil && known == value {
-			continue
-		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if err := a.db.Write(ctx, func(tx *store.Tx) error { return tx.SetSetting(ctx, name, value) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // unlock proves the master key and makes ready what signs and what is kept. create
 // allows a new master key for a database that was never sealed.
 func (a *App) unlock(ctx context.Context, create bool) error {
