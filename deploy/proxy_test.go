@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sentryagent/agentidp/internal/pgtest"
+	"github.com/sentryagent/agentidp/internal/printed"
 )
 
 // site is two nodes over PostgreSQL behind Caddy, as the compose file has them.
@@ -45,12 +46,13 @@ func newSite(t *testing.T) *site {
 	caddy, dir, proxy := needs(t, "caddy"), folder(t), freeAddress(t)
 	s := &site{t: t, url: "http://" + proxy, database: pgtest.NewCluster(t)}
 	database, agentidp := s.database.CreateDatabase("agentidp"), built(t, dir)
-	file := read(t, "Caddyfile")
+	file, master := read(t, "Caddyfile"), "bXktbWFzdGVyLWtleS1vZi0zMi1ieXRlcy1pbi10ZXM="
+	printed.Secret(t, master)
 	for i, name := range []string{"agentidp-1", "agentidp-2"} {
 		address := freeAddress(t)
 		file = strings.ReplaceAll(file, name+":8080", address)
 		s.nodes[i] = &node{program: agentidp, url: "http://" + address, env: append(ownEnvironment(),
-			"AGENTIDP_DATABASE_URL="+database, "AGENTIDP_MASTER_KEY=bXktbWFzdGVyLWtleS1vZi0zMi1ieXRlcy1pbi10ZXM=", "AGENTIDP_LISTEN="+address,
+			"AGENTIDP_DATABASE_URL="+database, "AGENTIDP_MASTER_KEY="+master, "AGENTIDP_LISTEN="+address,
 			"AGENTIDP_PUBLIC_URL=http://localhost:8080", "AGENTIDP_DATA_DIR="+filepath.Join(dir, name), "AGENTIDP_METRICS_LISTEN=off", "AGENTIDP_LOG_FORMAT=json",
 			"AGENTIDP_TRUSTED_PROXIES=127.0.0.1", "AGENTIDP_DRAIN=2s", "AGENTIDP_ADDRESS_FAILURES_PER_MINUTE=0", "AGENTIDP_ADDRESS_REQUESTS_PER_MINUTE=0")}
 		s.nodes[i].start(t)

@@ -220,5 +220,8 @@ func Columns(t testing.TB, db *DB, table string) (names, kinds []string) {
 	for _, c := range types {
 		names, kinds = append(names, c.Name()), append(kinds, c.DatabaseTypeName())
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	return names, kinds
 }
