@@ -10,7 +10,7 @@ import (
 )
 
 // contentTables are those whose rows another database takes over. Fences are not among
-// them: they are of transactions that run.
+// them, nor what nodes tell each other of changes: both are of servers that run.
 var contentTables = []string{
 	"organizations", "settings", "signing_keys", "oidc_providers", "key_sets", "oidc_trust_policies", "policy_usage", "pins", "agents",
 	"credentials", "credential_usage", "used_tokens", "access_tokens", "decisions", "recorded_claims", "events",

@@ -50,7 +50,7 @@ const rowsOfEach = 201
 func TestNoTableIsForgotten(t *testing.T) {
 	db := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "agentidp.db")).DB
 	tables := store.Strings(t, db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
-	want := slices.Sorted(slices.Values(append([]string{"fences", "goose_db_version"}, store.ContentTables...)))
+	want := slices.Sorted(slices.Values(append([]string{"changes", "fences", "goose_db_version"}, store.ContentTables...)))
 	if diff := cmp.Diff(want, tables); diff != "" {
 		t.Errorf("the tables, and those that a database takes over: %s", diff)
 	}
