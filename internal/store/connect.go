@@ -61,9 +61,19 @@ func newUpstream(url string) (*upstream, error) {
 	return u, nil
 }
 
-// open returns a pool of at most so many connections.
-func (u *upstream) open(connections int) *pool {
-	p := stdlib.OpenDB(u.config, stdlib.OptionBeforeConnect(u.connecting), stdlib.OptionAfterConnect(u.connected), stdlib.OptionResetSession(u.reused))
+// open returns a pool of at most so many connections of a line. patient ones may be silent
+// for as long as a statement of theirs waits for a row.
+func (u *upstream) open(connections int, l *line, patient bool) *pool {
+	config := u.config
+	config.DialFunc = l.dial(patient)
+	p := stdlib.OpenDB(config, stdlib.OptionBeforeConnect(u.connecting), stdlib.OptionAfterConnect(u.connected),
+		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // the line does
+		stdlib.OptionResetSession(func(ctx context.Context, conn *pgx.Conn) error {
+			if err := u.reused(ctx, conn); err != nil {
+				return err
+			}
+			return l.sound(ctx, conn)
+		}))
 	p.SetMaxOpenConns(connections)
 	p.SetMaxIdleConns(connections)
 	p.SetConnMaxIdleTime(5 * time.Minute)

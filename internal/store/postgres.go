@@ -94,7 +94,7 @@ func sqlState(err error) string {
 // so that a write that has to put up a fence always finds a connection for it.
 const (
 	postgresWriters        = 4
-	postgresConnectTimeout = 5 * time.Second
+	postgresConnectTimeout = 2 * time.Second
 )
 
 // sharesOf divides the connections of a process: so many as the database URL says, or,
@@ -116,7 +116,8 @@ func (db *DB) openPostgres(url string) error {
 	if err != nil {
 		return err
 	}
-	db.dialect, db.upstream = postgresDialect, u
-	db.commit, db.write, db.read = u.open(u.connections[0]), u.open(u.connections[1]), u.open(u.connections[2])
+	db.dialect, db.upstream, db.line = postgresDialect, u, newLine(&u.config, db.log)
+	open := func(share int, patient bool) *pool { return u.open(u.connections[share], db.line, patient) }
+	db.commit, db.write, db.read = open(0, false), open(1, true), open(2, false)
 	return nil
 }

@@ -20,6 +20,7 @@ type DB struct {
 	// On SQLite the first two are one pool of one connection.
 	commit, write, read *pool
 	upstream            *upstream // of PostgreSQL; nil on SQLite
+	line                *line     // to PostgreSQL; nil: another engine
 
 	schema    []migration
 	committer committer
@@ -66,6 +67,7 @@ func Open(ctx context.Context, url string, opt Options) (*DB, error) {
 	if err := db.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database: %w", withRemedy(err)), db.closePools())
 	}
+	db.line.start()
 	db.committer.start(db)
 	return db, nil
 }
@@ -93,6 +95,7 @@ func (db *DB) Close() error {
 }
 
 func (db *DB) closePools() error {
+	db.line.stop()
 	err := errors.Join(db.read.Close(), db.write.Close())
 	if db.commit != db.write {
 		err = errors.Join(err, db.commit.Close())

@@ -42,6 +42,7 @@ var now = time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC)
 type fixture struct {
 	*store.DB
 	url      string
+	direct   string // the same database, where url leads through a network
 	org      *agentidp.Organization
 	provider *agentidp.Provider
 	policy   *agentidp.TrustPolicy
