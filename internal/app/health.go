@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/problem"
@@ -12,6 +13,11 @@ import (
 const (
 	healthPath = "/healthz"
 	readyPath  = "/readyz"
+
+	// readyTime is how long storage may take to answer where a node is to get requests. It
+	// is asked over the connection that issues: what waits for that for longer would wait
+	// so in an exchange.
+	readyTime = 2 * time.Second
 )
 
 func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -27,7 +33,9 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server is about to end; it serves what still comes."))
 		return
 	}
-	if err := a.ready(r.Context(), registry.OrganizationFrom(r.Context())); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+	defer cancel()
+	if err := a.ready(ctx, registry.OrganizationFrom(r.Context())); err != nil {
 		e := agentidp.NewError(agentidp.Unavailable, agentidp.CodeTemporarilyUnavailable, "The server cannot reach its storage or its keys; its log says why.")
 		problem.Write(w, r, e.WithCause(err))
 		return
