@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -41,6 +42,10 @@ type dialect struct {
 	// a goroutine for each statement and buys little: a local file answers, and
 	// a lock is waited for no longer than busy_timeout.
 	interruptible bool
+	// readTime bounds a read outside of a transaction, with the time in which it waits for a
+	// connection: where they are slow, those who wait are told so, and those who are left
+	// get through. 0: only its context does.
+	readTime time.Duration
 	// rowLocks says that rows are locked one by one: writers then have to take
 	// the locks below. Where a writer has the whole database they are empty.
 	rowLocks   bool

@@ -27,7 +27,7 @@ const (
 	askTime = time.Second
 	// silence is how long one connection may be silent while the server answers others,
 	// where no statement waits for a row.
-	silence = 1500 * time.Millisecond
+	silence = 3 * time.Second
 	// trusted is how long a connection may be idle and is used again unasked, and how long
 	// its answer may take else. From one that is in doubt already, because another was
 	// lost, none is waited for that long.

@@ -21,6 +21,7 @@ var postgresDialect = &dialect{
 	},
 	catalog:       "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
 	interruptible: true,
+	readTime:      silence,
 	rowLocks:      true,
 	// A row that is locked by somebody who is about to change it is skipped, and
 	// the members that need it try again: one locked row stops no batch.

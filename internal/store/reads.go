@@ -44,7 +44,13 @@ func list[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows
 }
 
 func listOnce[T any](ctx context.Context, r reads, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
-	rows, err := r.q.QueryContext(ctx, query, args...)
+	own := ctx
+	if _, alone := r.q.(*pool); alone && r.readTime > 0 {
+		var cancel context.CancelFunc
+		own, cancel = context.WithTimeout(ctx, r.readTime)
+		defer cancel()
+	}
+	rows, err := r.q.QueryContext(own, query, args...)
 	if err != nil {
 		return nil, r.explain(ctx, doing, err)
 	}
