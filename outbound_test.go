@@ -9,12 +9,13 @@ import (
 	"testing"
 )
 
-// mayConnect says which packages and files begin connections, and to whom; the driver of
-// PostgreSQL, which internal/store alone may import, is beside them. What a request can make
-// the server ask is in internal/verify, under guard: no other part of it reaches anybody.
+// mayConnect says which packages and files begin connections, and to whom. What a request
+// can make the server ask is in internal/verify, under guard: no other part of it reaches
+// anybody.
 var mayConnect = map[string]string{
 	"internal/verify":                "the issuers of registered providers, under guard",
 	"internal/app/doctor_network.go": "the operator's own installation and its issuers, for agentidp doctor",
+	"internal/store":                 "the PostgreSQL of the database URL, whose driver dials through it",
 	"internal/cli":                   "the server that the user names",
 	"client":                         "the server that the user names",
 	"bench":                          "the server that it measures",

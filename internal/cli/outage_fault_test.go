@@ -56,7 +56,7 @@ func newOutage(t *testing.T, url string) *outage {
 	i.env = append(i.env, "AGENTIDP_METRICS_LISTEN=127.0.0.1:0")
 	i.start()
 	o := &outage{ledger: newLedger(i, i.program("admin", "token")), t: t}
-	o.ledger.admin.MaxRetries = -1 // each answer counts
+	o.admin.MaxRetries = -1 // each answer counts
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	o.workers = o.crowd(seed)
@@ -137,16 +137,16 @@ func (o *outage) wellAfter(back time.Time) {
 
 // exchange takes a new subject token to the server, and returns what it says and how long
 // that took.
-func (o *outage) exchange() (error, time.Duration) {
+func (o *outage) exchange() (time.Duration, error) {
 	w := o.workers[0]
 	began := time.Now()
-	_, err := o.ledger.admin.Exchange(o.t.Context(), client.ExchangeRequest{Token: o.installation.subject(w.repository, "refs/heads/dev"), AgentID: w.agent})
+	_, err := o.admin.Exchange(o.t.Context(), client.ExchangeRequest{Token: o.installation.subject(w.repository, "refs/heads/dev"), AgentID: w.agent})
 	if _, reason := refusal(err); reason == "" {
 		if code, _ := refusal(err); code == agentidp.CodeBranchNotPermitted {
 			err = nil // it was decided, and recorded
 		}
 	}
-	return err, time.Since(began)
+	return time.Since(began), err
 }
 
 var goroutines = regexp.MustCompile(`(?m)^go_goroutines (\d+)`)
@@ -235,7 +235,7 @@ func TestR09FailoverToAnAsynchronousStandby(t *testing.T) {
 	primary.Stop("immediate")
 	standby.Promote()
 	pace.Eventually(t, "the server has found the standby", func() bool {
-		_, err := o.ledger.admin.ListAgents(t.Context(), agentidp.AgentFilter{}, client.ListOptions{Limit: 1})
+		_, err := o.admin.ListAgents(t.Context(), agentidp.AgentFilter{}, client.ListOptions{Limit: 1})
 		return err == nil
 	})
 	count := o.installation.undamaged(t.Context(), t)

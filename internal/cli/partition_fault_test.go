@@ -145,7 +145,7 @@ func TestR10PostgreSQLCannotBeReached(t *testing.T) {
 func (o *outage) servesWithoutStorage(lasts time.Duration) {
 	o.t.Helper()
 	for began, first := time.Now(), true; time.Since(began) < lasts; first = false {
-		err, took := o.exchange()
+		took, err := o.exchange()
 		e, ok := errors.AsType[*client.Error](err)
 		if !ok || e.Status != http.StatusServiceUnavailable || e.RetryAfter == 0 {
 			o.t.Errorf("an exchange: %v, want 503 with Retry-After", err)
@@ -190,7 +190,7 @@ func TestR11PostgreSQLIsSlow(t *testing.T) {
 		s.begin(x)
 		served, shed, most := o.flood(200, lasts)
 		x.heals()
-		pace.Eventually(t, "an exchange is decided in time again", func() bool { err, took := o.exchange(); return err == nil && took < time.Second })
+		pace.Eventually(t, "an exchange is decided in time again", func() bool { took, err := o.exchange(); return err == nil && took < time.Second })
 		t.Logf("%s: %d served, %d turned away; %d MiB before, %d at most", s.name, served, shed, before>>20, most>>20)
 		if shed == 0 {
 			t.Errorf("%s: nobody was turned away", s.name)
@@ -211,7 +211,7 @@ func (o *outage) flood(clients int, lasts time.Duration) (served, shed, most int
 	for range clients {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				err, took := o.exchange()
+				took, err := o.exchange()
 				e, refused := errors.AsType[*client.Error](err)
 				mu.Lock()
 				switch {

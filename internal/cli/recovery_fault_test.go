@@ -29,7 +29,7 @@ func TestR21PostgresIsBroughtBackElsewhere(t *testing.T) {
 			to.Run("pg_restore", "-d", url, from.Path("dump"))
 			return url
 		}},
-		{"from a base backup and the archive, as it was at a point in time", false, func(t *testing.T, from *pgtest.Cluster, meanwhile func()) string {
+		{"from a base backup and the archive, as it was at a point in time", false, func(_ *testing.T, from *pgtest.Cluster, meanwhile func()) string {
 			to := from.BaseBackup()
 			from.Exec("SELECT pg_create_restore_point('then')")
 			meanwhile()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,7 @@ func (i *installation) migrates(points string) (*os.ProcessState, string) {
 		i.t.Fatal(err)
 	}
 	cmd := exec.Command("agentidp", "migrate")
-	cmd.Env = append(i.env[:len(i.env):len(i.env)], failpoint.File+"="+file)
+	cmd.Env = append(slices.Clone(i.env), failpoint.File+"="+file)
 	out, _ := cmd.CombinedOutput() // how it ended says it
 	return cmd.ProcessState, string(out)
 }

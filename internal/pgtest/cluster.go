@@ -220,7 +220,7 @@ func (c *Cluster) BaseBackup() *Cluster {
 // restore point, as a cluster of its own.
 func (c *Cluster) Recover(archive *Cluster, restorePoint string) {
 	c.t.Helper()
-	if err := os.WriteFile(filepath.Join(c.data(), "recovery.signal"), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(c.data(), "recovery.signal"), nil, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 	c.options = append(c.options, "restore_command=cp "+archive.Path("archived-%f")+" %p", "recovery_target_name="+restorePoint, "recovery_target_action=promote", "archive_mode=off")

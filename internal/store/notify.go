@@ -10,8 +10,8 @@ import (
 // channel is the name under which nodes on PostgreSQL call each other.
 const channel = "agentidp_changes"
 
-// ErrNoCalls: this database passes no calls between nodes. They look for changes all the
-// same.
+// ErrNoCalls says that this database passes no calls between nodes. They look for changes
+// all the same.
 var ErrNoCalls = errors.New("the database passes no calls on")
 
 // Notify calls the other nodes to look for changes, where Listen works. Nobody needs to
