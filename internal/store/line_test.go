@@ -266,7 +266,7 @@ func TestConnectionsThatLeadNowhereAreReplaced(t *testing.T) {
 	}
 }
 
-// The server has closed all connections, as when it was restarted, and nobody was
+// the server has closed all connections, as when it was restarted, and nobody was
 // asking it anything: by the first request that finds out it is known.
 func TestConnectionsThatEndedAreReplaced(t *testing.T) {
 	t.Parallel()
@@ -383,7 +383,7 @@ func TestANodeThatVanishesLetsGoOfItsRows(t *testing.T) {
 	}
 }
 
-// Close ends the watching, whatever the server does.
+// Close ends the watching, whatever the server does.
 func TestCloseWhileTheServerIsGone(t *testing.T) {
 	t.Parallel()
 	n, f, said := throughNetwork(t)
