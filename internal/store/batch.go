@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,7 +42,7 @@ func (c *committer) mustShare(err error) bool {
 // another batch inserts an equal key, so that order cannot deadlock.
 type batch struct {
 	*committer
-	*steps
+	transaction
 	members []*member
 }
 
@@ -53,16 +52,15 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	if err := c.db.broken.err(); err != nil {
 		return err
 	}
-	s, err := c.db.commit.begin(ctx)
+	tx, err := c.db.begin(ctx, c.db.commit)
 	if err != nil {
 		return err
 	}
-	defer s.finish()
-	defer func() { _ = s.tx.Rollback() }() // after a commit it does nothing
+	defer tx.end()
 	for _, m := range members {
 		m.err, m.pins = nil, false
 	}
-	b := &batch{c, s, members}
+	b := &batch{c, tx, members}
 	if err := b.run(); err != nil {
 		return err
 	}
@@ -72,25 +70,18 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	if err := failpoint.Hit(failpoint.BeforeCommit); err != nil {
 		return err
 	}
-	if err := s.tx.Commit(); err != nil {
-		return c.db.finishCommit(err)
+	if err := tx.commit(); err != nil {
+		return err
 	}
-	return c.db.finishCommit(failpoint.Hit(failpoint.AfterCommit))
+	return finishCommit(failpoint.Hit(failpoint.AfterCommit))
 }
 
 func (b *batch) run() error {
 	if b.db.beginBatch != "" {
-		if err := b.exec(b.db.beginBatch, nil); err != nil {
-			return err
-		}
-	}
-	for kind := range versionedTables {
-		if err := b.compareRows(kind); err != nil {
-			return err
-		}
+		b.enqueue(b.db.beginBatch, nil, nil)
 	}
 	for _, step := range []func() error{
-		b.comparePins,
+		b.compareRows, b.comparePins,
 		pass(failpoint.BeforeUsedTokens), b.useTokens, pass(failpoint.AfterUsedTokens),
 		b.createPins, b.writeRecords, pass(failpoint.AfterRecords),
 	} {
@@ -136,7 +127,8 @@ func (b *batch) useTokens() error {
 	for i, m := range users {
 		rows[i], refused[m.decisionID] = m.usedRow, m
 	}
-	err := b.insertReturning(insertUsed, rows, func(decisionID string) { delete(refused, decisionID) })
+	b.insertReturning(insertUsed, rows, func(decisionID string) { delete(refused, decisionID) })
+	err := b.flush()
 	for _, m := range refused {
 		m.err = ErrReplayed
 	}
@@ -163,14 +155,16 @@ func (b *batch) createPins() error {
 		rows[i] = m.pinRow
 	}
 	created := 0
-	err := b.insertReturning(insertPins, rows, func(string) { created++ })
+	b.insertReturning(insertPins, rows, func(string) { created++ })
+	err := b.flush()
 	if err == nil && created != len(creators) {
 		return errPinRaced
 	}
 	return err
 }
 
-// writeRecords writes what the members that are left have to say.
+// writeRecords has written what the members that are left have to say: the commit sees to
+// it that it is, and nothing of it decides about anybody.
 func (b *batch) writeRecords() error {
 	n := len(b.members)
 	decisions, tokens, events := make([][]any, 0, n), make([][]any, 0, n), make([][]any, 0, 2*n)
@@ -190,42 +184,27 @@ func (b *batch) writeRecords() error {
 			events = append(events, m.pinEvent)
 		}
 	}
-	if err := insertDecisions.each(b.db.dialect, decisions, b.exec); err != nil {
-		return err
-	}
-	if err := insertClaims.each(b.db.dialect, claims, b.exec); err != nil {
-		return err
-	}
-	if err := insertTokens.each(b.db.dialect, tokens, b.exec); err != nil {
-		return err
-	}
-	return insertEvents.each(b.db.dialect, events, b.exec)
+	b.insert(insertDecisions, decisions, nil)
+	b.insert(insertClaims, claims, nil)
+	b.insert(insertTokens, tokens, nil)
+	b.insert(insertEvents, events, nil)
+	return nil
+}
+
+func (b *batch) insert(in *inserter, rows [][]any, each func(row) error) {
+	_ = in.each(b.db.dialect, rows, func(text string, args []any) error {
+		b.enqueue(text, args, each)
+		return nil
+	})
 }
 
 // insertReturning inserts rows and calls each with what is returned of those that
 // were inserted.
-func (b *batch) insertReturning(in *inserter, rows [][]any, each func(string)) error {
-	return in.each(b.db.dialect, rows, func(text string, args []any) error {
-		return b.scan(text, args, func(rows *sql.Rows) error {
-			var value string
-			err := rows.Scan(&value)
-			each(value)
-			return err
-		})
-	})
-}
-
-// scan calls each for every row of a query.
-func (b *batch) scan(text string, args []any, each func(*sql.Rows) error) error {
-	rows, err := b.query(text, args)
-	if err != nil {
+func (b *batch) insertReturning(in *inserter, rows [][]any, each func(string)) {
+	b.insert(in, rows, func(r row) error {
+		var value string
+		err := r.Scan(&value)
+		each(value)
 		return err
-	}
-	defer func() { _ = rows.Close() }() // Err has told
-	for rows.Next() {
-		if err := each(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	})
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"database/sql"
 	"iter"
 	"maps"
 	"slices"
@@ -14,13 +13,25 @@ func (k rowID) compare(other rowID) int {
 	return cmp.Or(cmp.Compare(k.orgID, other.orgID), cmp.Compare(k.id, other.id))
 }
 
-// compareRows locks the rows of one table that the members' decisions were based
-// on, and refuses the members to whom one has changed.
-func (b *batch) compareRows(kind int) error {
-	stored, err := b.revisions(kind, true, func(seenRow) bool { return true })
-	if err != nil {
+// compareRows locks the rows that the members' decisions were based on, table by table,
+// and refuses the members to whom one has changed.
+func (b *batch) compareRows() error {
+	var stored [len(versionedTables)]map[rowID]int64
+	for kind := range versionedTables {
+		stored[kind] = b.revisions(kind, true, func(seenRow) bool { return true })
+	}
+	if err := b.flush(); err != nil {
 		return err
 	}
+	for kind := range versionedTables {
+		if err := b.compareTable(kind, stored[kind]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) compareTable(kind int, stored map[rowID]int64) error {
 	var missing map[rowID]bool
 	for m := range b.live() {
 		seen := m.seen[kind]
@@ -48,8 +59,8 @@ func (b *batch) compareRows(kind int) error {
 // excuseHeld looks again, without a lock, at rows that were missing: those that
 // are as seen are only held by somebody who may change them.
 func (b *batch) excuseHeld(kind int, missing map[rowID]bool) error {
-	stored, err := b.revisions(kind, false, func(seen seenRow) bool { return missing[rowID{seen.orgID, seen.id}] })
-	if err != nil {
+	stored := b.revisions(kind, false, func(seen seenRow) bool { return missing[rowID{seen.orgID, seen.id}] })
+	if err := b.flush(); err != nil {
 		return err
 	}
 	for _, m := range b.members {
@@ -61,8 +72,9 @@ func (b *batch) excuseHeld(kind int, missing map[rowID]bool) error {
 	return nil
 }
 
-// revisions reads the rows of one table that the chosen members have seen.
-func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) (map[rowID]int64, error) {
+// revisions reads the rows of one table that the chosen members have seen. They are there
+// after the next flush.
+func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) map[rowID]int64 {
 	table := &versionedTables[kind]
 	wanted := make(map[rowID]bool, 8)
 	for _, m := range b.members {
@@ -72,7 +84,7 @@ func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) (map[r
 	}
 	stored := make(map[rowID]int64, len(wanted))
 	if len(wanted) == 0 {
-		return stored, nil
+		return stored
 	}
 	keys := slices.SortedFunc(maps.Keys(wanted), rowID.compare)
 	size := keySize(len(keys))
@@ -91,24 +103,22 @@ func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) (map[r
 			args = append(args, micros(b.db.clock()))
 		}
 	}
-	err := b.scan(text, args, func(rows *sql.Rows) error {
+	b.enqueue(text, args, func(r row) error {
 		var key rowID
 		var revision int64
-		if err := rows.Scan(&key.orgID, &key.id, &revision); err != nil {
-			return err
-		}
+		err := r.Scan(&key.orgID, &key.id, &revision)
 		stored[key] = revision
-		return nil
+		return err
 	})
-	return stored, err
+	return stored
 }
 
 // comparePins refuses the members whose repository is pinned to other ids than
 // their token's, or no longer pinned. A repository that nobody has pinned will
 // be pinned by this batch, to one identity.
 func (b *batch) comparePins() error {
-	stored, err := b.storedPins(b.checks.pins, b.live())
-	if err != nil {
+	stored := b.storedPins(b.checks.pins, b.live())
+	if err := b.flush(); err != nil {
 		return err
 	}
 	created := make(map[pinKey][2]string)
@@ -132,7 +142,8 @@ func (b *batch) comparePins() error {
 	if !lost || !b.db.rowLocks {
 		return nil
 	}
-	stored, err = b.storedPins(b.checks.plainPins, slices.Values(b.members))
+	stored = b.storedPins(b.checks.plainPins, slices.Values(b.members))
+	err := b.flush()
 	for _, m := range b.members {
 		if ids, ok := stored[m.pin.pinKey]; ok && ids == m.pin.ids && m.err == ErrStale && m.pin.seen { //nolint:errorlint // set by us
 			m.err = errHeld // locked by somebody who may change it
@@ -143,8 +154,8 @@ func (b *batch) comparePins() error {
 
 // storedPins reads the pins of the members' repositories. With a lock, it is for
 // members that share their policy: whoever holds all policies of a repository must
-// not have to wait for its pin.
-func (b *batch) storedPins(texts [len(keyCounts)]string, members iter.Seq[*member]) (map[pinKey][2]string, error) {
+// not have to wait for its pin. They are there after the next flush.
+func (b *batch) storedPins(texts [len(keyCounts)]string, members iter.Seq[*member]) map[pinKey][2]string {
 	wanted := make(map[pinKey]bool, 8)
 	for m := range members {
 		if m.pin.repository != "" {
@@ -153,7 +164,7 @@ func (b *batch) storedPins(texts [len(keyCounts)]string, members iter.Seq[*membe
 	}
 	stored := make(map[pinKey][2]string, len(wanted))
 	if len(wanted) == 0 {
-		return stored, nil
+		return stored
 	}
 	keys := slices.SortedFunc(maps.Keys(wanted), pinKey.compare)
 	size := keySize(len(keys))
@@ -162,16 +173,14 @@ func (b *batch) storedPins(texts [len(keyCounts)]string, members iter.Seq[*membe
 		key := keys[min(i, len(keys)-1)]
 		args = append(args, key.orgID, key.provider, key.repository)
 	}
-	err := b.scan(texts[size], args, func(rows *sql.Rows) error {
+	b.enqueue(texts[size], args, func(r row) error {
 		var key pinKey
 		var ids [2]string
-		if err := rows.Scan(&key.orgID, &key.provider, &key.repository, &ids[0], &ids[1]); err != nil {
-			return err
-		}
+		err := r.Scan(&key.orgID, &key.provider, &key.repository, &ids[0], &ids[1])
 		stored[key] = ids
-		return nil
+		return err
 	})
-	return stored, err
+	return stored
 }
 
 func (k pinKey) compare(other pinKey) int {

@@ -127,6 +127,7 @@ func (u *upstream) connecting(_ context.Context, config *pgx.ConnConfig) error {
 // does not. A transaction pooler may run each transaction over another connection, which
 // knows nothing of what was prepared before.
 func (u *upstream) connected(ctx context.Context, conn *pgx.Conn) error {
+	registerColumns(conn.TypeMap())
 	pooled, _ := conn.PgConn().CustomData()[pooledKey].(bool)
 	if !pooled || u.given || conn.Config().DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
 		return nil

@@ -29,6 +29,8 @@ type dialect struct {
 	catalog string // counts the tables named $1
 	tables  string // counts all, where a database is one program's; "": others may have theirs in it
 
+	// begin begins a transaction of the committer.
+	begin func(context.Context, *pool) (transaction, error)
 	// prepare says that statements are worth preparing by hand. pgx keeps its
 	// own cache for each connection, and can do without one behind a pooler.
 	prepare bool
@@ -38,6 +40,8 @@ type dialect struct {
 	// unnamed says that long statements take ? rather than $1: SQLite looks each
 	// name up in a list, which is quadratic.
 	unnamed bool
+	// arrays says that the rows of an INSERT travel as an array for each column.
+	arrays bool
 	// interruptible says that cancelling a context is cheap. On SQLite it costs
 	// a goroutine for each statement and buys little: a local file answers, and
 	// a lock is waited for no longer than busy_timeout.

@@ -62,21 +62,62 @@ func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql
 	return s.QueryContext(ctx, args...)
 }
 
-// steps runs statements in one transaction of a pool. It uses what is prepared;
-// what is not runs once unprepared and is prepared by finish.
+// steps is a transaction whose statements run when they are queued: the engine is in this
+// process. It uses what is prepared; what is not runs once unprepared and is prepared by
+// finish.
 type steps struct {
 	ctx    context.Context // of the transaction, which outlives its callers'
 	pool   *pool
 	tx     *sql.Tx
+	err    error // of the first statement that failed; those after it do not run
 	missed []string
 }
 
-func (p *pool) begin(ctx context.Context) (*steps, error) {
+func beginSteps(ctx context.Context, p *pool) (transaction, error) {
 	tx, err := p.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &steps{ctx: ctx, pool: p, tx: tx}, nil
+}
+
+func (s *steps) enqueue(text string, args []any, each func(row) error) {
+	switch {
+	case s.err != nil:
+	case each == nil:
+		s.err = s.exec(text, args)
+	default:
+		s.err = s.scan(text, args, each)
+	}
+}
+
+func (s *steps) flush() error { return s.err }
+
+func (s *steps) commit() error {
+	if s.err != nil {
+		return s.err
+	}
+	return finishCommit(s.tx.Commit())
+}
+
+func (s *steps) end() {
+	_ = s.tx.Rollback() // after a commit it does nothing
+	s.finish()
+}
+
+// scan calls each for every row of a query.
+func (s *steps) scan(text string, args []any, each func(row) error) error {
+	rows, err := s.query(text, args)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // Err has told
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func (s *steps) query(text string, args []any) (*sql.Rows, error) {

@@ -20,6 +20,8 @@ var postgresDialect = &dialect{
 		"SELECT CAST('settings'::regclass::oid AS TEXT)",
 	},
 	catalog:       "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
+	begin:         beginPipeline,
+	arrays:        true,
 	interruptible: true,
 	readTime:      silence,
 	rowLocks:      true,

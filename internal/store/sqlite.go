@@ -19,6 +19,7 @@ var sqliteDialect = &dialect{
 	goose:   goose.DialectSQLite3,
 	catalog: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1",
 	tables:  "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
+	begin:   beginSteps,
 	prepare: true,
 	unnamed: true,
 

@@ -77,7 +77,7 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the commit: %w", err)
 	}
-	if err := db.finishCommit(tx.Commit()); err != nil {
+	if err := finishCommit(tx.Commit()); err != nil {
 		return err
 	}
 	db.written.add(t.events)
@@ -89,7 +89,7 @@ func (db *DB) writeOnce(ctx, own context.Context, fn func(*Tx) error) error {
 
 // finishCommit gives an error of COMMIT its meaning: the engine says that the
 // transaction lost and did nothing, which is retryable, or nobody knows.
-func (db *DB) finishCommit(err error) error {
+func finishCommit(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -155,21 +155,18 @@ func (c *committer) flushUsage() {
 
 // writeUsage sorts the rows, so that two nodes cannot deadlock.
 func (c *committer) writeUsage(ctx context.Context, counts map[usageKey]usageCount) (err error) {
-	s, err := c.db.commit.begin(ctx)
+	tx, err := c.db.begin(ctx, c.db.commit)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer s.finish()
-	defer func() { _ = s.tx.Rollback() }() // after a commit it does nothing
+	defer tx.end()
 	for _, key := range slices.SortedFunc(maps.Keys(counts), usageKey.compare) {
 		t, n := &usageTables[key.table], counts[key]
 		args := []any{key.row.orgID, key.row.id, micros(n.last)}
 		if t.counted {
 			args = append(args, n.times)
 		}
-		if err := s.exec(t.upsert, args); err != nil {
-			return fmt.Errorf("count the uses of %s %s: %w", t.what, key.row.id, err)
-		}
+		tx.enqueue(t.upsert, args, nil)
 	}
-	return s.tx.Commit()
+	return tx.commit()
 }
