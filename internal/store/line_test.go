@@ -286,6 +286,22 @@ func TestConnectionsThatEndedAreReplaced(t *testing.T) {
 	}
 }
 
+// Whatever begins then is begun over another connection, also where the one that ended was
+// in use a moment before: nothing was done.
+func TestWhatBeginsOverAConnectionThatEndedIsBegunAgain(t *testing.T) {
+	t.Parallel()
+	n, f, _ := throughNetwork(t)
+	for _, what := range []string{"an exchange", "a change"} {
+		for range 5 {
+			f.warm(t)
+			n.breakOff()
+			if err := f.ways(t)[what](); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+}
+
 // An end that refuses connections is asked by the line alone.
 func TestAServerThatRefusesConnectionsIsAskedNowAndThen(t *testing.T) {
 	t.Parallel()

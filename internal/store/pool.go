@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+	"time"
 
 	"github.com/sentryagent/agentidp/internal/limit"
 )
@@ -60,6 +61,19 @@ func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql
 		return nil, err
 	}
 	return s.QueryContext(ctx, args...)
+}
+
+// BeginTx is that of sql.DB, over another connection where one has ended, as all do when
+// the server is restarted: BEGIN does nothing, whatever became of it. Not after a while:
+// then a connection was silent, and another may be too.
+func (p *pool) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
+	began := time.Now()
+	for try := 0; ; try++ {
+		tx, err := p.DB.BeginTx(ctx, opts)
+		if err == nil || try == maxRetries || !ended(err) || time.Since(began) > quiet {
+			return tx, err
+		}
+	}
 }
 
 // steps is a transaction whose statements run when they are queued: the engine is in this

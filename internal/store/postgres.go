@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"strconv"
 	"strings"
@@ -82,6 +84,15 @@ const onlyReads = "25006"
 func fatal(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && strings.EqualFold(e.Severity, "FATAL")
+}
+
+// ended says that a connection has ended, or was closed, that had been there.
+func ended(err error) bool {
+	if _, never := errors.AsType[*pgconn.ConnectError](err); never || pgconn.Timeout(err) {
+		return false
+	}
+	_, broken := errors.AsType[*net.OpError](err)
+	return broken || fatal(err) || pgconn.SafeToRetry(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // sqlState returns the five characters of the server's error, or "".
