@@ -240,14 +240,19 @@ func (c *committer) batchContext() (context.Context, context.CancelFunc) {
 
 // settle gives every member of a failed batch its own result. Where the engine
 // is at fault all share its fate; otherwise each runs alone, so that a member
-// that cannot be stored harms itself only.
+// that cannot be stored harms itself only. One that waited for a key comes again, as
+// for any row that is held.
 func (c *committer) settle(ctx context.Context, members []*member, err error) {
 	for i, m := range members {
 		alone := err
 		if len(members) > 1 && !c.mustShare(err) {
 			alone = c.try(ctx, members[i:i+1])
 		}
-		if alone != nil {
+		switch {
+		case alone == nil:
+		case c.db.waitedTooLong(alone):
+			m.err = errHeld // by a slow node, which may be done soon
+		default:
 			m.err = c.db.explain(context.Background(), "issue", alone) // that the batch's time is over is nobody's leaving
 		}
 	}

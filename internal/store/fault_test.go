@@ -213,7 +213,7 @@ func TestAnExchangeTakesFourRoundTrips(t *testing.T) {
 }
 
 // Another node has inserted the same subject token and does not commit: who
-// brings it too waits no longer than lock_timeout, and the others of its batch
+// brings it too waits no longer than for any row that is held, and the others of its batch
 // are issued.
 func TestAHungNodeHarmsOnlyItsOwnSubjectTokens(t *testing.T) {
 	f := newFixture(t, pgtest.Start(t))
@@ -247,6 +247,43 @@ func TestAHungNodeHarmsOnlyItsOwnSubjectTokens(t *testing.T) {
 	}
 	if err := f.Issue(ctx, grants[1]); err != nil {
 		t.Errorf("after the other node has given up: %v", err)
+	}
+}
+
+// A node that only takes long to commit is waited for: what it brought about is known then.
+func TestASlowNodeIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, pgtest.Start(t))
+	ctx := context.WithoutCancel(t.Context())
+	for name, test := range map[string]struct {
+		end  func(pgx.Tx) error
+		want error
+	}{
+		"gives up": {func(tx pgx.Tx) error { return tx.Rollback(ctx) }, nil},
+		"commits":  {func(tx pgx.Tx) error { return tx.Commit(ctx) }, store.ErrReplayed},
+	} {
+		conn, err := pgx.Connect(ctx, f.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := f.grant()
+		if _, err := tx.Exec(ctx, "INSERT INTO used_tokens VALUES ($1, 'github', $2, 'd', 0)", f.org.ID, g.ReplayKey); err != nil {
+			t.Fatal(err)
+		}
+		result, waits := make(chan error, 1), f.Stats().Waits
+		go func() { result <- f.Issue(ctx, g) }()
+		await(t, func() bool { return len(result) > 0 || f.Stats().Waits > waits })
+		if err := test.end(tx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-result; !errors.Is(err, test.want) {
+			t.Errorf("a node that has the same subject token %s: %v, want %v", name, err, test.want)
+		}
 	}
 }
 
