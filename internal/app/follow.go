@@ -10,16 +10,19 @@ import (
 )
 
 const (
-	// followInterval is how often it is looked for what changed at other nodes; calls
-	// between nodes make it sooner.
-	followInterval = time.Second
+	// followInterval is how often it is looked for what changed; calls between nodes make
+	// it sooner. Candidates are not asked for anew as long as a look is not a second old.
+	followInterval = 500 * time.Millisecond
+	// followTime is how long what it does may take at most.
+	followTime = time.Second
+
 	// lookBack is how far each look goes back: a change is committed up to ten seconds
 	// after it got its id, and clocks differ.
 	lookBack = 30 * time.Second
 	// keepChanges is how long changes are kept, for nodes whose clocks differ by more.
 	keepChanges = 10 * time.Minute
 	// manyChanges are as many as are told one by one; of more, all is forgotten.
-	manyChanges = 1000
+	manyChanges = 5000
 	// compareInterval is how often settings are compared with those of others.
 	compareInterval = time.Minute
 	// listenAgain is how soon it is tried again to hear other nodes.
@@ -60,7 +63,7 @@ func (a *App) followAlways(ctx context.Context) {
 // quietly does what nobody has to hear of if it fails: storage that is away is told by
 // those who need it.
 func (a *App) quietly(ctx context.Context, failed string, do func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, followInterval)
+	ctx, cancel := context.WithTimeout(ctx, followTime)
 	defer cancel()
 	if err := do(ctx); err != nil {
 		a.logger.Debug(failed, "error", err)
@@ -75,16 +78,18 @@ func (a *App) followOn(ctx context.Context) error {
 		return err
 	}
 	away := now.Sub(f.at)
-	if !f.at.IsZero() && (away > lookBack || away < -lookBack) || len(changes) == manyChanges {
-		a.forgetAll()
-	} else {
+	a.exchange.Follow(now, func() {
+		if !f.at.IsZero() && (away > lookBack || away < -lookBack) || len(changes) == manyChanges {
+			a.forgetAll()
+			return
+		}
 		for i := range changes {
 			if c := &changes[i]; !f.seen[c.ID] {
 				a.forget(c)
 				a.logger.Debug("what was remembered of a change is forgotten", "event", c.ID, "type", c.Type)
 			}
 		}
-	}
+	})
 	f.at, f.seen = now, make(map[string]bool, len(changes))
 	for i := range changes {
 		f.seen[changes[i].ID] = true
@@ -132,7 +137,7 @@ func (a *App) listenAlways(ctx context.Context) {
 			return
 		}
 		if !errors.Is(err, store.ErrNoCalls) {
-			a.logger.Debug("other servers are not heard; what they change is noticed within a second", "error", err)
+			a.logger.Debug("other servers are not heard; what they change is noticed within half a second", "error", err)
 		}
 		select {
 		case <-ctx.Done():

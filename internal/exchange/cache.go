@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentryagent/agentidp"
@@ -21,12 +22,16 @@ type cache struct {
 	candidates *limit.Cache[cacheKey, remembered]
 	agents     *limit.Cache[[2]string, *agentidp.Agent]
 	clock      func() time.Time
+
+	looks    atomic.Int64 // for what changed: how many have begun to be told of
+	followed atomic.Int64 // when the latest of them began whose changes are all forgotten; Unix nanoseconds
 }
 
 // remembered are candidates, and when they were as the database had them.
 type remembered struct {
 	policies []*policy.Compiled
 	at       time.Time
+	told     bool // whoever changes them is told of: nothing was while they were read
 }
 
 // cacheKey names the candidates of a repository: by name and by id, because a
@@ -58,11 +63,16 @@ func sizeOf(r remembered) int {
 	return size
 }
 
-// askAgain is how long candidates are taken as they are remembered. A grant that rests on them
+// askAgain is how long candidates are taken as they were when they were read, or when it was
+// last looked for what had changed, which was not they. A grant that rests on them
 // is checked by its commit, whatever their age; but the commit does not look at those that grant
 // nothing, and a policy in shadow mode is to be told of from its creation on, and no longer than
 // it is there, also where every exchange is granted.
 const askAgain = time.Second
+
+// askAnyway is how long candidates are taken although nobody told of a change: that a
+// repository is pinned is not told of, and clocks of nodes may differ too much (store.Changes).
+const askAnyway = time.Minute
 
 func newCache(clock func() time.Time) *cache {
 	return &cache{
@@ -101,11 +111,10 @@ func (c *cache) provider(ctx context.Context, db *store.DB, orgID, issuer string
 // changed is neither read nor compiled again: each refusal asks whether it has.
 func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *agentidp.ProviderKind, fresh bool) ([]*policy.Compiled, bool, error) {
 	entry, ok := c.candidates.Get(key)
-	known, now := entry.policies, c.clock()
-	age := now.Sub(entry.at)
+	known, now, looks := entry.policies, c.clock(), c.looks.Load()
 	switch {
 	case !ok:
-	case !fresh && 0 <= age && age < askAgain:
+	case !fresh && c.asNow(entry, now):
 		return known, false, nil
 	default:
 		versions, err := db.CandidateVersions(ctx, key.org, key.provider, key.repository, key.repositoryID)
@@ -113,7 +122,7 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 			return nil, false, err
 		}
 		if slices.EqualFunc(known, versions, isVersion) {
-			c.candidates.Put(key, remembered{known, now})
+			c.remember(key, known, now, looks)
 			return known, true, nil
 		}
 	}
@@ -126,11 +135,30 @@ func (c *cache) policies(ctx context.Context, db *store.DB, key cacheKey, kind *
 		compiled[i] = recompiled(known, &rows[i], kind)
 	}
 	if len(compiled) > 0 { // a repository without policies is anybody's: it takes no room here
-		c.candidates.Put(key, remembered{compiled, now})
+		c.remember(key, compiled, now, looks)
 	} else {
 		c.candidates.Drop(key)
 	}
 	return compiled, true, nil
+}
+
+// asNow reports whether candidates are taken as they are remembered.
+func (c *cache) asNow(r remembered, now time.Time) bool {
+	age := now.Sub(r.at)
+	if age < 0 || age >= askAnyway {
+		return false
+	}
+	looked := now.Sub(time.Unix(0, c.followed.Load()))
+	return age < askAgain || r.told && 0 <= looked && looked < askAgain
+}
+
+// remember keeps candidates that were read at an instant, when so many looks had begun to be
+// told of. What was told of meanwhile may be they, as they were read or as they are since.
+func (c *cache) remember(key cacheKey, policies []*policy.Compiled, at time.Time, looks int64) {
+	c.candidates.Put(key, remembered{policies, at, looks > 0})
+	if looks > 0 && c.looks.Load() != looks { // asked after it is there to be forgotten
+		c.candidates.Put(key, remembered{policies, at, false})
+	}
 }
 
 // recompiled returns the one of the known candidates that a policy still is, or else

@@ -95,6 +95,64 @@ func TestCandidatesAreReadOnceAndWhenAskedTo(t *testing.T) {
 	read(renamed, false, 2, false)
 }
 
+// While somebody looks for what changed and tells of it, it is not asked for each repository.
+func TestCandidatesThatNobodyTellsOfAreNotAskedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	x := New(Config{DB: newDB(t), Clock: func() time.Time { return now }})
+	key := cacheKey{org: "a", provider: "github", repository: "acme/deploy", repositoryID: "74"}
+	add := func(id string) *agentidp.Event {
+		t.Helper()
+		write(t, x.DB, func(tx *store.Tx) error { return tx.CreatePolicy(t.Context(), newPolicy("a", id), id) })
+		return &agentidp.Event{OrganizationID: "a", Type: agentidp.EventPolicyCreated, PolicyID: id, Data: map[string]string{"repository": "acme/deploy"}}
+	}
+	look := func(told ...*agentidp.Event) {
+		x.Follow(now, func() {
+			for _, e := range told {
+				x.Forget(e)
+			}
+		})
+	}
+	read := func(after time.Duration, wantN int, wantFresh bool) {
+		t.Helper()
+		now = now.Add(after)
+		compiled, fresh, err := x.cache.policies(t.Context(), x.DB, key, nil, false)
+		if err != nil || len(compiled) != wantN || fresh != wantFresh {
+			t.Errorf("%d policies, fresh %v, %v; want %d, fresh %v", len(compiled), fresh, err, wantN, wantFresh)
+		}
+	}
+	add("1")
+	read(0, 1, true)
+	now = now.Add(askAgain)
+	look()
+	read(0, 1, true) // it was read before anybody looked
+	now = now.Add(askAgain)
+	look()
+	read(askAgain-1, 1, false)
+	made := add("2")
+	read(0, 1, false)
+	look(made)
+	read(0, 2, true) // told of
+	read(askAgain-1, 2, false)
+	read(1, 2, true) // nobody looked for a second
+	for range 2 * askAnyway / askAgain {
+		look()
+		now = now.Add(askAgain / 2)
+	}
+	add("3")         // and nobody tells
+	read(0, 3, true) // a minute later
+	read(0, 3, false)
+
+	// What was read while it was told of may be from before.
+	looks := x.cache.looks.Load()
+	known, _ := x.cache.candidates.Get(key)
+	look(add("4"))
+	x.cache.remember(key, known.policies, now, looks)
+	now = now.Add(askAgain)
+	look()
+	read(0, 4, true)
+}
+
 // A refusal reads the versions of what it rests on, and the rows alone that have changed
 // are compiled again.
 func TestWhatHasNotChangedIsNotCompiledAgain(t *testing.T) {

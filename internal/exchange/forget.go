@@ -2,14 +2,24 @@ package exchange
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/policy"
 )
 
-// Forget drops what is remembered of what an event changed. No exchange depends on it: it
-// spares them a second round, and frees what is gone. A new policy is not looked for: what
-// is remembered beside it is asked about within a second (askAgain).
+// Follow is called once after each look for what changed, which began at an instant, with
+// all that it found: forget calls Forget or ForgetAll. What is remembered and was not
+// forgotten is then as it was at that instant.
+func (x *Exchanger) Follow(at time.Time, forget func()) {
+	x.cache.looks.Add(1)
+	forget()
+	x.cache.followed.Store(at.UnixNano())
+}
+
+// Forget drops what is remembered of what an event changed. It spares exchanges a second
+// round, and the question whether their candidates are still the same (askAgain), and frees
+// what is gone. Beyond that no exchange depends on it.
 func (x *Exchanger) Forget(e *agentidp.Event) {
 	c := x.cache
 	switch e.Type {
@@ -19,6 +29,15 @@ func (x *Exchanger) Forget(e *agentidp.Event) {
 		c.providers.DropAll(func(key [2]string, p *agentidp.Provider) bool {
 			return key[0] == e.OrganizationID && p.Name == e.Data["provider"]
 		})
+	case agentidp.EventPolicyCreated:
+		name := agentidp.FoldRepository(e.Data[agentidp.DataRepository])
+		c.candidates.DropAll(func(key cacheKey, r remembered) bool {
+			return key.org == e.OrganizationID && (key.repository == name || slices.ContainsFunc(r.policies, func(p *policy.Compiled) bool {
+				return agentidp.FoldRepository(p.Policy.Repository) == name
+			}))
+		})
+	case agentidp.EventDatabaseRestored:
+		x.ForgetAll()
 	case agentidp.EventPolicyReplaced, agentidp.EventPolicyDeleted, agentidp.EventRepositoryRepinned:
 		c.candidates.DropAll(func(key cacheKey, r remembered) bool {
 			return key.org == e.OrganizationID && slices.ContainsFunc(r.policies, func(p *policy.Compiled) bool { return p.Policy.ID == e.PolicyID })

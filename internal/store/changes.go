@@ -14,10 +14,10 @@ import (
 // round. It promises little: a change is told some time after its commit, perhaps more
 // than once and, where the clocks of nodes differ by more than is looked back, never.
 
-// changing are the events of what nodes may remember otherwise. Nobody remembers what was
-// just created.
+// changing are the events of what nodes may remember otherwise. What was just created nobody
+// remembers, but of a repository that it has no such policy.
 var changing = map[agentidp.EventType]bool{
-	agentidp.EventPolicyReplaced: true, agentidp.EventPolicyDeleted: true, agentidp.EventRepositoryRepinned: true,
+	agentidp.EventPolicyCreated: true, agentidp.EventPolicyReplaced: true, agentidp.EventPolicyDeleted: true, agentidp.EventRepositoryRepinned: true,
 	agentidp.EventProviderReplaced: true, agentidp.EventProviderDeleted: true,
 	agentidp.EventAgentUpdated: true, agentidp.EventAgentSuspended: true, agentidp.EventAgentReactivated: true, agentidp.EventAgentDecommissioned: true,
 	agentidp.EventCredentialRotated: true, agentidp.EventCredentialRevoked: true,
