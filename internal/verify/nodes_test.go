@@ -224,3 +224,36 @@ func TestFetchesWithoutStorage(t *testing.T) {
 		w.wantAsked(t, "without storage", int64(i+1))
 	}
 }
+
+// A node that cannot reach an issuer, behind a firewall of its own or without the
+// authority's certificate, does not keep those that can from it by coming first each time.
+func TestANodeThatCannotReachTheIssuerKeepsNoOtherFromIt(t *testing.T) {
+	t.Parallel()
+	for name, changed := range map[string]bool{"no keys are known": false, "the issuer has changed its key": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nodes, d := newNodes(t, 2)
+			bad, good := nodes[0], nodes[1]
+			if changed {
+				good.mustVerify(t, good.good(t))
+				good.saved(t, d)
+				bad.mustVerify(t, bad.good(t))
+				bad.key = newKey(t, "k2", jose.ES256)
+				good.key = bad.key
+				good.issuer.publish(t, good.key)
+				good.Advance(time.Minute)
+			}
+			bad.config.SetTransport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }))
+			bad.restart(t)
+			for range 10 {
+				bad.wantUnreachable(t, bad.good(t))
+				pace.Eventually(t, "others are told", func() bool { k := d.set(bad.provider.JWKSURI); return !k.FailedAt.Before(k.AskedAt) })
+				if _, err := good.verify(t, good.good(t)); err == nil {
+					return
+				}
+				good.Advance(time.Second)
+			}
+			t.Error("after ten seconds the good node has not asked")
+		})
+	}
+}

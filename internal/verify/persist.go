@@ -19,6 +19,17 @@ const (
 // errElsewhere is why a node does not ask an issuer that could not tell another.
 var errElsewhere = errors.New("another server has just asked for them, and failed")
 
+// again is how soon after a fetch began, by any node, this one may begin the next. One that
+// was spared a failed fetch comes before the node that failed: it may be that one alone
+// that does not reach the issuer, and coming first each time it would keep all others
+// from it. s.mu is needed.
+func (s *source) again() time.Duration {
+	if errors.Is(s.cause, errElsewhere) {
+		return turnInterval
+	}
+	return retryInterval
+}
+
 // shared returns the set that another node, or an earlier process, has fetched, if it is
 // newer than the one that is here and younger than age. nil: this node is to fetch it,
 // and others wait for what it brings. So an issuer is asked as seldom by many nodes as by
@@ -30,6 +41,9 @@ func (s *source) shared(age time.Duration) (*keySet, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.cache.life, storageTimeout)
 	defer cancel()
+	s.mu.Lock()
+	again := s.again()
+	s.mu.Unlock()
 	for {
 		saved, err := s.cache.load(ctx, s.address)
 		if err != nil {
@@ -41,8 +55,8 @@ func (s *source) shared(age time.Duration) (*keySet, error) {
 		}
 		now := s.cache.now()
 		switch {
-		case saved == nil || !saved.underWay(now):
-			ours, err := s.cache.begin(ctx, s.address, now, retryInterval, clocksDiffer)
+		case saved == nil || !saved.underWay(now, again):
+			ours, err := s.cache.begin(ctx, s.address, now, again, clocksDiffer)
 			if err != nil {
 				s.cache.log.Warn("other servers could not be told that keys are fetched", "source", s.address, "error", err)
 			}
@@ -62,9 +76,9 @@ func (s *source) shared(age time.Duration) (*keySet, error) {
 
 // underWay reports whether the issuer was asked so lately that it is not to be asked
 // again, whether or not its answer is known.
-func (k *KeySet) underWay(now time.Time) bool {
+func (k *KeySet) underWay(now time.Time, again time.Duration) bool {
 	age := now.Sub(k.AskedAt)
-	return -clocksDiffer <= age && age < retryInterval
+	return -clocksDiffer <= age && age < again
 }
 
 // adopt returns what is saved as the set to go on with, or nil.

@@ -22,6 +22,7 @@ const (
 	staleAfter       = 24 * time.Hour   // known keys serve while the issuer is down
 	provokedInterval = 30 * time.Second // between fetches that a token can provoke
 	retryInterval    = 5 * time.Second  // after a failed fetch
+	turnInterval     = 3 * time.Second  // after a failed fetch of another node
 )
 
 // source is the key set of one address and its state. Tokens whose key is known
@@ -133,16 +134,16 @@ func (s *source) mayFetch(now time.Time, interval time.Duration) bool {
 	past := func(t time.Time, d time.Duration) bool {
 		return t.IsZero() || now.Before(t) || now.Sub(t) >= d
 	}
-	return past(s.latest, interval) && past(s.failedAt, retryInterval)
+	return past(s.latest, interval) && past(s.failedAt, s.again())
 }
 
 // fly starts a fetch, for which what another node fetched will do if it is younger than
 // age. It needs s.mu, and that there is no flight.
 func (s *source) fly(now time.Time, age time.Duration) {
-	flight := make(chan struct{})
+	flight, before := make(chan struct{}), s.latest
 	started := s.cache.background(func() {
 		set, fetched, err := s.obtain(age)
-		s.land(flight, set, fetched, err)
+		s.land(flight, before, set, fetched, err)
 		if fetched != nil {
 			s.persist(fetched)
 		}
@@ -184,12 +185,15 @@ func (s *source) obtain(age time.Duration) (*keySet, *KeySet, error) {
 }
 
 // land ends a flight. A failed one leaves the keys that are known. A fetch is
-// counted under the lock: whoever saw it in the counters finds it landed.
-func (s *source) land(flight chan struct{}, set *keySet, fetched *KeySet, err error) {
+// counted under the lock: whoever saw it in the counters finds it landed. Where nothing
+// was asked, because another node has just failed, the latest is the one of before.
+func (s *source) land(flight chan struct{}, latest time.Time, set *keySet, fetched *KeySet, err error) {
 	now := s.cache.now()
 	s.mu.Lock()
 	before, cause := s.set, s.cause
-	if fetched != nil || err != nil && !errors.Is(err, errElsewhere) {
+	if errors.Is(err, errElsewhere) {
+		s.latest = latest
+	} else if fetched != nil || err != nil {
 		s.cache.counted(err != nil)
 	}
 	if err == nil {
