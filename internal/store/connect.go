@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,6 +47,10 @@ func newUpstream(url string) (*upstream, error) {
 		return nil, fmt.Errorf("read the database URL: %s", unreadable(err))
 	}
 	u := &upstream{config: *config}
+	// A password ends at its first "@". What follows is no host then, and no error names it.
+	if slices.ContainsFunc(u.attempts(), func(to *pgconn.FallbackConfig) bool { return strings.LastIndex(to.Host, "@") > 0 }) {
+		return nil, errors.New("read the database URL: " + mustBe)
+	}
 	_, u.given = plain.RuntimeParams["default_query_exec_mode"]
 	if u.connections, err = sharesOf(config.RuntimeParams[poolParameter]); err != nil {
 		return nil, fmt.Errorf("read the database URL: %w", err)

@@ -55,13 +55,16 @@ func fitIsolation(said string) error {
 	return &unfitError{"its transactions are REPEATABLE READ", "set default_transaction_isolation to 'read committed' or 'serializable' (ALTER ROLE … SET …, or in the database URL)"}
 }
 
+// mustBe is said where the parts of a database URL cannot be told from each other.
+const mustBe = `it must be postgres://<user>:<password>@<host>:<port>/<database>, with what is special in the password percent-encoded ("@" is %40, "/" is %2F)`
+
 // unreadable returns what is wrong with a database URL. Where its parts cannot be told
 // from each other, any of them may be the password, so none is quoted.
 func unreadable(err error) string {
 	what := err.Error()
 	what = what[strings.LastIndex(what, "`: ")+len("`: "):] // before it is the URL
 	if strings.HasPrefix(what, "failed to parse as URL") || what == "invalid port" {
-		return `it must be postgres://<user>:<password>@<host>:<port>/<database>, with what is special in the password percent-encoded ("@" is %40, "/" is %2F)`
+		return mustBe
 	}
 	return what
 }

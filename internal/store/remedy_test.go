@@ -90,6 +90,7 @@ func TestPostgreSQLThatCannotBeUsedIsNamedWithARemedy(t *testing.T) {
 		"a mode of TLS nobody knows":  {"postgres://agent:" + secret + at + "plain?sslmode=verify", "sslmode", ""},
 		"no file of the authority":    {"postgres://agent:" + secret + at + "plain?sslmode=verify-full&sslrootcert=/none", "/none", ""},
 		"a password with a slash":     {"postgres://agent:" + secret + "/" + secret + at + "plain", "must be postgres://", "percent-encoded"},
+		"a password with an at sign":  {"postgres://agent:x@" + secret + at + "plain", "must be postgres://", "percent-encoded"},
 		"TLS that is not insisted on": {"postgres://agent:not-" + secret + at + "plain", "refused TLS", "PGPASSWORD"},
 	} {
 		t.Run(name, func(t *testing.T) {

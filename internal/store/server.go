@@ -19,7 +19,7 @@ var ErrNoServer = errors.New("there is no database server")
 // Server is the PostgreSQL that was found, and the way to it.
 type Server struct {
 	version, address string
-	connections      int    // that this program may have
+	connections      int    // that a node may have
 	encrypted        string // version of TLS; "": not encrypted
 	unprepared       bool   // because of a pooler
 	isolation        string
@@ -41,6 +41,9 @@ func (db *DB) Server(ctx context.Context) (*Server, error) {
 	}
 	defer func() { _ = conn.Close() }() // it only goes back
 	s := &Server{connections: sum(db.upstream.connections), unprepared: db.upstream.unprepared.Load(), unverified: db.upstream.unverified()}
+	if !s.unprepared {
+		s.connections++ // by which a node listens
+	}
 	_ = conn.Raw(func(c any) error { // which never fails
 		pg := c.(*stdlib.Conn).Conn().PgConn()
 		s.version, s.address = pg.ParameterStatus("server_version"), pg.Conn().RemoteAddr().String()
@@ -97,7 +100,7 @@ func (s *Server) Concerns() (all []Concern) {
 
 // unverified returns the hosts, other than this machine, whose certificate nobody looks at.
 func (u *upstream) unverified() (hosts []string) {
-	for _, to := range append([]*pgconn.FallbackConfig{{Host: u.config.Host, Port: u.config.Port, TLSConfig: u.config.TLSConfig}}, u.config.Fallbacks...) {
+	for _, to := range u.attempts() {
 		network, _ := pgconn.NetworkAddress(to.Host, to.Port)
 		ip := net.ParseIP(to.Host)
 		verified := to.TLSConfig != nil && (!to.TLSConfig.InsecureSkipVerify || to.TLSConfig.VerifyPeerCertificate != nil)
@@ -107,4 +110,9 @@ func (u *upstream) unverified() (hosts []string) {
 		hosts = append(hosts, to.Host)
 	}
 	return hosts
+}
+
+// attempts are the ways to a server that the URL names, in their order.
+func (u *upstream) attempts() []*pgconn.FallbackConfig {
+	return append([]*pgconn.FallbackConfig{{Host: u.config.Host, Port: u.config.Port, TLSConfig: u.config.TLSConfig}}, u.config.Fallbacks...)
 }
