@@ -192,7 +192,7 @@ var agentModel = (&porcupine.NondeterministicModel{
 	},
 	Hash: func(state any) uint64 {
 		s := state.(agentState)
-		return s.used ^ bits.RotateLeft64(s.ended, 32) ^ uint64(s.policy)<<1 //nolint:gosec // any bits will do
+		return s.used ^ bits.RotateLeft64(s.ended, 32) ^ uint64(s.policy)<<1
 	},
 }).ToModel()
 
