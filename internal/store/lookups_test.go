@@ -129,10 +129,11 @@ func some(n int, err error) error {
 // itself what it reads, so this needs no plan to be understood; it has counted the rows
 // first, so that it does not take them for few.
 func TestLookUpsReadWhatTheyFindInPostgreSQL(t *testing.T) {
+	t.Parallel()
 	url := pgtest.Start(t)
 	f := newFixture(t, url)
 	for _, many := range manyRows {
-		store.Exec(t, f.DB, "INSERT INTO "+many.table+" "+many.row+" FROM generate_series(1, 20000) g", f.org.ID)
+		store.Exec(t, f.DB, "INSERT INTO "+many.table+" "+many.row+" FROM generate_series(1, 6000) g", f.org.ID)
 	}
 	store.Exec(t, f.DB, "ANALYZE")
 	if err := f.Close(); err != nil {
@@ -201,6 +202,7 @@ func readSoFar(t *testing.T, conn *pgx.Conn) map[string]reading {
 
 // SQLite, which has no statistics here, decides by the text alone.
 func TestLookUpsAreSearchesInSQLite(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "plan.db"))
 	for _, query := range store.LookUpQueries(f.DB) {
 		args := make([]any, max(strings.Count(query, "?"), strings.Count(query, "$")))
