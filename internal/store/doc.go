@@ -2,12 +2,19 @@
 // PostgreSQL, and owns all SQL.
 //
 // One SQL text serves both engines; what differs is in a small struct, dialect.
-// There are three ways in:
+// There are three ways in for requests:
 //
 //   - the reads, on a DB (each a snapshot of its own) or within a Tx;
 //   - DB.Write, one transaction of an administrator's change and its event;
 //   - DB.Issue and DB.Record, which share commits with whoever waits at the same
 //     time (group commit), because the exchange is what happens often.
+//
+// Beside them nodes tell each other what was changed (Changes, Notify, Listen), a start
+// brings up the schema (Migrate), and a move takes over all of another database (Take).
+//
+// On PostgreSQL, upstream makes the connections and judges the server at their other end;
+// line watches them, so that nobody waits for a server that is gone. Both are in front of
+// database/sql, and nothing behind knows of them.
 //
 // Issue is where an access token becomes real: it compares everything that the
 // decision was based on with the database, in the transaction that uses up the
