@@ -13,8 +13,7 @@
 // brings up the schema (Migrate), and a move takes over all of another database (Take).
 //
 // On PostgreSQL, upstream makes the connections and judges the server at their other end;
-// line watches them, so that nobody waits for a server that is gone. Both are in front of
-// database/sql, and nothing behind knows of them.
+// line watches them, so that nobody waits for a server that is gone.
 //
 // Issue is where an access token becomes real: it compares everything that the
 // decision was based on with the database, in the transaction that uses up the
