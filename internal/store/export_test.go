@@ -119,6 +119,9 @@ func Deadlocks(db *DB) *atomic.Int64 {
 	return &found
 }
 
+// Losses returns how often all connections to PostgreSQL were in doubt.
+func Losses(db *DB) int64 { return db.line.loss.Load() }
+
 // Queued returns how many members wait for a batch.
 func Queued(db *DB) int { return len(db.committer.queue) }
 

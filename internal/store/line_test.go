@@ -350,7 +350,7 @@ func TestACallerThatLeavesIsNoLoss(t *testing.T) {
 	n, f, said := throughNetwork(t)
 	f.warm(t)
 	n.set(false, 50*time.Millisecond)
-	opened := n.connections()
+	opened, losses := n.connections(), store.Losses(f.DB)
 	for range 10 {
 		ctx, leave := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		if _, err := f.Organizations(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -360,6 +360,9 @@ func TestACallerThatLeavesIsNoLoss(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	n.set(false, 0)
+	if more := store.Losses(f.DB) - losses; more > 0 {
+		t.Errorf("%d times all other connections were in doubt", more)
+	}
 	f.warm(t)
 	if more := n.connections() - opened; more > 25 { // a new one, and one that cancels, for each
 		t.Errorf("%d connections were opened", more)
