@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sentryagent/agentidp/internal/failpoint"
 )
@@ -17,6 +18,9 @@ var (
 	// errPinRaced: another node pinned a repository between our look and our
 	// insert. The batch runs again and sees it.
 	errPinRaced = fmt.Errorf("pinned by another node at the same moment: %w", ErrStale)
+	// errEnded: the connection ended before the COMMIT was sent, as all do when the server
+	// is restarted. Nothing was done, and another connection may be well.
+	errEnded = errors.New("before the commit")
 )
 
 var (
@@ -28,7 +32,7 @@ var (
 
 // raced says that a transaction did nothing and may succeed if run again.
 func (c *committer) raced(err error) bool {
-	return err == errPinRaced || c.db.retryable(err) //nolint:errorlint // it is never wrapped
+	return err == errPinRaced || errors.Is(err, errEnded) || c.db.retryable(err) //nolint:errorlint // errPinRaced is never wrapped
 }
 
 // mustShare says that a batch's error is that of each of its members.
@@ -52,6 +56,7 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	if err := c.db.broken.err(); err != nil {
 		return err
 	}
+	began := time.Now()
 	tx, err := c.db.begin(ctx, c.db.commit)
 	if err != nil {
 		return err
@@ -62,6 +67,9 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 	}
 	b := &batch{c, tx, members}
 	if err := b.run(); err != nil {
+		if ended(err) && time.Since(began) <= quiet { // later, it was silent, and another may be too
+			err = fmt.Errorf("%w: %w", errEnded, err)
+		}
 		return err
 	}
 	if !slices.ContainsFunc(members, func(m *member) bool { return m.err == nil }) {
