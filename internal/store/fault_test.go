@@ -272,7 +272,7 @@ func TestASlowNodeIsWaitedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := f.grant()
-		if _, err := tx.Exec(ctx, "INSERT INTO used_tokens VALUES ($1, 'github', $2, 'd', 0)", f.org.ID, g.ReplayKey); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO used_tokens VALUES ($1, 'github', $2, 'd', 0)", pgx.QueryExecModeExec, f.org.ID, g.ReplayKey); err != nil {
 			t.Fatal(err)
 		}
 		result, waits := make(chan error, 1), f.Stats().Waits
