@@ -80,6 +80,7 @@ type App struct {
 	recorded    map[string][]string // claims that are kept beside those that kinds list
 	entrance    *admission
 	ending      atomic.Bool // the end was asked for
+	looked      bool        // for damage, whole, before anything was answered
 
 	certificates *certificates // nil without TLS
 	linesDropped func() int64  // nil: none ever are

@@ -3,8 +3,10 @@ package app
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -422,6 +424,57 @@ func TestR06NoDamagedPageIsServed(t *testing.T) {
 	}
 	if looked < 5 {
 		t.Errorf("only %d pages", looked)
+	}
+}
+
+// A large database is looked at while the server answers, which ends when there is damage.
+func TestR06DamageInALargeDatabaseEndsTheServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.app.cfg
+	cfg.Listen = "127.0.0.1:0"
+	w.stop()
+	database := strings.TrimPrefix(cfg.DatabaseURL, "sqlite:")
+	db, err := sql.Open("sqlite", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), fmt.Sprintf("CREATE TABLE large AS SELECT zeroblob(%d) AS content", soundFirst))
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	run := func() error {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		logs := &syncBuffer{}
+		a, err := New(ctx, Options{Config: cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(logs, nil)), Clock: w.clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		for {
+			select {
+			case err := <-ended:
+				return err
+			case <-time.After(5 * time.Millisecond):
+			}
+			if strings.Contains(logs.String(), "looked at for damage") {
+				cancel()
+			}
+		}
+	}
+	if err := run(); err != nil {
+		t.Fatalf("without damage: %v", err)
+	}
+	whole := readAll(t, database)
+	middle := len(whole) / 4096 / 2
+	if err := os.WriteFile(database, zeroed(whole, middle, middle+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(); err == nil || !strings.Contains(err.Error(), "the database is damaged; keep its files as they are") {
+		t.Errorf("with damage: %v", err)
 	}
 }
 

@@ -30,6 +30,12 @@ func (a *App) Run(ctx context.Context) error {
 	done.Go(func() { a.rotateAlways(aside) })
 	done.Go(func() { a.followAlways(aside) })
 	done.Go(func() { a.listenAlways(aside) })
+	damage := make(chan error, 1)
+	done.Go(func() {
+		if err := a.soundOn(aside); err != nil {
+			damage <- err
+		}
+	})
 
 	stopLooking := a.certificates.watch(ctx)
 	stopMetrics := a.serveMetrics()
@@ -48,6 +54,8 @@ func (a *App) Run(ctx context.Context) error {
 		err = a.end(context.WithoutCancel(ctx), a.cfg.Drain)
 	case <-a.db.Broken():
 		err = errors.Join(errDisk, a.end(context.WithoutCancel(ctx), 0))
+	case err = <-damage:
+		err = errors.Join(err, a.end(context.WithoutCancel(ctx), 0))
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

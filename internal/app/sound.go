@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -11,25 +12,50 @@ import (
 	"github.com/sentryagent/agentidp/internal/store"
 )
 
-// soundTime is how long a start looks for damage: about 100 MB on a fast machine.
-// agentidp doctor looks at all of a larger database.
-const soundTime = time.Second
+const (
+	// soundFirst is how large a database may be, in bytes, to be looked at for damage, whole,
+	// before anything is answered: a fast machine looks at 100 MB in a second.
+	soundFirst = 16 << 20
+	// soundTime is how long that may take where a machine is slow.
+	soundTime = time.Second
+)
 
 // sound refuses a database in which there is damage, and one without content that had some.
+// What it does not come to is looked at while the server answers (soundOn).
 func (a *App) sound(ctx context.Context) error {
-	if !a.cfg.SQLite() {
+	path, embedded := a.cfg.SQLitePath()
+	if !embedded {
 		return nil
+	}
+	if file, err := os.Stat(path); err == nil && file.Size() > soundFirst {
+		return a.notEmptied(ctx)
 	}
 	brief, cancel := context.WithTimeout(ctx, soundTime)
 	defer cancel()
-	whole, err := a.db.Sound(brief)
-	if err != nil {
+	var err error
+	if a.looked, err = a.db.Sound(brief); err != nil {
 		return err
 	}
-	if !whole {
-		a.logger.Info("the database is too large to be looked at for damage, whole, at a start; agentidp doctor does it", "looked_for", soundTime.String())
-	}
 	return a.notEmptied(ctx)
+}
+
+// soundOn looks for damage that the start did not look for, and returns what it finds, which
+// ends the server. What cannot be read just now is no damage.
+func (a *App) soundOn(ctx context.Context) error {
+	if a.looked || !a.cfg.SQLite() {
+		return nil
+	}
+	began := time.Now()
+	whole, err := a.db.Sound(ctx)
+	switch {
+	case err != nil && store.Damage(err) != nil:
+		return damaged(err)
+	case err != nil:
+		a.logger.Warn("the database could not be looked at for damage; agentidp doctor does it", "error", err)
+	case whole:
+		a.logger.Info("the database was looked at for damage, and there is none", "took", time.Since(began).Round(time.Millisecond).String())
+	}
+	return nil
 }
 
 // notEmptied refuses a database that is another program's, and one that a server ran on
