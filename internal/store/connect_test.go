@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	agentidp "github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/pace"
 	"github.com/sentryagent/agentidp/internal/pgtest"
 	"github.com/sentryagent/agentidp/internal/store"
@@ -62,6 +63,31 @@ func TestBehindATransactionPooler(t *testing.T) {
 	failures := crowd(t, told)
 	if len(failures) == 0 || !strings.Contains(failures[0].Error(), "prepared statement") {
 		t.Errorf("with prepared statements: %v, want the pooler's failures", failures)
+	}
+}
+
+// However the URL has queries sent, grants and writes find the types of what they write.
+func TestEachWayToSendQueries(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Start(t)
+	f := newFixture(t, url)
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		told := &fixture{DB: open(t, url+"&default_query_exec_mode="+mode), org: f.org, provider: f.provider, policy: f.policy, agent: f.agent}
+		grants := []*store.Grant{told.grant(), told.grant(), told.grant()}
+		grants[1].Decision.Reason = `it's "{NULL,\` + "\n}"
+		grants[2].ReplayKey = grants[0].ReplayKey
+		for i, err := range told.inOneBatch(t, grants, nil) {
+			if want := []error{nil, nil, store.ErrReplayed}[i]; !errors.Is(err, want) {
+				t.Errorf("%s: member %d: %v, want %v", mode, i, err, want)
+			}
+			if told.issued(t, grants[i]) != (err == nil) {
+				t.Errorf("%s: member %d: issued %t", mode, i, err != nil)
+			}
+		}
+		if d, err := told.Decision(t.Context(), f.org.ID, grants[1].Decision.ID); err != nil || d.Reason != grants[1].Decision.Reason {
+			t.Errorf("%s: %v, %v", mode, d, err)
+		}
+		told.write(t, func(tx *store.Tx) error { return tx.Append(t.Context(), f.event(agentidp.EventAgentRegistered, "")) })
 	}
 }
 
