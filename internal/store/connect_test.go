@@ -157,6 +157,27 @@ func TestTheServerThatTakesWritesIsUsed(t *testing.T) {
 	}
 }
 
+// A server that was told to refuse writes, and behind a pooler one that has become a
+// standby, answers readers as before. Whoever asks whether a server of ours is ready is
+// told, and nothing is read there any more, though nobody writes.
+func TestAServerThatOnlyReadsFromNowOnIsLeftWithoutAWrite(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewCluster(t)
+	f := newFixture(t, server.CreateDatabase("abandoned"))
+	if err := f.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec("ALTER SYSTEM SET default_transaction_read_only = on")
+	server.Exec("SELECT pg_reload_conf()")
+	pace.Eventually(t, "it is not ready", func() bool { return errors.Is(f.Ping(t.Context()), store.ErrUnavailable) })
+	if _, err := f.Policy(t.Context(), f.org.ID, f.policy.ID); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a read: %v, want ErrUnavailable", err)
+	}
+	server.Exec("ALTER SYSTEM RESET default_transaction_read_only")
+	server.Exec("SELECT pg_reload_conf()")
+	pace.Eventually(t, "it is ready again", func() bool { return f.Ping(t.Context()) == nil })
+}
+
 // both is the URL of two servers.
 func both(a, b *pgtest.Cluster) string {
 	return "postgres://postgres@" + a.Address() + "," + b.Address() + "/followed?sslmode=disable"

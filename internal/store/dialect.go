@@ -37,6 +37,8 @@ type dialect struct {
 	// place tells the database from a copy of it; the second is for a server that does not
 	// say what the first asks.
 	place [2]string
+	// writable asks a server whether it takes writes: 1 or 0. "": what answers does.
+	writable string
 	// unnamed says that long statements take ? rather than $1: SQLite looks each
 	// name up in a list, which is quadratic.
 	unnamed bool

@@ -21,6 +21,7 @@ var postgresDialect = &dialect{
 		"SELECT CAST(system_identifier AS TEXT) || ' ' || CAST('settings'::regclass::oid AS TEXT) FROM pg_control_system()",
 		"SELECT CAST('settings'::regclass::oid AS TEXT)",
 	},
+	writable:      "SELECT CASE current_setting('transaction_read_only') WHEN 'on' THEN 0 ELSE 1 END",
 	catalog:       "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
 	begin:         beginPipeline,
 	arrays:        true,

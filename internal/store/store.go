@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,12 +73,19 @@ func Open(ctx context.Context, url string, opt Options) (*DB, error) {
 	return db, nil
 }
 
-// Ping asks the database for an answer, over the connection that issues.
+// Ping asks the database for an answer, over the connection that issues. One that only
+// reads is none to issue at, and no connection to it is used again: behind a pooler, or
+// where a primary was told to refuse writes, nothing else says so before the next write,
+// and what is read there meanwhile may be old.
 func (db *DB) Ping(ctx context.Context) error {
 	if err := db.broken.err(); err != nil {
 		return err
 	}
-	_, err := one(ctx, reads{db.dialect, db.commit}, "ping", scanValue[int], "SELECT 1")
+	writable, err := one(ctx, reads{db.dialect, db.commit}, "ping", scanValue[int], cmp.Or(db.writable, "SELECT 1"))
+	if err == nil && *writable == 0 {
+		db.upstream.turn.Add(1)
+		return fmt.Errorf("ping: PostgreSQL only reads: %w", ErrUnavailable)
+	}
 	return err
 }
 
