@@ -48,7 +48,9 @@ func newUpstream(url string) (*upstream, error) {
 	}
 	u := &upstream{config: *config}
 	// A password ends at its first "@". What follows is no host then, and no error names it.
-	if slices.ContainsFunc(u.attempts(), func(to *pgconn.FallbackConfig) bool { return strings.LastIndex(to.Host, "@") > 0 }) {
+	// After a slash in place of the colon, it is no database.
+	if slices.ContainsFunc(u.attempts(), func(to *pgconn.FallbackConfig) bool { return strings.LastIndex(to.Host, "@") > 0 }) ||
+		strings.Contains(config.Database, "@") && !strings.Contains(url, "%40") {
 		return nil, errors.New("read the database URL: " + mustBe)
 	}
 	_, u.given = plain.RuntimeParams["default_query_exec_mode"]

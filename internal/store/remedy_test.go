@@ -91,6 +91,7 @@ func TestPostgreSQLThatCannotBeUsedIsNamedWithARemedy(t *testing.T) {
 		"no file of the authority":    {"postgres://agent:" + secret + at + "plain?sslmode=verify-full&sslrootcert=/none", "/none", ""},
 		"a password with a slash":     {"postgres://agent:" + secret + "/" + secret + at + "plain", "must be postgres://", "percent-encoded"},
 		"a password with an at sign":  {"postgres://agent:x@" + secret + at + "plain", "must be postgres://", "percent-encoded"},
+		"a slash before the password": {"postgres://agent/" + secret + at + "plain", "must be postgres://", "percent-encoded"},
 		"TLS that is not insisted on": {"postgres://agent:not-" + secret + at + "plain", "refused TLS", "PGPASSWORD"},
 	} {
 		t.Run(name, func(t *testing.T) {
