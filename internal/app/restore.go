@@ -100,14 +100,12 @@ func restoreCopy(ctx context.Context, cfg config.Config, logger *slog.Logger) (_
 // whatever means that was done. From then on no server takes a subject token that was
 // issued before, because those that were exchanged since that state would pass for
 // unused; and every access token has ended, because those that were revoked since would
-// be good again. Repeating it is safe.
+// be good again. Repeating it is safe. Where it ended in the midst, a database of which
+// servers notice that it was put back is refused as before.
 func (a *App) MarkRestored(ctx context.Context) (*Restored, error) {
 	out := &Restored{At: a.clock()}
 	orgs, err := a.registry.Restored(ctx, out.At)
 	if err != nil {
-		return nil, err
-	}
-	if err := a.ownMark(ctx); err != nil {
 		return nil, err
 	}
 	operator := &agentidp.Principal{Subject: agentidp.ActorOperator}
@@ -131,7 +129,7 @@ func (a *App) MarkRestored(ctx context.Context) (*Restored, error) {
 		}
 		out.Organizations = append(out.Organizations, org)
 	}
-	return out, nil
+	return out, a.ownMark(ctx) // last: what ended before it is not taken for done by a server
 }
 
 func mayReplace(file, database string, force bool) error {

@@ -16,10 +16,11 @@ import (
 
 var postgresDialect = &dialect{
 	goose: goose.DialectPostgres,
-	// A dump makes the tables anew, wherever it is brought back, and initdb the identifier.
+	// A dump makes the tables anew, wherever it is brought back, CREATE DATABASE … TEMPLATE
+	// the database, and initdb the identifier.
 	place: [2]string{
-		"SELECT CAST(system_identifier AS TEXT) || ' ' || CAST('settings'::regclass::oid AS TEXT) FROM pg_control_system()",
-		"SELECT CAST('settings'::regclass::oid AS TEXT)",
+		"SELECT CAST(system_identifier AS TEXT) || " + placeThere + " FROM pg_control_system()",
+		"SELECT " + placeThere,
 	},
 	writable:      "SELECT CASE current_setting('transaction_read_only') WHEN 'on' THEN 0 ELSE 1 END",
 	catalog:       "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
@@ -78,6 +79,9 @@ var postgresDialect = &dialect{
 		return false
 	},
 }
+
+// placeThere is where a database is on its server.
+const placeThere = "' ' || CAST(CAST('settings' AS regclass) AS oid) || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 // onlyReads is the state of a server that takes no writes, or of a transaction there.
 const onlyReads = "25006"
