@@ -73,6 +73,9 @@ func (a *App) quietly(ctx context.Context, failed string, do func(context.Contex
 // followOn looks once for what changed since the last look.
 func (a *App) followOn(ctx context.Context) error {
 	f, now := &a.follow, a.clock()
+	if err := a.db.Ping(ctx); err != nil { // a server that only reads may know less, and is left
+		return err
+	}
 	changes, err := a.db.Changes(ctx, now.Add(-lookBack), manyChanges)
 	if err != nil {
 		return err

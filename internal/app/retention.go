@@ -16,6 +16,10 @@ const (
 	// matter to a clock that is behind, or that jumps ahead and back.
 	keepMargin = 24 * time.Hour
 
+	// keepKeySets is how long key sets of issuers are kept that no server asks for: a week
+	// after the day on which they could last be used.
+	keepKeySets = 8 * 24 * time.Hour
+
 	// removeBatch is how many rows one transaction removes: with SQLite, exchanges wait
 	// for it.
 	removeBatch = 250
@@ -65,6 +69,9 @@ func (a *App) removeDue(ctx context.Context) error {
 	a.retention.Unlock()
 	if !steady {
 		return nil
+	}
+	if err := a.db.ForgetKeySets(ctx, now.Add(-keepKeySets)); err != nil {
+		return err
 	}
 	orgs, err := a.db.Organizations(ctx)
 	if err != nil {

@@ -103,6 +103,15 @@ func (t *Tx) SaveKeySet(ctx context.Context, source string, jwks []byte, fetched
 	return err
 }
 
+// ForgetKeySets removes the key sets that no node has asked for since an instant: those of
+// providers that are gone, or that nobody uses.
+func (db *DB) ForgetKeySets(ctx context.Context, before time.Time) error {
+	return db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "forget key sets", "DELETE FROM key_sets WHERE fetched_at < $1 AND asked_at < $1", micros(before))
+		return err
+	})
+}
+
 // KeySetFailed notes that the fetch of a source's key set that was begun has failed.
 func (t *Tx) KeySetFailed(ctx context.Context, source string, at time.Time) error {
 	_, err := t.exec(ctx, "note that a key set was not fetched", "UPDATE key_sets SET failed_at = $2 WHERE source = $1", source, micros(at))

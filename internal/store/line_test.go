@@ -372,36 +372,6 @@ func TestACallerThatLeavesIsNoLoss(t *testing.T) {
 	}
 }
 
-// A node that vanishes in the midst of a transaction, with rows that it locked, keeps
-// nobody from them for longer than a transaction may take.
-func TestANodeThatVanishesLetsGoOfItsRows(t *testing.T) {
-	t.Parallel()
-	pace.Slow(t)
-	n, f, _ := throughNetwork(t)
-	direct := open(t, f.direct)
-	if err := f.Write(t.Context(), func(tx *store.Tx) error {
-		if _, err := tx.LockAgent(t.Context(), f.org.ID, f.agent.AgentID); err != nil {
-			return err
-		}
-		n.forget()
-		began := time.Now()
-		for { // each try waits for ten seconds at most
-			err := direct.Write(t.Context(), func(tx *store.Tx) error {
-				_, err := tx.LockAgent(t.Context(), f.org.ID, f.agent.AgentID)
-				return err
-			})
-			if err == nil {
-				return nil
-			}
-			if time.Since(began) > 30*time.Second {
-				return err
-			}
-		}
-	}); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("%v, want ErrUnavailable", err)
-	}
-}
-
 // Close ends the watching, whatever the server does.
 func TestCloseWhileTheServerIsGone(t *testing.T) {
 	t.Parallel()

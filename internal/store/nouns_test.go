@@ -162,6 +162,24 @@ func TestWhoFetchesAKeySet(t *testing.T) {
 		state(store.KeySet{AskedAt: asked, FailedAt: asked.Add(time.Second)})
 		f.write(t, func(tx *store.Tx) error { return tx.SaveKeySet(ctx, source, []byte("1"), later) })
 		state(store.KeySet{JWKS: []byte("1"), FetchedAt: later, AskedAt: asked, FailedAt: asked.Add(time.Second)})
+
+		// One is kept for as long as it was fetched, or asked for, since then.
+		forget := func(before time.Time) {
+			if err := f.ForgetKeySets(ctx, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		forget(later)
+		state(store.KeySet{JWKS: []byte("1"), FetchedAt: later, AskedAt: asked, FailedAt: asked.Add(time.Second)})
+		ask(later.Add(time.Hour))
+		forget(later.Add(time.Hour))
+		if _, err := f.KeySet(ctx, source); err != nil {
+			t.Error(err)
+		}
+		forget(later.Add(time.Hour + time.Microsecond))
+		if _, err := f.KeySet(ctx, source); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%v, want ErrNotFound", err)
+		}
 	})
 }
 
