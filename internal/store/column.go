@@ -1,6 +1,10 @@
 package store
 
-import "github.com/jackc/pgx/v5/pgtype"
+import (
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
 
 // column is one of some rows, which travels to PostgreSQL as an array: pgx reads the
 // values where they are.
@@ -31,3 +35,6 @@ func (c column) Index(row int) any { return c.rows[row][c.i] }
 
 // IndexType implements pgtype.ArrayGetter: each value tells its own.
 func (c column) IndexType() any { return nil }
+
+// GoString keeps the values out of what pgx says of one that it cannot send.
+func (c column) GoString() string { return "a column of " + strconv.Itoa(len(c.rows)) + " rows" }

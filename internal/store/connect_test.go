@@ -66,12 +66,12 @@ func TestBehindATransactionPooler(t *testing.T) {
 	}
 }
 
-// However the URL has queries sent, grants and writes find the types of what they write.
+// However the URL has queries sent beside the usual, grants and writes find the types of what they write.
 func TestEachWayToSendQueries(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Start(t)
 	f := newFixture(t, url)
-	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+	for _, mode := range []string{"cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		told := &fixture{DB: open(t, url+"&default_query_exec_mode="+mode), org: f.org, provider: f.provider, policy: f.policy, agent: f.agent}
 		grants := []*store.Grant{told.grant(), told.grant(), told.grant()}
 		grants[1].Decision.Reason = `it's "{NULL,\` + "\n}"
