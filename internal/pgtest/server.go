@@ -20,7 +20,7 @@ import (
 
 // watchdog runs the command "$@" until its standard input closes or says "keep", then
 // stops it at once (QUIT is PostgreSQL's immediate shutdown, which takes its children
-// along) and, unless told to keep it, removes the folder $1. A Ctrl-C at the terminal is
+// along; PgBouncer, which a shell has ignore that, ends with TERM) and, unless told to keep it, removes the folder $1. A Ctrl-C at the terminal is
 // left to the test process, whose end closes the pipe.
 const watchdog = `trap '' INT HUP TERM
 folder=$1; shift
@@ -28,7 +28,7 @@ folder=$1; shift
 pid=$!
 word=
 read -r word
-kill -QUIT $pid 2>/dev/null
+kill -QUIT $pid 2>/dev/null; kill -TERM $pid 2>/dev/null
 wait $pid
 [ "$word" = keep ] || rm -rf "$folder"`
 

@@ -58,12 +58,6 @@ func TestBehindATransactionPooler(t *testing.T) {
 			t.Errorf("%d failures, the first: %v", len(failures), failures[0])
 		}
 	}
-	// Who says how queries are sent gets what he says: that shows what the others were spared.
-	told := &fixture{DB: open(t, url+"&default_query_exec_mode=cache_statement"), org: f.org, provider: f.provider, policy: f.policy, agent: f.agent}
-	failures := crowd(t, told)
-	if len(failures) == 0 || !strings.Contains(failures[0].Error(), "prepared statement") {
-		t.Errorf("with prepared statements: %v, want the pooler's failures", failures)
-	}
 }
 
 // However the URL has queries sent beside the usual, grants and writes find the types of what they write.

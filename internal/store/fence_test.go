@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,23 +19,24 @@ type passer struct {
 	f      *fixture
 	node   *store.DB
 	conn   *pgx.Conn
-	holder string // process id of the connection that it waits for
+	holder string // process id of the transaction that it waits for
 	tx     pgx.Tx
 	result chan error
 }
 
 func newPasser(t *testing.T, f *fixture) *passer {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), f.url)
+	config, err := pgx.ParseConfig(f.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // there may be a pooler between
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	p := &passer{t: t, f: f, node: open(t, f.url), conn: conn}
-	if err := conn.QueryRow(t.Context(), "SELECT CAST(pg_backend_pid() AS text)").Scan(&p.holder); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return &passer{t: t, f: f, node: open(t, f.url), conn: conn}
 }
 
 // begin issues the grant.
@@ -42,6 +44,9 @@ func (p *passer) begin(g *store.Grant) {
 	p.t.Helper()
 	var err error
 	if p.tx, err = p.conn.Begin(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.tx.QueryRow(p.t.Context(), "SELECT CAST(pg_backend_pid() AS text)").Scan(&p.holder); err != nil {
 		p.t.Fatal(err)
 	}
 	of := g.Provider.Name
@@ -85,9 +90,10 @@ func TestARevocationIsNotOvertakenForEver(t *testing.T) {
 		await(t, front.holds)
 
 		locks, written := make(chan struct{}), make(chan error, 1)
+		begins := sync.OnceFunc(func() { close(locks) })
 		go func() {
 			written <- f.Write(t.Context(), func(tx *store.Tx) error {
-				close(locks)
+				begins()
 				return revoke(t, f, tx)
 			})
 		}()
