@@ -137,7 +137,7 @@ func (h *holder) authenticate(node int) (token, code string) {
 // database opens the PostgreSQL of the installation, for what no server tells.
 func (h *holder) database() *sql.DB {
 	h.t.Helper()
-	db, err := sql.Open("pgx", h.nodes[0].postgres())
+	db, err := sql.Open("pgx", h.nodes[0].postgres()+unprepared)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -45,6 +45,10 @@ var engines = []struct {
 	{"PostgreSQL", onPostgres, 50, 5},
 }
 
+// unprepared, behind a URL that has parameters already, has a test's own connection prepare
+// no statements: there may be a pooler between.
+const unprepared = "&default_query_exec_mode=exec"
+
 // onPostgres are the settings of an installation on a new database of PostgreSQL.
 func onPostgres(t *testing.T) []string {
 	t.Helper()
@@ -250,7 +254,7 @@ func (i *installation) postgres() (url string) {
 func (i *installation) undamaged(ctx context.Context, t *testing.T) (count func(from string, args ...any) int) {
 	t.Helper()
 	if url := i.postgres(); url != "" {
-		db, err := sql.Open("pgx", url)
+		db, err := sql.Open("pgx", url+unprepared)
 		if err != nil {
 			t.Fatal(err)
 		}
