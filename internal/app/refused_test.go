@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -60,11 +61,17 @@ func (w *world) discreet(body map[string]any, a *answer) {
 		payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 		sent = append(sent, payload...)
 	}
+	shown := a.Raw
+	for _, own := range []string{a.str("request_id"), a.str("decision_id")} { // a part of one may read like any number
+		if own != "" {
+			shown = bytes.ReplaceAll(shown, []byte(own), nil)
+		}
+	}
 	for _, secret := range w.secrets() {
 		if strings.Contains(string(sent), secret) {
 			continue
 		}
-		if regexp.MustCompile(`\b` + regexp.QuoteMeta(secret) + `\b`).Match(a.Raw) {
+		if regexp.MustCompile(`\b` + regexp.QuoteMeta(secret) + `\b`).Match(shown) {
 			w.t.Errorf("the answer shows %q, which the caller did not send: %s", secret, a.Raw)
 		}
 	}
