@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -115,20 +114,7 @@ func takeTable(ctx context.Context, tx *sql.Tx, from *DB, table string) (err err
 }
 
 func putRows(ctx context.Context, tx *sql.Tx, table string, columns []string, values []any) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
-	for i := range values {
-		switch column := i % len(columns); {
-		case column > 0:
-			text.WriteString(", ")
-		case i > 0:
-			text.WriteString("), (")
-		default:
-			text.WriteString("(")
-		}
-		fmt.Fprintf(&text, "$%d", i+1)
-	}
-	text.WriteString(")")
-	_, err := tx.ExecContext(ctx, text.String(), slices.Clone(values)...)
+	text := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + tuples(len(values)/len(columns), len(columns), false) //nolint:gosec // one of contentTables, and its columns
+	_, err := tx.ExecContext(ctx, text, values...)
 	return err
 }
