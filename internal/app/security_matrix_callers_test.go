@@ -171,13 +171,13 @@ func (p *party) in(t *testing.T) *party {
 func (p *party) fresh() string { return fmt.Sprintf("%s-%d0", p.name, p.made.Add(1)) }
 
 // number is fresh for numeric ids.
-func (p *party) number() string { return fmt.Sprintf("%s%08d0", p.mark, p.made.Add(1)) }
+func (p *party) number() string { return fmt.Sprintf("%s%09d0", p.mark, p.made.Add(1)) }
 
 // repository is that of the party's callers, and run what its workflows say.
 func (p *party) repository() string { return "acme/" + p.name + "-00" }
 
 func (p *party) run() claims {
-	return claims{"repository": p.repository(), "repository_id": p.mark + "000000000", "repository_owner_id": p.mark + "999999990"}
+	return claims{"repository": p.repository(), "repository_id": p.mark + "0000000000", "repository_owner_id": p.mark + "9999999990"}
 }
 
 // strange returns the name and the run of a repository that is new.

@@ -285,11 +285,12 @@ func (op *operation) lacks(p *party) []string {
 	return lacking
 }
 
-// What is named by a party or by the server: ids, names, numbers, instants.
+// What is named by a party or by the server: ids, names, numbers, instants. A number has
+// one digit more than the last part of an id, which may be all digits.
 var (
 	anID      = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	aName     = regexp.MustCompile(`(alpha|bravo)-\d+`)
-	aNumber   = regexp.MustCompile(`\b77[12]\d{9}\b`)
+	aNumber   = regexp.MustCompile(`\b77[12]\d{10}\b`)
 	anInstant = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`)
 	aDigit    = regexp.MustCompile(`\d([^\d]*)$`)
 )
@@ -297,10 +298,10 @@ var (
 // nameless returns what an answer says apart from that, and without tokens.
 func nameless(s string) string {
 	s = jwtPattern.ReplaceAllString(s, "(token)")
-	for name, pattern := range map[string]*regexp.Regexp{"(id)": anID, "(name)": aName, "(number)": aNumber, "(instant)": anInstant} {
-		s = pattern.ReplaceAllString(s, name)
-	}
-	return s
+	s = anID.ReplaceAllString(s, "(id)")
+	s = aName.ReplaceAllString(s, "(name)")
+	s = aNumber.ReplaceAllString(s, "(number)")
+	return anInstant.ReplaceAllString(s, "(instant)")
 }
 
 // nobodys returns the neighbour of a name or id in every order, which nobody has.

@@ -169,5 +169,5 @@ func (p *party) everything(all []*operation) string {
 func (p *party) marks(everything string) *regexp.Regexp {
 	ids := anID.FindAllString(everything, -1)
 	slices.Sort(ids)
-	return regexp.MustCompile(p.name + `-\d+|\b` + p.mark + `\d{9}\b|` + strings.Join(slices.Compact(ids), "|"))
+	return regexp.MustCompile(p.name + `-\d+|\b` + p.mark + `\d{10}\b|` + strings.Join(slices.Compact(ids), "|"))
 }
