@@ -30,6 +30,9 @@ var (
 		" ON CONFLICT DO NOTHING RETURNING repository_id")
 )
 
+// giveBack undoes the use of a token by this transaction, which nobody else has seen.
+const giveBack = "DELETE FROM used_tokens WHERE organization_id = $1 AND provider = $2 AND replay_key = $3"
+
 // raced says that a transaction did nothing and may succeed if run again.
 func (c *committer) raced(err error) bool {
 	return err == errPinRaced || errors.Is(err, errEnded) || c.db.retryable(err) //nolint:errorlint // errPinRaced is never wrapped
@@ -89,7 +92,7 @@ func (b *batch) run() error {
 		b.enqueue(b.db.beginBatch, nil, nil)
 	}
 	for _, step := range []func() error{
-		b.compareRows, b.comparePins,
+		b.compareRows,
 		pass(failpoint.BeforeUsedTokens), b.useTokens, pass(failpoint.AfterUsedTokens),
 		b.createPins, b.writeRecords, pass(failpoint.AfterRecords),
 	} {
@@ -116,31 +119,45 @@ func (b *batch) live() func(yield func(*member) bool) {
 	}
 }
 
-// useTokens uses up the subject tokens. Of equal ones in this batch the first
-// counts; of equal ones in the database, that one.
+// useTokens uses up the subject tokens, and compares the pins: both are asked for at once,
+// for of those who come this far hardly any is refused for a pin. Of equal tokens in this
+// batch the first counts; of equal ones in the database, that one.
 func (b *batch) useTokens() error {
+	pins := b.lookAtPins()
 	first := make(map[replayKey]*member, len(b.members))
 	for m := range b.live() {
-		switch {
-		case m.replay.key == "":
-		case first[m.replay] != nil:
-			m.err = ErrReplayed
-		default:
+		if m.replay.key != "" && first[m.replay] == nil {
 			first[m.replay] = m
 		}
 	}
 	users := slices.SortedFunc(maps.Values(first), func(x, y *member) int { return x.replay.compare(y.replay) })
 	rows := make([][]any, len(users))
-	refused := make(map[string]*member, len(users)) // by decision
 	for i, m := range users {
-		rows[i], refused[m.decisionID] = m.usedRow, m
+		rows[i] = m.usedRow
 	}
-	b.insertReturning(insertUsed, rows, func(decisionID string) { delete(refused, decisionID) })
-	err := b.flush()
-	for _, m := range refused {
-		m.err = ErrReplayed
+	used := make(map[string]bool, len(users)) // by decision
+	b.insertReturning(insertUsed, rows, func(decisionID string) { used[decisionID] = true })
+	if err := b.flush(); err != nil {
+		return err
 	}
-	return err
+	if err := b.comparePins(pins); err != nil {
+		return err
+	}
+	for m := range b.live() {
+		switch user := first[m.replay]; {
+		case user == nil || user == m && used[m.decisionID]:
+		case user.err == nil || user.err == ErrReplayed: //nolint:errorlint // set by us
+			m.err = ErrReplayed
+		default:
+			m.err = errHeld // by one that was refused, and gives it back
+		}
+	}
+	for _, m := range users {
+		if m.err != nil && used[m.decisionID] {
+			b.enqueue(giveBack, m.usedRow[:3], nil)
+		}
+	}
+	return nil
 }
 
 // createPins pins the repositories that nobody has pinned. The first member that

@@ -92,7 +92,8 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			g.Policy, g.Pin.RepositoryID = unpinned, repositoryID
 			return g
 		}
-		stale, replay, poor := f.grant(), f.grant(), pins("99")
+		stale, replay, poor, others, gone := f.grant(), f.grant(), pins("99"), pins("100"), f.pinnedGrant("75")
+		gone.ReplayKey = replay.ReplayKey
 		stale.Policy = changed(f.policy, func(p *agentidp.TrustPolicy) { p.Revision = 7 })
 		members := []struct {
 			name  string
@@ -107,7 +108,9 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			{"a replay that would pin", changed(poor, func(g *store.Grant) { g.ReplayKey = replay.ReplayKey }), store.ErrReplayed},
 			{"the first to pin", pins("99"), nil},
 			{"another with the same ids", pins("99"), nil},
-			{"another with other ids", pins("100"), store.ErrStale},
+			{"another with other ids", others, store.ErrStale},
+			{"its subject token, which it gave back", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = others.ReplayKey }), nil},
+			{"one that saw another pin, with a used subject token", gone, store.ErrStale},
 		}
 		grants := make([]*store.Grant, len(members))
 		for i, m := range members {

@@ -113,14 +113,14 @@ func (b *batch) revisions(kind int, lock bool, choose func(seenRow) bool) map[ro
 	return stored
 }
 
+// lookAtPins reads the pins of the members' repositories. They are there after the next
+// flush; then comparePins compares them.
+func (b *batch) lookAtPins() map[pinKey][2]string { return b.storedPins(b.checks.pins, b.live()) }
+
 // comparePins refuses the members whose repository is pinned to other ids than
 // their token's, or no longer pinned. A repository that nobody has pinned will
 // be pinned by this batch, to one identity.
-func (b *batch) comparePins() error {
-	stored := b.storedPins(b.checks.pins, b.live())
-	if err := b.flush(); err != nil {
-		return err
-	}
+func (b *batch) comparePins(stored map[pinKey][2]string) error {
 	created := make(map[pinKey][2]string)
 	lost := false
 	for m := range b.live() {

@@ -190,9 +190,9 @@ func TestACommitWhoseOutcomeIsUnknownIsNeverRepeated(t *testing.T) {
 }
 
 // The time that an exchange takes is the server's distance, times the turns that they take
-// in speaking: the rows are compared, the pin is, the token is used up, and all is written
-// and committed. The first of each kind also asks what the statements take.
-func TestAnExchangeTakesFourRoundTrips(t *testing.T) {
+// in speaking: the rows are compared; the pin is, and the token used up; all is written and
+// committed. The first of each kind also asks what the statements take.
+func TestAnExchangeTakesThreeRoundTrips(t *testing.T) {
 	proxy, dsn := newProxy(t, pgtest.Start(t))
 	f := newFixture(t, dsn)
 	turns := func(do func() error) int64 {
@@ -208,7 +208,7 @@ func TestAnExchangeTakesFourRoundTrips(t *testing.T) {
 		}
 		return least
 	}
-	same(t, turns(func() error { return f.Issue(t.Context(), f.grant()) }), 4, nil)
+	same(t, turns(func() error { return f.Issue(t.Context(), f.grant()) }), 3, nil)
 	same(t, turns(func() error { d := f.grant().Decision; return f.Record(t.Context(), &d) }), 1, nil)
 }
 

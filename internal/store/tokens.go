@@ -18,7 +18,7 @@ var insertTokens = newInserter("access_tokens", tokenColumns, "")
 func tokenRow(orgID string, t *agentidp.AccessToken) []any {
 	return []any{orgID, t.ID, string(t.Kind), t.Subject, t.AgentID, t.PolicyID, t.DecisionID, t.Provider, t.RepositoryID,
 		t.Scope, t.Audience, micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RevokedAt),
-		t.CredentialID, t.ParentID, t.Depth, t.ActorID, t.KeyThumbprint}
+		t.CredentialID, t.ParentID, int64(t.Depth), t.ActorID, t.KeyThumbprint}
 }
 
 // Token returns the record of an issued token, or ErrNotFound.
