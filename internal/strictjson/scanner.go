@@ -3,9 +3,10 @@ package strictjson
 import (
 	"bytes"
 	"slices"
+	"sync"
 )
 
-// few is how many members there is room for from the start, at most, and how many
+// few is how many members there is room for from the start, and how many
 // are compared pair by pair. CI providers send some thirty claims.
 const few = 40
 
@@ -29,9 +30,21 @@ type scanner struct {
 	members []member
 }
 
+// scanners are those that nobody uses. What they have room for is positions alone.
+var scanners = sync.Pool{New: func() any { return &scanner{members: make([]member, 0, few)} }}
+
 func newScanner(data []byte, maxDepth int) *scanner {
-	room := min(few, len(data)/16)
-	return &scanner{data: data, maxDepth: maxDepth, members: make([]member, 0, room)}
+	s := scanners.Get().(*scanner)
+	s.data, s.pos, s.depth, s.maxDepth, s.members = data, 0, 0, maxDepth, s.members[:0]
+	return s
+}
+
+// free gives a scanner back, unless a stranger's document has made it large.
+func (s *scanner) free() {
+	s.data = nil
+	if cap(s.members) <= 4*few {
+		scanners.Put(s)
+	}
 }
 
 // member is a name and its value as positions in the data.

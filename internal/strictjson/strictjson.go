@@ -29,6 +29,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s at byte %d", e.Problem, 
 // how many objects and arrays may be open at once.
 func Valid(data []byte, maxDepth int) error {
 	s := newScanner(data, maxDepth)
+	defer s.free()
 	return s.document(0)
 }
 
@@ -40,6 +41,7 @@ func Valid(data []byte, maxDepth int) error {
 // Names share one copy of data and values are parts of data.
 func Members(data []byte, maxDepth int, visit func(name string, value []byte) error) error {
 	s := newScanner(data, maxDepth)
+	defer s.free()
 	if err := s.document('{'); err != nil {
 		return err
 	}
@@ -62,6 +64,7 @@ func Members(data []byte, maxDepth int, visit func(name string, value []byte) er
 // visit returns ends Elements and is returned as it is.
 func Elements(data []byte, maxDepth int, visit func(value []byte) error) error {
 	s := newScanner(data, maxDepth)
+	defer s.free()
 	if err := s.document('['); err != nil {
 		return err
 	}
