@@ -14,11 +14,15 @@ import (
 )
 
 // log writes the line of a request. Of requests that were turned away for a limit, one a
-// second has a line, so that a flood does not fill the disk.
+// second has a line, so that a flood does not fill the disk. Whoever asks every second
+// whether the server is well writes one only where it is not.
 func (a *App) log(w *response, r *http.Request, trace *problem.Trace, took time.Duration) {
 	level := slog.LevelInfo
+	probe := r.URL.Path == healthPath || r.URL.Path == readyPath
 	switch {
-	case w.status >= http.StatusInternalServerError && w.early: // as it should be, under a flood
+	case probe && w.status < http.StatusMultipleChoices:
+		level = slog.LevelDebug
+	case w.status >= http.StatusInternalServerError && (w.early || probe): // as it should be, under a flood, and before its end
 		level = slog.LevelWarn
 	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelError

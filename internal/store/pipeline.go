@@ -11,7 +11,7 @@ import (
 
 // pipeline is a transaction whose statements are sent together, as far as nobody has to
 // know what those before have returned: with the server half a second away, an exchange
-// takes four times that, and not twenty.
+// takes three times that, and not twenty.
 //
 // The last are sent with their COMMIT. The server runs it only if they all succeed: after
 // an error it passes over what was sent with the statement.
