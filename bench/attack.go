@@ -143,6 +143,7 @@ type part int
 
 const (
 	serving part = iota
+	loading
 	attacking
 )
 

@@ -47,8 +47,8 @@ type child struct {
 	ready ready
 }
 
-func startChild(ctx context.Context, role string, env ...string) (*child, error) {
-	return launch(ctx, nil, role, nil, env...)
+func startChild(ctx context.Context, pin bool, role string, env ...string) (*child, error) {
+	return launch(ctx, placed(pin, serving), role, nil, env...)
 }
 
 // launch starts a child behind other words of a command, and says something to it first.

@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strconv"
@@ -33,6 +34,8 @@ const (
 	joinVariable      = "AGENTIDP_BENCH_JOIN"      // the installation's address: another node has prepared it
 	againVariable     = "AGENTIDP_BENCH_AGAIN"     // the data is there already
 	unlimitedVariable = "AGENTIDP_BENCH_UNLIMITED" // refusals have no limit
+
+	asideVariable = "AGENTIDP_BENCH_ASIDE" // the load is where -pin wants it
 
 	attackedVariable    = "AGENTIDP_BENCH_ATTACKED" // the limits are the product's
 	certificateVariable = "AGENTIDP_BENCH_CERTIFICATE"
@@ -74,21 +77,38 @@ func run(ctx context.Context) error {
 	flag.StringVar(&under.names, "attack", "", "measure nothing but what becomes of honest requests during these attacks, separated by commas, or all of them: "+attackNames())
 	flag.IntVar(&under.rate, "rate", 100, "honest requests a second during an attack")
 	flag.DurationVar(&under.span, "for", 10*time.Second, "how long an attack is measured, and as long without it")
-	flag.BoolVar(&under.pin, "pin", false, "the attacked server has the first processor for itself (taskset)")
+	flag.BoolVar(&under.pin, "pin", false, "the server has the first processor for itself, and all others share the rest (taskset)")
 	flag.Parse()
 	if under.names != "" {
 		return runAttacks(ctx, &under)
+	}
+	if under.pin && os.Getenv(asideVariable) == "" {
+		return runAside(ctx)
 	}
 	m, err := parseMix(*mixed)
 	if err != nil {
 		return err
 	}
-	b := &bench{only: *only, binary: *binary, profile: *profile, nodes: *nodes, agents: *agents, stories: stories(m), requests: *requests, flood: *flood}
+	b := &bench{only: *only, pin: under.pin, binary: *binary, profile: *profile, nodes: *nodes, agents: *agents, stories: stories(m), requests: *requests, flood: *flood}
 	if b.levels, err = parseLevels(*clients); err != nil {
 		return err
 	}
 	fmt.Printf("%s %s/%s, GOMAXPROCS %d\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	return b.run(ctx, strings.Split(*on, ","))
+}
+
+// runAside runs this command again, on all processors but the server's. An attack is
+// measured without: there the honest load is so small that it may be anywhere.
+func runAside(ctx context.Context) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	words := append(append(placed(true, loading), exe), os.Args[1:]...)
+	c := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // this program
+	c.Env = append(os.Environ(), asideVariable+"=true")
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	return c.Run()
 }
 
 func parseLevels(text string) (levels []int, err error) {

@@ -17,6 +17,7 @@ type bench struct {
 	book    book
 
 	only     string // what the names of stories have in them
+	pin      bool   // the server has the first processor for itself
 	levels   []int
 	requests int
 	flood    int
@@ -31,7 +32,7 @@ func (b *bench) run(ctx context.Context, names []string) (err error) {
 	if b.ci, err = startIssuer(ctx); err != nil {
 		return err
 	}
-	if b.echo, err = startChild(ctx, "echo"); err != nil {
+	if b.echo, err = startChild(ctx, b.pin, "echo"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.echo.stop()) }()
@@ -77,7 +78,7 @@ func (b *bench) runOn(ctx context.Context, e *engine) error {
 }
 
 func (b *bench) runStories(ctx context.Context, e *engine, nodes int) error {
-	sys, err := startSystem(ctx, b.ci, e, systemOptions{nodes: nodes, profile: b.profile, productLimits: b.flood > 0})
+	sys, err := startSystem(ctx, b.ci, e, systemOptions{nodes: nodes, pin: b.pin, profile: b.profile, productLimits: b.flood > 0})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 func (b *bench) measureScale(ctx context.Context, e *engine) (err error) {
 	var systems [3]*system
 	for i := range systems {
-		if systems[i], err = startSystem(ctx, b.ci, e, systemOptions{}); err != nil {
+		if systems[i], err = startSystem(ctx, b.ci, e, systemOptions{pin: b.pin}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, systems[i].stop(ctx)) }()

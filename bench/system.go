@@ -57,6 +57,7 @@ type systemOptions struct {
 	profile       string // file for a CPU profile of the first node
 	productLimits bool   // refusals are limited as the product does
 	again         bool   // the data is there already
+	pin           bool   // the nodes have the first processor for themselves
 }
 
 // startSystem makes a database with one agent and its policy, and starts the nodes.
@@ -98,7 +99,7 @@ func (s *system) startNode(ctx context.Context, ci *issuer, o *systemOptions) er
 	} else {
 		env = append(env, joinVariable+"="+s.nodes[0].ready.URL)
 	}
-	c, err := startChild(ctx, "server", env...)
+	c, err := startChild(ctx, o.pin, "server", env...)
 	if err != nil {
 		return err
 	}

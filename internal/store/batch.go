@@ -76,7 +76,7 @@ func (c *committer) transact(ctx context.Context, members []*member) error {
 		return err
 	}
 	if !slices.ContainsFunc(members, func(m *member) bool { return m.err == nil }) {
-		return nil // all were refused, and nothing was written
+		return nil // all were refused: what they used is undone with the transaction
 	}
 	if err := failpoint.Hit(failpoint.BeforeCommit); err != nil {
 		return err
@@ -146,10 +146,10 @@ func (b *batch) useTokens() error {
 	for m := range b.live() {
 		switch user := first[m.replay]; {
 		case user == nil || user == m && used[m.decisionID]:
-		case user.err == nil || user.err == ErrReplayed: //nolint:errorlint // set by us
-			m.err = ErrReplayed
-		default:
+		case user.err != nil && used[user.decisionID]:
 			m.err = errHeld // by one that was refused, and gives it back
+		default:
+			m.err = ErrReplayed
 		}
 	}
 	for _, m := range users {

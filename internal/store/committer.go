@@ -46,7 +46,6 @@ type committer struct {
 	queue    chan *member
 	checks   *checks
 	usage    *usage
-	alone    bool          // GOMAXPROCS is 1
 	gather   time.Duration // how long the next batch waits for more members
 	timeout  time.Duration // of a batch
 	stopping chan struct{} // closed by stop
@@ -64,9 +63,6 @@ func (c *committer) start(db *DB) {
 	c.checks = newChecks(db.dialect)
 	c.usage = newUsage()
 	c.timeout = txTimeout
-	if runtime.GOMAXPROCS(0) == 1 {
-		c.alone, c.gather = true, gatherTime
-	}
 	c.stopping, c.stopped = make(chan struct{}), make(chan struct{})
 	go c.run()
 }
@@ -209,11 +205,13 @@ func (c *committer) commit(members []*member) {
 		c.settle(ctx, members, err)
 	}
 	took := time.Since(began)
-	if !c.alone {
+	switch {
+	case runtime.GOMAXPROCS(0) == 1: // asked each time: the program may give itself another place to run
+		c.gather = gatherTime
+	case len(members) > 1:
+		c.gather = min(took, gatherTime)
+	default:
 		c.gather = 0
-		if len(members) > 1 {
-			c.gather = min(took, gatherTime)
-		}
 	}
 	if c.committed != nil {
 		c.committed(len(members), took)

@@ -82,7 +82,8 @@ func TestWaitingMembersShareACommit(t *testing.T) {
 
 func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
-		if err := f.Issue(t.Context(), f.grant()); err != nil { // pins acme/deploy
+		before := f.grant()
+		if err := f.Issue(t.Context(), before); err != nil { // pins acme/deploy
 			t.Fatal(err)
 		}
 		unpinned := newPolicy(f.org.ID, "acme/unpinned", "")
@@ -94,6 +95,9 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 		}
 		stale, replay, poor, others, gone := f.grant(), f.grant(), pins("99"), pins("100"), f.pinnedGrant("75")
 		gone.ReplayKey = replay.ReplayKey
+		used := before.ReplayKey
+		before = f.pinnedGrant("75")
+		before.ReplayKey = used
 		stale.Policy = changed(f.policy, func(p *agentidp.TrustPolicy) { p.Revision = 7 })
 		members := []struct {
 			name  string
@@ -111,6 +115,8 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			{"another with other ids", others, store.ErrStale},
 			{"its subject token, which it gave back", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = others.ReplayKey }), nil},
 			{"one that saw another pin, with a used subject token", gone, store.ErrStale},
+			{"one that saw another pin, with one that was used before", before, store.ErrStale},
+			{"the same, and nothing else is wrong", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = before.ReplayKey }), store.ErrReplayed},
 		}
 		grants := make([]*store.Grant, len(members))
 		for i, m := range members {
@@ -124,6 +130,9 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			if f.issued(t, m.grant) != (m.want == nil) {
 				t.Errorf("%s: issued %t", m.name, m.want != nil)
 			}
+		}
+		if n := f.Stats().Waits; n != 1 {
+			t.Errorf("members came again %d times, want once: whose token was given back", n)
 		}
 		var pinned []string
 		for _, e := range f.allEvents(t) {
