@@ -48,7 +48,7 @@ type Config struct {
 	MetricsListen string `group:"Watching" env:"AGENTIDP_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Address of the listener for Prometheus, which serves /metrics and nothing of the API; off: there is none." doc:"If it cannot be had, the server does not start. Whoever reaches it may read it: [what to watch](operating.md#what-to-watch)."`
 	Pprof         bool   `group:"Watching" env:"AGENTIDP_PPROF" help:"Serve profiles of the running process under /debug/pprof/ of the metrics listener. They tell of its inside, and taking one slows it down, so this is refused where that listener is not on loopback."`
 
-	LogLevel  string `group:"Logs and development" env:"AGENTIDP_LOG_LEVEL" default:"info" help:"The least that is logged: debug, info, warn or error. Requests are info, but for those that failed here (5xx), which are error, and for answers to /healthz and /readyz: debug, and warn where they say that the server is not well." doc:"[Logs](operating.md#logs)."`
+	LogLevel  string `group:"Logs and development" env:"AGENTIDP_LOG_LEVEL" default:"info" help:"The least that is logged: debug, info, warn or error. Requests are info, but for those that failed here (5xx), which are error." doc:"Answers to /healthz and /readyz are debug, and warn where they say that the server is not well. [Logs](operating.md#logs)."`
 	LogFormat string `group:"Logs and development" env:"AGENTIDP_LOG_FORMAT" default:"auto" help:"Log format: text, json, or auto (text on a terminal, else json)."`
 	Dev       bool   `group:"Logs and development" env:"AGENTIDP_DEV" help:"Development: allow a plain-http issuer on loopback. Refused with a listener or public URL that is not on loopback."`
 }
