@@ -60,9 +60,10 @@ postgres-pooled: ## Run the store suite, and several servers, through a transact
 	AGENTIDP_POSTGRES=pooled AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
 	AGENTIDP_POSTGRES=pooled AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 -tags failpoints ./internal/cli -run '^TestServersOver|^TestR13'
 
+# A transaction of one test makes those of all others conflict, so that there is one at a time.
 postgres-serializable: ## The same with every transaction SERIALIZABLE
 	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 ./internal/store -run '/PostgreSQL'
-	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 -tags failpoints ./internal/cli -run '^TestServersOver|^TestR13'
+	AGENTIDP_POSTGRES=serializable AGENTIDP_REQUIRE_POSTGRES=1 $(GO) test -count=1 -parallel 1 -tags failpoints ./internal/cli -run '^TestServersOver|^TestR13'
 
 # race runs it again with everything else; this is for those who work on it.
 toolkit: test/actionscore/node_modules ## Let the real Actions toolkit talk to the emulator

@@ -258,10 +258,9 @@ func (c *committer) settle(ctx context.Context, members []*member, err error) {
 
 // try runs the members in one transaction, again if it lost a race.
 func (c *committer) try(ctx context.Context, members []*member) error {
-	deadline := time.Now().Add(c.timeout)
-	for try := 0; ; try++ {
+	for try, began := 0, time.Now(); ; try++ {
 		err := c.db.broken.look(c.db.dialect, c.transact(ctx, members))
-		if err == nil || try == maxRetries || !c.raced(err) || time.Now().After(deadline) || !pause(ctx, try) {
+		if err == nil || !c.raced(err) || c.db.spent(err, try, began) || time.Since(began) > c.timeout || !pause(ctx, try) {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	// maxRetries is after the first try. Where nodes write at once under SERIALIZABLE, three
 	// were too few: PostgreSQL ends one of two that read what the other wrote nearby.
 	maxRetries = 7
+	retryTime  = time.Second      // that and no less: see spent
 	txTimeout  = 10 * time.Second // with all its tries; whoever asked may have left long before
 )
 
@@ -43,12 +44,20 @@ type Tx struct {
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), txTimeout)
 	defer cancel()
-	for try := 0; ; try++ {
+	for try, began := 0, time.Now(); ; try++ {
 		err := db.broken.look(db.dialect, db.writeOnce(ctx, own, fn))
-		if err == nil || try == maxRetries || !db.retryable(err) || own.Err() != nil || !pause(ctx, try) {
+		if err == nil || !db.retryable(err) || db.spent(err, try, began) || own.Err() != nil || !pause(ctx, try) {
 			return err
 		}
 	}
+}
+
+// spent reports whether a transaction that ended with err has been tried often enough and,
+// where it lost a race, for long enough. Under SERIALIZABLE, PostgreSQL takes what was
+// committed since the oldest transaction began that still runs, in any of its databases, for
+// no older than that one: until it ends, the same conflict may come back try after try.
+func (d *dialect) spent(err error, try int, began time.Time) bool {
+	return try >= maxRetries && (!d.retryable(err) || time.Since(began) > retryTime)
 }
 
 // writeOnce begins on a context of its own: a caller that leaves during the
