@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	agentidp "github.com/sentryagent/agentidp"
 	"github.com/sentryagent/agentidp/internal/pgtest"
@@ -31,20 +32,21 @@ func (f *fixture) loses(t *testing.T, times int, state string, atCommit bool) {
 }
 
 // what PostgreSQL ended because of a deadlock, or because it cannot be serialized,
-// did nothing, also if that is the answer to COMMIT: it is done again, seven times at most,
-// and in the end it is done once or not at all.
-func TestR12WhatPostgreSQLEndsIsTriedSevenTimesMore(t *testing.T) {
+// did nothing, also if that is the answer to COMMIT: it is done again, seven times and for a
+// second at least, and in the end it is done once or not at all.
+func TestR12WhatPostgreSQLEndsIsTriedAgain(t *testing.T) {
 	t.Parallel()
+	const always = 1_000_000
 	for _, test := range []struct {
 		name, state string
 		atCommit    bool
 		times       int
 	}{
 		{"a deadlock", "40P01", false, 7},
-		{"a deadlock that stays", "40P01", false, 8},
+		{"a deadlock that stays", "40P01", false, always},
 		{"a serialization failure", "40001", false, 7},
 		{"a serialization failure at COMMIT", "40001", true, 7},
-		{"one at COMMIT that stays", "40001", true, 8},
+		{"one at COMMIT that stays", "40001", true, always},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -63,12 +65,13 @@ func TestR12WhatPostgreSQLEndsIsTriedSevenTimesMore(t *testing.T) {
 				f := newFixture(t, pgtest.Start(t))
 				f.loses(t, test.times, test.state, test.atCommit)
 				id, want := newID(), 0
+				began := time.Now()
 				switch err := do(f, id); {
-				case test.times > 7 && !errors.Is(err, store.ErrUnavailable):
+				case test.times == always && (!errors.Is(err, store.ErrUnavailable) || time.Since(began) < time.Second):
 					t.Errorf("%s: %v, want to be told to come again", doing, err)
-				case test.times <= 7 && err != nil:
+				case test.times < always && err != nil:
 					t.Errorf("%s: %v", doing, err)
-				case test.times <= 7:
+				case test.times < always:
 					want = 1
 				}
 				if events := store.Strings(t, f.DB, "SELECT id FROM events WHERE id = $1", id); len(events) != want {
@@ -141,7 +144,7 @@ func TestR12WhatCannotBeSerializedIsTriedAgain(t *testing.T) {
 		t.Errorf("%s subject tokens are used up, and %s access tokens are recorded", used[0], tokens[0])
 	}
 	lost := c.Logged("could not serialize access")
-	if lost == 0 || 4*unavailable > lost { // each was tried four times
+	if lost == 0 || 4*unavailable > lost { // each was tried more often than that
 		t.Errorf("PostgreSQL ended %d transactions, and %d callers were told to come again", lost, unavailable)
 	}
 	t.Logf("%d of %d races granted, PostgreSQL ended %d transactions, %d were told to come again", len(granted), races, lost, unavailable)
