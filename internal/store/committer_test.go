@@ -51,7 +51,7 @@ func (f *fixture) queue(t *testing.T, n int, call func(i int) error, do func()) 
 // await polls until a condition of another goroutine holds.
 func await(t *testing.T, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); !condition(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not come")
 		}
