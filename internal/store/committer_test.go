@@ -82,8 +82,8 @@ func TestWaitingMembersShareACommit(t *testing.T) {
 
 func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, f *fixture) {
-		before := f.grant()
-		if err := f.Issue(t.Context(), before); err != nil { // pins acme/deploy
+		first := f.grant()
+		if err := f.Issue(t.Context(), first); err != nil { // pins acme/deploy
 			t.Fatal(err)
 		}
 		unpinned := newPolicy(f.org.ID, "acme/unpinned", "")
@@ -93,11 +93,10 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			g.Policy, g.Pin.RepositoryID = unpinned, repositoryID
 			return g
 		}
-		stale, replay, poor, others, gone := f.grant(), f.grant(), pins("99"), pins("100"), f.pinnedGrant("75")
-		gone.ReplayKey = replay.ReplayKey
-		used := before.ReplayKey
-		before = f.pinnedGrant("75")
-		before.ReplayKey = used
+		stale, replay, poor, others := f.grant(), f.grant(), pins("99"), pins("100")
+		sawAnotherPin := func(replayKey string) *store.Grant {
+			return changed(f.pinnedGrant("75"), func(g *store.Grant) { g.ReplayKey = replayKey })
+		}
 		stale.Policy = changed(f.policy, func(p *agentidp.TrustPolicy) { p.Revision = 7 })
 		members := []struct {
 			name  string
@@ -114,9 +113,9 @@ func TestEachMemberOfABatchHasItsOwnResult(t *testing.T) {
 			{"another with the same ids", pins("99"), nil},
 			{"another with other ids", others, store.ErrStale},
 			{"its subject token, which it gave back", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = others.ReplayKey }), nil},
-			{"one that saw another pin, with a used subject token", gone, store.ErrStale},
-			{"one that saw another pin, with one that was used before", before, store.ErrStale},
-			{"the same, and nothing else is wrong", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = before.ReplayKey }), store.ErrReplayed},
+			{"one that saw another pin, with a used subject token", sawAnotherPin(replay.ReplayKey), store.ErrStale},
+			{"one that saw another pin, with one that was used before", sawAnotherPin(first.ReplayKey), store.ErrStale},
+			{"the same, and nothing else is wrong", changed(f.grant(), func(g *store.Grant) { g.ReplayKey = first.ReplayKey }), store.ErrReplayed},
 		}
 		grants := make([]*store.Grant, len(members))
 		for i, m := range members {
